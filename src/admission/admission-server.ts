@@ -1,0 +1,183 @@
+import fastify, {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify';
+import type { Clock } from '../clock.ts';
+import { GateError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import {
+  type AdmissionRequest,
+  type AdmissionUser,
+  admissionResponse,
+  parseAdmissionReview,
+} from './admission-review.ts';
+import { type Decision, decide, endsGating } from './decide.ts';
+import { auditAnnotationsFor, warningsFor } from './warnings.ts';
+
+const PAUSE_PATH = '/admit/pause';
+/** The old and the new object, at most 3 MB each (the API server's limit of a resource write), and 1 MB for the rest. */
+const BODY_LIMIT = 7 * 1024 * 1024;
+/** `timeoutSeconds` in the webhook configuration: after that the API server does not wait for the answer any more. */
+const BODY_TIMEOUT_MS = 5000;
+/**
+ * Above the 90 s after which Go closes an idle connection (net/http, DefaultTransport): if this side closed first, a
+ * request could meet a closing connection. The same holds for one that was dialled and not used yet, which counts as
+ * a slow request here: Go keeps such spare ones too. Slow bodies have BODY_TIMEOUT_MS.
+ */
+const CONNECTION_TIMEOUT_MS = 95_000;
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+/** A body that is being received, then a look-up of at most 1 s: whatever is in flight has been answered by then. */
+const DRAIN_LIMIT_MS = BODY_TIMEOUT_MS + 2000;
+
+interface AdmissionServerOptions {
+  /** PEM. New ones are set by `server.setSecureContext` of the instance. */
+  readonly tls: { readonly cert: string; readonly key: string };
+  readonly gate: {
+    /** The gate's own user name: its writes, the release above all, pass. */
+    readonly username: string;
+    /** Namespaces that are never gated, whatever their labels say. */
+    readonly exemptNamespaces: readonly string[];
+  };
+  /** Never rejects: who cannot be asked says no. Called only if an update asks for a bypass or opts out. */
+  readonly mayBypass: (user: AdmissionUser, namespace: string) => Promise<boolean>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * The endpoint that the API server calls. `listen` and `close` are the caller's: `close` answers what is in flight, and
+ * takes at most 7 s.
+ *
+ * Errors are answered as a `Status`, whose message the API server shows. With failurePolicy Ignore each of them lets the
+ * update pass as it came: nothing is held by mistake.
+ */
+export function createAdmissionServer(options: AdmissionServerOptions): FastifyInstance {
+  const { tls, gate, mayBypass, clock, log } = options;
+  const app = fastify({
+    https: { ...tls, headersTimeout: CONNECTION_TIMEOUT_MS, handshakeTimeout: HANDSHAKE_TIMEOUT_MS },
+    bodyLimit: BODY_LIMIT,
+    handlerTimeout: BODY_TIMEOUT_MS,
+    requestTimeout: CONNECTION_TIMEOUT_MS,
+    keepAliveTimeout: CONNECTION_TIMEOUT_MS,
+    // The API server goes on using open connections while this closes. Answered 503, an update would pass ungated.
+    return503OnClosing: false,
+    // After the drain below. Else a connection that never sent anything would keep `close` waiting for 95 s.
+    forceCloseConnections: true,
+    frameworkErrors: answerError,
+  });
+  // JSON alone. Its parser is Fastify's, which refuses keys named `__proto__`: no Kubernetes object can have one, as
+  // labels and annotations begin with a letter or digit, so it costs nothing to keep them out for good.
+  app.removeContentTypeParser('text/plain');
+  drainOnClose(app, clock);
+
+  app.post(PAUSE_PATH, async ({ body }) => {
+    const began = clock.monotonic();
+    const request = parseAdmissionReview(body);
+    const { object, oldObject, user, namespace } = request;
+    const now = clock.now();
+    const decision = decide({
+      object,
+      oldObject,
+      username: user.username,
+      gateUsername: gate.username,
+      exemptNamespaces: gate.exemptNamespaces,
+      mayBypass: endsGating(oldObject, object) && (await mayBypass(user, namespace)),
+      now,
+    });
+    const response = admissionResponse(request, {
+      object: decision.object,
+      ...(decision.kind === 'Refused' && { denial: decision.reason }),
+      warnings: warningsFor(decision, request, now),
+      auditAnnotations: auditAnnotationsFor(decision),
+    });
+    logDecision(log, request, decision, clock.monotonic() - began);
+    return response;
+  });
+
+  app.setNotFoundHandler((request, reply) => answerError(notFound(request), request, reply));
+  app.setErrorHandler(answerError);
+  return app;
+
+  function answerError(error: FastifyError | GateError, request: FastifyRequest, reply: FastifyReply): void {
+    const answer = error instanceof GateError ? error : gateError(error, request);
+    const { status: code = 500, message } = answer;
+    if (code >= 500) log.error({ err: error }, message);
+    else log.warn({ code: answer.code }, message);
+    if (code === 405) reply.header('allow', 'POST');
+    // What is left of the body is not read.
+    reply.header('connection', 'close');
+    void reply
+      .code(code)
+      .send({ kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, code });
+  }
+}
+
+function logDecision(log: Logger, request: AdmissionRequest, decision: Decision, ms: number): void {
+  const quiet = decision.kind === 'Unchanged' || decision.kind === 'Ignored';
+  log[quiet ? 'debug' : 'info'](
+    {
+      deployment: `${request.namespace}/${request.name}`,
+      decision: decision.kind,
+      ...(decision.hold !== undefined && { preload: decision.hold.preload }),
+      user: request.user.username,
+      dryRun: request.dryRun,
+      ms: Math.round(ms * 10) / 10,
+    },
+    decision.reason,
+  );
+}
+
+/** No such path, or not by this method. */
+function notFound({ method, url }: FastifyRequest): GateError {
+  const path = url.replace(/\?.*/s, '');
+  return new GateError(path === PAUSE_PATH ? 'PG_METHOD' : 'PG_NOT_FOUND', { method, path });
+}
+
+/** An error of Fastify's as the table has it. */
+function gateError(error: FastifyError, request: FastifyRequest): GateError {
+  // Fastify reads the body there too, and it may be as wrong as the path.
+  if (request.is404) return notFound(request);
+  switch (error.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new GateError('PG_BODY_TOO_LARGE', { limit: BODY_LIMIT });
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return new GateError('PG_CONTENT_TYPE', { contentType: request.headers['content-type'] ?? '(none)' });
+    case 'FST_ERR_HANDLER_TIMEOUT':
+      return new GateError('PG_BODY_TIMEOUT', { seconds: BODY_TIMEOUT_MS / 1000 });
+    case 'FST_ERR_BAD_URL':
+      return notFound(request);
+    default:
+      // Fastify's own words for an empty body, one that does not parse, or one that ended early.
+      if (error.statusCode === 400) return new GateError('PG_BODY_NOT_JSON', { detail: error.message });
+      return new GateError('PG_INTERNAL', { detail: error.message }, error);
+  }
+}
+
+/** `close` first stops listening and lets go of idle connections, then waits for the requests in flight. */
+function drainOnClose(app: FastifyInstance, clock: Clock): void {
+  let inFlight = 0;
+  const quiet = Promise.withResolvers<void>();
+  let closing = false;
+  app.addHook('onRequest', (_request, reply, done) => {
+    inFlight += 1;
+    reply.raw.once('close', () => {
+      inFlight -= 1;
+      if (closing && inFlight === 0) quiet.resolve();
+    });
+    done();
+  });
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (closing) reply.header('connection', 'close');
+    done(null, payload);
+  });
+  app.addHook('preClose', async () => {
+    closing = true;
+    app.server.close();
+    if (inFlight === 0) return;
+    const cancel = clock.setTimer(DRAIN_LIMIT_MS, quiet.resolve);
+    await quiet.promise;
+    cancel();
+  });
+}

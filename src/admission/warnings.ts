@@ -1,0 +1,128 @@
+import type { Hold } from '../hold/hold.ts';
+import { imagesToPull } from '../hold/needs-pull.ts';
+import { asArray, asObject, asString, at } from '../json.ts';
+import { BYPASS_ANNOTATION } from '../names.ts';
+import { templateHash } from '../template/template-hash.ts';
+import { templateImages } from '../template/template-images.ts';
+import type { Decision } from './decide.ts';
+
+/**
+ * The API server passes warnings on as they are up to 4096 characters in all (k8s.io/apiserver, filters/warning.go);
+ * beyond that it cuts each one to 256, and a command that is cut is worse than none.
+ */
+const TOTAL_LIMIT = 4096;
+const LINE_LIMIT = 256;
+/** An audit log has a size limit for each event, and other webhooks write into the same one. */
+const AUDIT_VALUE_LIMIT = 512;
+const SHELL_SAFE = /^[A-Za-z0-9_./:@=+-]+$/;
+
+interface DeploymentName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/**
+ * What the user is told, one line each: printable ASCII, at most 4096 characters in all. `now`, in milliseconds since
+ * the epoch, makes the bypass in the command another one than any that was already asked for.
+ */
+export function warningsFor(decision: Decision, deployment: DeploymentName, now: number): string[] {
+  const id = `${deployment.namespace}/${deployment.name}`;
+  switch (decision.kind) {
+    case 'Held':
+      return holdWarnings(decision, deployment, now, `the rollout of ${id} is held`);
+    case 'Superseded':
+      return holdWarnings(
+        decision,
+        deployment,
+        now,
+        `${id} was held and is held again, for the new template`,
+      );
+    case 'Reheld':
+      if (!decision.resumeAsked && !decision.bypassRefused) return [];
+      return holdWarnings(decision, deployment, now, `${id} is still held and stays paused`);
+    case 'Reverted':
+      return [line(`the hold of ${id} has ended: this template needs no image beyond what runs`)];
+    case 'Bypassed':
+      return [line(`${id} is let through without its images on the nodes: ${decision.reason}`)];
+    case 'OptedOut':
+      return [line(`${id} is not gated: ${decision.reason}`)];
+    default:
+      return [];
+  }
+}
+
+/** For the audit log of the API server, which puts the webhook's name before each key. */
+export function auditAnnotationsFor(decision: Decision): Record<string, string> {
+  return {
+    decision: decision.kind,
+    reason: decision.reason.slice(0, AUDIT_VALUE_LIMIT),
+    ...(decision.hold !== undefined && {
+      preload: decision.hold.preload,
+      images: decision.images.join(',').slice(0, AUDIT_VALUE_LIMIT),
+    }),
+  };
+}
+
+function holdWarnings(decision: Decision, deployment: DeploymentName, now: number, what: string): string[] {
+  const { hold, images } = decision;
+  if (hold === undefined) return [];
+  const { namespace, name } = deployment;
+  const watch = `; watch: kubectl -n ${namespace} get ipl ${hold.preload} -w`;
+  const lines = [line(`${what} until its nodes have ${images.join(', ')}`, watch)];
+  if (decision.bypassRefused) lines.push(line('the bypass was refused: this user may not bypass'));
+  const urgent = `urgent ${new Date(now).toISOString()}`;
+  lines.push(
+    `Let it through now: kubectl -n ${namespace} annotate deployment ${name} ${BYPASS_ANNOTATION}='${urgent}' --overwrite`,
+  );
+  const room = TOTAL_LIMIT - lines.reduce((sum, { length }) => sum + length, 0);
+  const back = goBackLine(deployment, hold, at(decision.object, 'spec', 'template'), room);
+  return back === undefined ? lines : [...lines, back];
+}
+
+/** The end is never cut, the beginning is where it would be too long. */
+function line(text: string, end = ''): string {
+  const ascii = `pullgate: ${text}`.replace(/[^\x20-\x7e]+/g, '?');
+  const room = LINE_LIMIT - end.length;
+  return (ascii.length > room ? `${ascii.slice(0, room - 3)}...` : ascii) + end;
+}
+
+/** How to end the hold by going back to the images that run; `undefined` if these are the images that run. */
+function goBackLine(
+  { namespace, name }: DeploymentName,
+  hold: Hold,
+  template: unknown,
+  room: number,
+): string | undefined {
+  const running = hold.from.images;
+  const changed = templateImages(template).filter(({ place, image }) => running[place] !== image);
+  if (changed.length === 0) return undefined;
+
+  const before = withImages(template, running);
+  const pairs = changed.flatMap(({ place }) =>
+    running[place] === undefined ? [] : `${place}=${running[place]}`,
+  );
+  const command = `Go back: kubectl -n ${namespace} set image deployment/${name} ${pairs.join(' ')}`;
+  // Image volumes, added containers or policy Always: the command alone would not end the hold. And the API server
+  // takes any text for an image: nobody is to paste what a stranger wrote into a shell.
+  const works = imagesToPull(hold.from, before, templateHash(before)).length === 0;
+  if (works && command.length <= room && pairs.every((pair) => SHELL_SAFE.test(pair))) return command;
+  return 'Go back: apply the previous manifest again (kubectl rollout undo refuses while paused).';
+}
+
+/** What `kubectl set image` makes of a template: containers and init containers with these images, by name. */
+function withImages(template: unknown, images: Readonly<Record<string, string>>): unknown {
+  const spec = asObject(at(template, 'spec'));
+  const replaced = (list: unknown) =>
+    asArray(list).map((container) => {
+      const image = images[asString(at(container, 'name')) ?? ''];
+      return image === undefined ? container : { ...asObject(container), image };
+    });
+  return {
+    ...asObject(template),
+    spec: {
+      ...spec,
+      containers: replaced(spec['containers']),
+      initContainers: replaced(spec['initContainers']),
+    },
+  };
+}

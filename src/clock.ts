@@ -1,0 +1,39 @@
+/** Time, passed in everywhere so that tests own it. */
+export interface Clock {
+  /** Milliseconds since the epoch: for what other machines read. It jumps when the system's clock is set. */
+  now(): number;
+  /** Milliseconds from an arbitrary start, never going back: for durations and deadlines. */
+  monotonic(): number;
+  /** Calls `fn` once after `ms` and returns its cancellation. */
+  setTimer(ms: number, fn: () => void): () => void;
+}
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  // Not unref'd: a process that only waits, for a retry say, would otherwise end in the middle of it with exit code
+  // 0 or 13. Whoever sets a timer cancels it when it stops.
+  setTimer: (ms, fn) => {
+    const timer = setTimeout(fn, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Resolves after `ms`; rejects with the signal's reason as soon as it is aborted. */
+export function wait(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) {
+      reject(signal.reason);
+      return;
+    }
+    const onAbort = () => {
+      cancel();
+      reject(signal.reason);
+    };
+    const cancel = clock.setTimer(ms, () => {
+      signal.removeEventListener('abort', onAbort);
+      resolve();
+    });
+    signal.addEventListener('abort', onAbort, { once: true });
+  });
+}

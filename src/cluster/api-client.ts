@@ -1,0 +1,347 @@
+import { Agent, type Dispatcher } from 'undici';
+import { type Clock, wait } from '../clock.ts';
+import { GateError } from '../errors.ts';
+import { asString, at } from '../json.ts';
+import { ApiError } from './api-error.ts';
+import { backoffMs } from './backoff.ts';
+import type { Cluster } from './credentials.ts';
+import { jsonLines } from './json-lines.ts';
+
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export interface CallOptions {
+  /** Bound of the whole call: getting a token, every attempt, every wait between two. Default 15,000. */
+  readonly deadlineMs?: number;
+  /** Whether 429, 5xx and connection errors are tried again within the deadline. Default true, for writes too. */
+  readonly retry?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * Calls to one API server, in plain JSON. Writes are retried like reads, although the first attempt may have been
+ * carried out: names and JSON patch tests must make them idempotent.
+ *
+ * Every call may throw ApiError (the server's refusal) or GateError PG_API_UNREACHABLE, PG_API_TLS, PG_API_TIMEOUT,
+ * PG_API_ANSWER, PG_TOKEN; the reason of its signal if that was aborted.
+ */
+export interface ApiClient {
+  /** The cluster's name, for people. */
+  readonly cluster: string;
+  get(path: string, query?: Query, options?: CallOptions): Promise<unknown>;
+  create(path: string, body: unknown, query?: Query, options?: CallOptions): Promise<unknown>;
+  /** `operations`: RFC 6902. A `test` that fails is a 422, see `isInvalid`. */
+  jsonPatch(
+    path: string,
+    operations: readonly unknown[],
+    query?: Query,
+    options?: CallOptions,
+  ): Promise<unknown>;
+  mergePatch(path: string, body: unknown, query?: Query, options?: CallOptions): Promise<unknown>;
+  /** Lists of the built-in kinds are merged by their key, such as conditions by `type`. */
+  strategicPatch(path: string, body: unknown, query?: Query, options?: CallOptions): Promise<unknown>;
+  /**
+   * Server-side apply, forced: creates the object or takes over exactly the fields of `body`, and removes those that an
+   * earlier apply set and this one does not. Unknown fields are refused, not dropped.
+   */
+  apply(path: string, body: unknown, options?: CallOptions): Promise<unknown>;
+  /** `body`: DeleteOptions. */
+  delete(path: string, body?: unknown, options?: CallOptions): Promise<unknown>;
+  /**
+   * The raw events of a watch, until the server ends it. No retry: what to do after an error depends on it. Leaving
+   * the loop, or aborting, closes its connection.
+   */
+  watch(path: string, query: Query, signal: AbortSignal): AsyncIterable<unknown>;
+  /** Breaks off what is still running, watches too. */
+  close(): Promise<void>;
+}
+
+interface Call {
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  readonly path: string;
+  readonly query?: Query | undefined;
+  readonly body?: unknown;
+  readonly contentType?: string;
+}
+
+const DEADLINE_MS = 15_000;
+const FIELD_MANAGER = 'pullgate';
+// The cap keeps the outage of an API server that restarts short for us: seconds matter while a rollout is held.
+const BACKOFF = { baseMs: 200, maxMs: 2000 };
+// etcd refuses objects above 1.5 MiB by default; with escapes and managedFields a watch event is a small multiple.
+const MAX_LINE_BYTES = 16 * 1024 * 1024;
+// More calls than that at once wait for a connection, within their deadline. Each watch holds one of them.
+const MAX_CONNECTIONS = 64;
+
+export function createApiClient(
+  cluster: Cluster,
+  { clock, random }: { readonly clock: Clock /** In [0, 1). */; readonly random: () => number },
+): ApiClient {
+  const { origin, pathname } = new URL(cluster.server);
+  const prefix = pathname.replace(/\/$/, '');
+  let closed = false;
+  const agent = new Agent({
+    connections: MAX_CONNECTIONS,
+    // HTTP/2 would put everything, watches too, behind the flow control and the fate of one connection.
+    allowH2: false,
+    // Below the 90 s after which a Go server closes an idle connection, so that no call meets one just closing.
+    keepAliveTimeout: 60_000,
+    // The deadlines below bound every call, and a watch is bounded by whoever reads it.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: {
+      ca: cluster.ca,
+      cert: cluster.cert,
+      key: cluster.key,
+      rejectUnauthorized: cluster.skipTlsVerify !== true,
+      ...(cluster.serverName === undefined ? {} : { servername: cluster.serverName }),
+      timeout: 5000,
+      // As client-go: load balancers forget idle connections after 60 s.
+      keepAliveInitialDelay: 30_000,
+    },
+  });
+
+  /** One attempt; a refused token is replaced once. Returns on 2xx only. */
+  async function send(call: Call, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+    for (let renewed = false; ; renewed = true) {
+      const token = await bearer(signal);
+      const response = await request(call, token, signal);
+      if (response.statusCode < 300) return response;
+      const text = await response.body.text().catch(() => '');
+      signal.throwIfAborted();
+      if (response.statusCode !== 401 || renewed || cluster.invalidateToken === undefined) {
+        throw new ApiError(response.statusCode, parseOr(text), retryAfterMs(response.headers['retry-after']));
+      }
+      cluster.invalidateToken(token);
+    }
+  }
+
+  async function bearer(signal: AbortSignal): Promise<string | undefined> {
+    try {
+      return await untilAborted(cluster.token(), signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      // Never as it is: a missing ServiceAccount's 404 would be taken for one of the object that was asked for.
+      throw new GateError('PG_TOKEN', { cluster: cluster.name, detail: messageOf(error) }, error);
+    }
+  }
+
+  async function request(
+    call: Call,
+    token: string | undefined,
+    signal: AbortSignal,
+  ): Promise<Dispatcher.ResponseData> {
+    try {
+      return await agent.request({
+        origin,
+        path: prefix + call.path + queryString(call.query),
+        method: call.method,
+        headers: {
+          accept: 'application/json',
+          'user-agent': 'pullgate',
+          ...cluster.headers,
+          ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+          ...(call.body === undefined ? {} : { 'content-type': call.contentType ?? 'application/json' }),
+        },
+        body: call.body === undefined ? null : JSON.stringify(call.body),
+        signal,
+      });
+    } catch (error) {
+      throw connectionError(error, signal);
+    }
+  }
+
+  function connectionError(error: unknown, signal: AbortSignal): unknown {
+    if (signal.aborted) return signal.reason;
+    const code = isTlsError(error) ? 'PG_API_TLS' : 'PG_API_UNREACHABLE';
+    return new GateError(code, { server: cluster.server, detail: messageOf(error) }, error);
+  }
+
+  async function attempt(call: Call, signal: AbortSignal): Promise<unknown> {
+    const response = await send(call, signal);
+    let text: string;
+    try {
+      text = await response.body.text();
+    } catch (error) {
+      throw connectionError(error, signal);
+    }
+    const value = parseOr(text);
+    if (typeof value === 'object') return value;
+    const detail = `not JSON: ${text.slice(0, 100)}`;
+    throw new GateError('PG_API_ANSWER', { server: cluster.server, call: nameOf(call), detail });
+  }
+
+  async function attempts(
+    call: Call,
+    retry: boolean,
+    endsAt: number,
+    signal: AbortSignal,
+    onFailure: (error: unknown) => void,
+  ): Promise<unknown> {
+    for (let failure = 0; ; failure++) {
+      try {
+        return await attempt(call, signal);
+      } catch (error) {
+        onFailure(error);
+        if (!retry || closed || signal.aborted || !isTransient(error)) throw error;
+        // Jitter on top of Retry-After: everyone who was refused got the same number.
+        const delay = backoffMs(failure, BACKOFF, random()) + retryAfterOf(error);
+        if (clock.monotonic() + delay >= endsAt) throw error;
+        await wait(clock, delay, signal);
+      }
+    }
+  }
+
+  async function run(call: Call, options: CallOptions = {}): Promise<unknown> {
+    const { deadlineMs = DEADLINE_MS, retry = true, signal } = options;
+    const deadline = new AbortController();
+    const cancel = clock.setTimer(deadlineMs, () => deadline.abort());
+    const either = signal === undefined ? deadline.signal : AbortSignal.any([signal, deadline.signal]);
+    let last: unknown;
+    try {
+      return await attempts(call, retry, clock.monotonic() + deadlineMs, either, (error) => {
+        if (!either.aborted) last = error;
+      });
+    } catch (error) {
+      if (!deadline.signal.aborted || signal?.aborted === true) throw error;
+      const values = { server: cluster.server, call: nameOf(call), deadline: deadlineMs };
+      const detail = last === undefined ? 'none' : messageOf(last);
+      throw new GateError('PG_API_TIMEOUT', { ...values, detail }, last);
+    } finally {
+      cancel();
+    }
+  }
+
+  async function* watch(
+    path: string,
+    query: Query,
+    signal: AbortSignal,
+  ): AsyncGenerator<unknown, void, undefined> {
+    const call: Call = { method: 'GET', path, query: { ...query, watch: true } };
+    const response = await openWatch(call, signal);
+    try {
+      yield* jsonLines(response.body, MAX_LINE_BYTES);
+    } catch (error) {
+      if (!(error instanceof RangeError || error instanceof SyntaxError))
+        throw connectionError(error, signal);
+      throw new GateError('PG_API_ANSWER', {
+        server: cluster.server,
+        call: nameOf(call),
+        detail: error.message,
+      });
+    } finally {
+      response.body.destroy();
+    }
+  }
+
+  /** An API server sends the headers of a watch at once, so that they have the deadline of any other call. */
+  async function openWatch(call: Call, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+    const deadline = new AbortController();
+    const cancel = clock.setTimer(DEADLINE_MS, () => {
+      const values = { server: cluster.server, call: nameOf(call), deadline: DEADLINE_MS, detail: 'none' };
+      deadline.abort(new GateError('PG_API_TIMEOUT', values));
+    });
+    try {
+      return await send(call, AbortSignal.any([signal, deadline.signal]));
+    } finally {
+      cancel();
+    }
+  }
+
+  return {
+    cluster: cluster.name,
+    get: (path, query, options) => run({ method: 'GET', path, query }, options),
+    create: (path, body, query, options) => run({ method: 'POST', path, query, body }, options),
+    jsonPatch: (path, operations, query, options) =>
+      run(
+        { method: 'PATCH', path, query, body: operations, contentType: 'application/json-patch+json' },
+        options,
+      ),
+    strategicPatch: (path, body, query, options) =>
+      run(
+        { method: 'PATCH', path, query, body, contentType: 'application/strategic-merge-patch+json' },
+        options,
+      ),
+    mergePatch: (path, body, query, options) =>
+      run({ method: 'PATCH', path, query, body, contentType: 'application/merge-patch+json' }, options),
+    apply: (path, body, options) =>
+      run(
+        {
+          method: 'PATCH',
+          path,
+          query: { fieldManager: FIELD_MANAGER, force: true },
+          body,
+          contentType: 'application/apply-patch+yaml',
+        },
+        options,
+      ),
+    delete: (path, body, options) => run({ method: 'DELETE', path, body }, options),
+    watch,
+    async close() {
+      closed = true;
+      await agent.destroy();
+    },
+  };
+}
+
+function nameOf({ method, path }: Call): string {
+  return `${method} ${path}`;
+}
+
+function queryString(query: Query = {}): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) parameters.set(name, String(value));
+  }
+  return parameters.size === 0 ? '' : `?${parameters}`;
+}
+
+/** The value, or the text itself where it is not JSON. */
+function parseOr(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** API servers give seconds, never a date. */
+function retryAfterMs(header: string | string[] | undefined): number | undefined {
+  return typeof header === 'string' && /^\d{1,6}$/.test(header) ? Number(header) * 1000 : undefined;
+}
+
+function retryAfterOf(error: unknown): number {
+  return error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0;
+}
+
+function isTransient(error: unknown): boolean {
+  if (error instanceof ApiError) return error.status === 429 || error.status >= 500;
+  return error instanceof GateError && error.code === 'PG_API_UNREACHABLE';
+}
+
+/** The codes of OpenSSL's certificate checks, as Node names them (`tls`, "X509 certificate error codes"). */
+const CERTIFICATE_ERROR = /CERT|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_(CA|PURPOSE)|CRL/;
+
+function isTlsError(error: unknown): boolean {
+  const code = asString(at(error, 'code')) ?? '';
+  return (
+    code.startsWith('ERR_SSL_') ||
+    code.startsWith('ERR_TLS_') ||
+    code === 'EPROTO' ||
+    CERTIFICATE_ERROR.test(code)
+  );
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  // An AggregateError, of a host with several addresses, has an empty message.
+  return error.message || asString(at(error, 'code')) || error.name;
+}
+
+function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}

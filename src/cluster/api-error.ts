@@ -1,0 +1,46 @@
+import { asNumber, asObject, asString, at, type JsonObject } from '../json.ts';
+
+/** The API server's refusal, from the Status object in its answer. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  /** HTTP status. */
+  readonly status: number;
+  /** The Status' machine-readable word, such as `AlreadyExists`; empty if the answer had none. */
+  readonly reason: string;
+  /** The Status' text, without anything of ours. */
+  readonly apiMessage: string;
+  readonly details: JsonObject;
+  /** From the Retry-After header, if there was one. */
+  readonly retryAfterMs: number | undefined;
+
+  /** @param body the parsed Status, or the text of an answer that was not JSON */
+  constructor(status: number, body: unknown, retryAfterMs?: number) {
+    const reason = asString(at(body, 'reason')) ?? '';
+    const text = asString(at(body, 'message')) ?? (typeof body === 'string' ? body.slice(0, 500) : '');
+    super(`the API server answered ${status}${reason && ` ${reason}`}: ${text}`);
+    this.status = status;
+    this.reason = reason;
+    this.apiMessage = text;
+    this.details = asObject(at(body, 'details'));
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** The error that a watch sends as an event: a Status with the code inside. */
+export function apiErrorOfStatus(status: unknown): ApiError {
+  return new ApiError(asNumber(at(status, 'code')) ?? 500, status);
+}
+
+export const isForbidden = (error: unknown): error is ApiError => hasStatus(error, 403);
+export const isNotFound = (error: unknown): error is ApiError => hasStatus(error, 404);
+/** The object has changed since it was read. AlreadyExists is 409 too, but something else. */
+export const isConflict = (error: unknown): error is ApiError =>
+  hasStatus(error, 409) && !isAlreadyExists(error);
+export const isAlreadyExists = (error: unknown): error is ApiError =>
+  error instanceof ApiError && error.status === 409 && error.reason === 'AlreadyExists';
+/** Fails validation, or a `test` of a JSON patch did not hold. */
+export const isInvalid = (error: unknown): error is ApiError => hasStatus(error, 422);
+
+function hasStatus(error: unknown, status: number): error is ApiError {
+  return error instanceof ApiError && error.status === status;
+}

@@ -1,0 +1,43 @@
+import { at } from '../json.ts';
+import type { Logger } from '../log.ts';
+import { GROUP } from '../names.ts';
+import type { ApiClient } from './api-client.ts';
+
+/** `userInfo` of an AdmissionReview. */
+export interface User {
+  readonly username: string;
+  readonly uid?: string | undefined;
+  readonly groups: readonly string[];
+  readonly extra?: Readonly<Record<string, readonly string[]>> | undefined;
+}
+
+// Admission waits for it, and the API server waits 5 s for admission.
+const DEADLINE_MS = 1000;
+
+/** Whether the user may `bypass` `imagepreloads.pullgate.io` in the namespace. Never throws: who cannot be asked says no. */
+export async function mayBypass(
+  client: ApiClient,
+  user: User,
+  namespace: string,
+  log: Logger,
+): Promise<boolean> {
+  const review = {
+    apiVersion: 'authorization.k8s.io/v1',
+    kind: 'SubjectAccessReview',
+    spec: {
+      user: user.username,
+      uid: user.uid,
+      groups: user.groups,
+      extra: user.extra,
+      resourceAttributes: { group: GROUP, resource: 'imagepreloads', verb: 'bypass', namespace },
+    },
+  };
+  const path = '/apis/authorization.k8s.io/v1/subjectaccessreviews';
+  try {
+    const answer = await client.create(path, review, {}, { deadlineMs: DEADLINE_MS, retry: false });
+    return at(answer, 'status', 'allowed') === true;
+  } catch (err) {
+    log.warn({ err, user: user.username, namespace }, 'whether the user may bypass is unknown: refused');
+    return false;
+  }
+}

@@ -1,0 +1,163 @@
+import { readFileSync } from 'node:fs';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { type CountOrPercent, parseCountOrPercent } from './preload/count-or-percent.ts';
+import type { PreloadSettings } from './preload/preload-spec.ts';
+
+/** Everything an operator can set. The one module that reads the environment. */
+export interface Config {
+  readonly kubeconfig: string;
+  /** Undefined: the file's current one. */
+  readonly context: string | undefined;
+  readonly listen: { readonly host: string; readonly port: number };
+  /** `https://host:port` under which the API server reaches us. */
+  readonly url: string;
+  readonly failurePolicy: 'Ignore' | 'Fail';
+  readonly bypassNeedsPermission: boolean;
+  readonly maxConcurrentPulls: number;
+  readonly settings: PreloadSettings;
+  readonly logLevel: string;
+}
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace'];
+
+/**
+ * Reads flags, and for each the environment variable that its help names. Prints help, version, or what is wrong with
+ * a value and ends the process, as commander does: with 0 for the first two, else 1.
+ * @param argv as `process.argv`
+ */
+export function readConfig(argv: readonly string[]): Config {
+  const program = new Command('pullgate')
+    .description('Holds Deployment rollouts in opted-in namespaces until their images are on the nodes.')
+    .version(version())
+    .requiredOption(
+      '--kubeconfig <file>',
+      'the cluster to serve; KUBECONFIG is never read: it may be production',
+    )
+    .option('--context <name>', "a context of that file (default: the file's current one)")
+    .addOption(
+      set('--listen <host:port>', 'where to serve admission', parseAddress).default(
+        parseAddress('127.0.0.1:9443'),
+        '127.0.0.1:9443',
+      ),
+    )
+    .addOption(set('--url <url>', 'how the API server reaches that (default: https://<listen>)', parseUrl))
+    .addOption(
+      set('--failure-policy <policy>', 'what updates do while the gate is down: go ahead, or fail')
+        .choices(['Ignore', 'Fail'])
+        .default('Ignore'),
+    )
+    .addOption(
+      set(
+        '--bypass-needs-permission',
+        'bypass and opt-out only for who may "bypass" imagepreloads.pullgate.io',
+      ),
+    )
+    .addOption(
+      set('--max-concurrent-pulls <n>', 'pulls at a time in the whole cluster', positive).default(200),
+    )
+    .addOption(
+      set(
+        '--parallelism <n|n%>',
+        'nodes at a time for one preload (default: 20, or 10% if that is more)',
+        countOrPercent,
+      ),
+    )
+    .addOption(
+      set('--min-nodes <n|n%>', 'nodes that must have the images before a release', countOrPercent).default(
+        '100%',
+      ),
+    )
+    .addOption(
+      set('--node-timeout-seconds <n>', 'a node still pulling then is not waited for', positive).default(900),
+    )
+    .addOption(
+      set(
+        '--deadline-seconds <n>',
+        'without a further node ready for so long, go on without the rest',
+        positive,
+      ).default(3600),
+    )
+    .addOption(set('--ttl-seconds <n>', 'how long a finished ImagePreload stays', positive).default(3600))
+    .addOption(set('--log-level <level>', 'what to log').choices(LOG_LEVELS).default('info'));
+  program.parse([...argv]);
+  const flags = program.opts<Flags>();
+  const { host, port } = flags.listen;
+  return {
+    kubeconfig: flags.kubeconfig,
+    context: flags.context,
+    listen: flags.listen,
+    url: flags.url ?? `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    failurePolicy: flags.failurePolicy,
+    bypassNeedsPermission: flags.bypassNeedsPermission ?? false,
+    maxConcurrentPulls: flags.maxConcurrentPulls,
+    settings: {
+      parallelism: flags.parallelism,
+      minNodes: flags.minNodes,
+      nodeTimeoutSeconds: flags.nodeTimeoutSeconds,
+      deadlineSeconds: flags.deadlineSeconds,
+      ttlSecondsAfterFinished: flags.ttlSeconds,
+    },
+    logLevel: flags.logLevel,
+  };
+}
+
+/** What the parsers below make of the flags. */
+interface Flags {
+  readonly kubeconfig: string;
+  readonly context?: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly url?: string;
+  readonly failurePolicy: 'Ignore' | 'Fail';
+  readonly bypassNeedsPermission?: boolean;
+  readonly maxConcurrentPulls: number;
+  readonly parallelism?: CountOrPercent;
+  readonly minNodes: CountOrPercent;
+  readonly nodeTimeoutSeconds: number;
+  readonly deadlineSeconds: number;
+  readonly ttlSeconds: number;
+  readonly logLevel: string;
+}
+
+/** A flag that the environment may set, too: `--min-nodes` is `PULLGATE_MIN_NODES`. */
+function set<T>(flags: string, description: string, parse?: (text: string) => T): Option {
+  const option = new Option(flags, description);
+  option.env(`PULLGATE_${option.name().toUpperCase().replaceAll('-', '_')}`);
+  return parse === undefined ? option : option.argParser(parse);
+}
+
+/** Seconds and counts alike: the largest is what the CRD takes. */
+const LARGEST = 604_800;
+
+function positive(text: string): number {
+  const number = Number(text);
+  if (/^\d+$/.test(text) && number >= 1 && number <= LARGEST) return number;
+  throw new InvalidArgumentError(`It must be a whole number from 1 to ${LARGEST}.`);
+}
+
+function countOrPercent(text: string): CountOrPercent {
+  const value = parseCountOrPercent(text);
+  if (value !== undefined) return value;
+  throw new InvalidArgumentError('It must be a count such as 3, or a percentage such as 25%.');
+}
+
+function parseAddress(text: string): { host: string; port: number } {
+  const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  const port = Number(digits);
+  if (host !== undefined && port <= 65_535) return { host, port };
+  throw new InvalidArgumentError('It must be host:port, such as 127.0.0.1:9443 or [::1]:9443.');
+}
+
+function parseUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol === 'https:' && url.pathname === '/' && url.search === '' && url.hash === '')
+    return url.origin;
+  throw new InvalidArgumentError(
+    'It must be https://host:port without a path: API servers call webhooks by TLS only.',
+  );
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}

@@ -1,0 +1,251 @@
+import { createAdmissionServer } from './admission/admission-server.ts';
+import { createAuthority } from './certs/authority.ts';
+import { createServingCertificate } from './certs/serving-certificate.ts';
+import type { Clock } from './clock.ts';
+import { type ApiClient, createApiClient } from './cluster/api-client.ts';
+import type { Cluster } from './cluster/credentials.ts';
+import { createEventWriter } from './cluster/events.ts';
+import { createReflector, type Reflector } from './cluster/reflector.ts';
+import { actAs } from './cluster/service-account-token.ts';
+import { mayBypass } from './cluster/subject-access-review.ts';
+import type { Config } from './config.ts';
+import { GateError } from './errors.ts';
+import { type Deployment, parseDeployment } from './hold/deployment.ts';
+import type { Logger } from './log.ts';
+import { API_GROUP_PATH, GATE_NAMESPACE, GATE_SERVICE_ACCOUNT, PULLER_LABEL } from './names.ts';
+import { type ImagePreload, parseImagePreload } from './preload/image-preload.ts';
+import { type Node, parseNode } from './preload/node.ts';
+import { createPreloadController } from './preload/preload-controller.ts';
+import { type PullerPod, parsePullerPod } from './preload/puller-pod-status.ts';
+import { register } from './registration/registration.ts';
+import { serverVersion } from './registration/server-version.ts';
+import { isOptedIn, modeFact, type Namespace, parseNamespace } from './release/namespace-mode.ts';
+import { createReleaseController } from './release/release-controller.ts';
+
+export interface GateOptions {
+  readonly config: Config;
+  readonly cluster: Cluster;
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly log: Logger;
+}
+
+export interface Gate {
+  /** When everything that is stored has been read: from then on holds are carried through. */
+  readonly ready: Promise<void>;
+  /** Releases every hold, takes away what this process put into the cluster, and stops. */
+  stop(): Promise<void>;
+}
+
+const USERNAME = `system:serviceaccount:${GATE_NAMESPACE}:${GATE_SERVICE_ACCOUNT}`;
+const EXEMPT_NAMESPACES = ['kube-system', GATE_NAMESPACE];
+
+/** A process lives for one authority: it makes a new one, and publishes it, at each start. */
+const CERTIFICATE_DAYS = 365;
+
+/** Wires everything and starts it. Resolves as soon as updates are gated. */
+export async function startGate({ config, cluster, clock, random, log }: GateOptions): Promise<Gate> {
+  const admin = createApiClient(cluster, { clock, random });
+  const version = await serverVersion(admin);
+  log.info({ cluster: cluster.name, server: cluster.server, version }, 'cluster');
+
+  const authority = await createAuthority({ now: new Date(clock.now()), days: CERTIFICATE_DAYS });
+  const serving = await createServingCertificate(authority, {
+    hosts: [new URL(config.url).hostname.replace(/^\[|\]$/g, '')],
+    now: new Date(clock.now()),
+    days: CERTIFICATE_DAYS,
+  });
+  const client = createApiClient(actAs(admin, cluster, GATE_NAMESPACE, GATE_SERVICE_ACCOUNT, clock), {
+    clock,
+    random,
+  });
+  const server = createAdmissionServer({
+    tls: { cert: serving.certificatePem, key: serving.keyPem },
+    gate: { username: USERNAME, exemptNamespaces: EXEMPT_NAMESPACES },
+    mayBypass: async (user, namespace) =>
+      !config.bypassNeedsPermission || (await mayBypass(client, user, namespace, log)),
+    clock,
+    log,
+  });
+  await listen(() => server.listen(config.listen), config);
+
+  const registration = await register(admin, {
+    url: config.url,
+    caPem: authority.certificatePem,
+    failurePolicy: config.failurePolicy,
+    serverVersion: version,
+    clock,
+    log,
+  });
+  const controllers = startControllers({ config, client, clock, random, log });
+  const ready = controllers.synced.then(() => {
+    log.info({ listen: config.listen, url: config.url }, 'ready');
+  });
+  return {
+    ready,
+    async stop() {
+      try {
+        await controllers.stop();
+        await controllers.releaseAll();
+        await registration.unregister();
+        // Admission has been answering, and holding, until a moment ago.
+        await controllers.releaseAll();
+        log.info('every hold was released and the registration taken away');
+      } finally {
+        await server.close();
+        await client.close();
+        await admin.close();
+      }
+    },
+  };
+}
+
+async function listen(start: () => Promise<unknown>, { listen: { host, port } }: Config): Promise<void> {
+  try {
+    await start();
+  } catch (error) {
+    const detail = error instanceof Error ? error.message : String(error);
+    throw new GateError('PG_LISTEN', { address: `${host}:${port}`, detail }, error);
+  }
+}
+
+interface Controllers {
+  /** When everything that is stored has been read. */
+  readonly synced: Promise<unknown>;
+  stop(): Promise<void>;
+  readonly releaseAll: () => Promise<void>;
+}
+
+function startControllers(options: {
+  readonly config: Config;
+  readonly client: ApiClient;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+}): Controllers {
+  const { config, client, clock, random, log } = options;
+  const common = { client, clock, random, log };
+  const writeEvent = createEventWriter(client, {
+    reportingController: 'pullgate.io/gate',
+    reportingInstance: `pullgate-${process.pid}`,
+    clock,
+    log,
+  });
+  /** Nothing is decided on half of what is stored: changes wait until everything has been read. */
+  let ready = false;
+
+  const namespaces = createReflector<Namespace>({
+    ...common,
+    path: '/api/v1/namespaces',
+    parse: parseNamespace,
+    keyOf: ({ name }) => name,
+    onChange(name, now) {
+      const fact = now === undefined ? undefined : modeFact(now);
+      if (fact !== undefined) writeEvent(fact);
+      if (ready) namespaceChanged(name);
+    },
+  });
+  const nodes = createReflector<Node>({
+    ...common,
+    path: '/api/v1/nodes',
+    parse: parseNode,
+    keyOf: ({ name }) => name,
+    onChange: () => {
+      if (ready) preloadController.nodesChanged();
+    },
+  });
+  const deployments = createReflector<Deployment>({
+    ...common,
+    path: '/apis/apps/v1/deployments',
+    parse: parseDeployment,
+    keyOf: keyInNamespace,
+    onChange(key, now, before) {
+      if (ready) deploymentChanged(key, (now ?? before)?.uid);
+    },
+  });
+  const preloads = createReflector<ImagePreload>({
+    ...common,
+    path: `${API_GROUP_PATH}/imagepreloads`,
+    parse: parseImagePreload,
+    keyOf: keyInNamespace,
+    onChange(key, now, before) {
+      if (!ready) return;
+      preloadController.preloadChanged(key);
+      const owner = (now ?? before)?.owner?.name;
+      const namespace = (now ?? before)?.namespace;
+      if (owner !== undefined) releaseController.deploymentChanged(`${namespace}/${owner}`);
+    },
+  });
+  const pods = createReflector<PullerPod>({
+    ...common,
+    path: '/api/v1/pods',
+    query: { labelSelector: PULLER_LABEL },
+    parse: parsePullerPod,
+    keyOf: keyInNamespace,
+    onChange: (key, now, before) => preloadController.podChanged(key, now, before),
+  });
+
+  const preloadController = createPreloadController({
+    ...common,
+    writeEvent,
+    preloads,
+    deployments,
+    nodes,
+    isOptedIn: (namespace) => isOptedIn(namespaces.get(namespace)),
+    maxConcurrentPulls: config.maxConcurrentPulls,
+    onAssessed(key) {
+      const preload = preloads.get(key);
+      if (preload?.owner !== undefined) {
+        releaseController.deploymentChanged(`${preload.namespace}/${preload.owner.name}`);
+      }
+    },
+  });
+  const releaseController = createReleaseController({
+    ...common,
+    writeEvent,
+    deployments,
+    preloads,
+    modeOf: (namespace) => namespaces.get(namespace)?.mode,
+    assessmentOf: (key) => preloadController.assessmentOf(key),
+    settings: config.settings,
+  });
+
+  function deploymentChanged(key: string, uid: string | undefined): void {
+    releaseController.deploymentChanged(key);
+    for (const preload of preloads.values()) {
+      if (uid !== undefined && preload.owner?.uid === uid)
+        preloadController.preloadChanged(keyInNamespace(preload));
+    }
+  }
+
+  function namespaceChanged(name: string): void {
+    releaseController.namespaceChanged(name);
+    for (const preload of preloads.values()) {
+      if (preload.namespace === name) preloadController.preloadChanged(keyInNamespace(preload));
+    }
+  }
+
+  const reflectors: readonly Reflector<unknown>[] = [namespaces, nodes, deployments, preloads, pods];
+  for (const reflector of reflectors) reflector.start();
+  const synced = Promise.all(reflectors.map((reflector) => reflector.synced)).then(() => {
+    ready = true;
+    for (const preload of preloads.values()) preloadController.preloadChanged(keyInNamespace(preload));
+    for (const deployment of deployments.values())
+      releaseController.deploymentChanged(keyInNamespace(deployment));
+  });
+
+  return {
+    synced,
+    async stop() {
+      await releaseController.stop();
+      await preloadController.stop();
+      await Promise.all(reflectors.map((reflector) => reflector.stop()));
+    },
+    releaseAll: releaseController.releaseAll,
+  };
+}
+
+function keyInNamespace({ namespace, name }: { namespace: string; name: string }): string {
+  return `${namespace}/${name}`;
+}

@@ -1,0 +1,69 @@
+import { asNumber, asObject, asString, asStringMap, at, type JsonObject } from '../json.ts';
+import { REVISION_ANNOTATION } from '../names.ts';
+
+/** What Pullgate reads of a Deployment, from a review or from the API server. */
+export interface Deployment {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly generation: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  /** The annotation `deployment.kubernetes.io/revision`; empty until its controller has written it. */
+  readonly revision: string;
+  readonly deleting: boolean;
+  readonly paused: boolean;
+  readonly replicas: number;
+  readonly template: JsonObject;
+  readonly matchLabels: Readonly<Record<string, string>>;
+  readonly status: DeploymentStatus;
+}
+
+export interface DeploymentStatus {
+  readonly observedGeneration: number;
+  readonly replicas: number;
+  readonly updatedReplicas: number;
+  readonly availableReplicas: number;
+  readonly progressing?: { readonly status: string; readonly reason: string; readonly message: string };
+}
+
+export function parseDeployment(raw: unknown): Deployment {
+  const metadata = at(raw, 'metadata');
+  const spec = at(raw, 'spec');
+  const annotations = asStringMap(at(metadata, 'annotations'));
+  return {
+    namespace: asString(at(metadata, 'namespace')) ?? '',
+    name: asString(at(metadata, 'name')) ?? '',
+    uid: asString(at(metadata, 'uid')) ?? '',
+    generation: asNumber(at(metadata, 'generation')) ?? 0,
+    labels: asStringMap(at(metadata, 'labels')),
+    annotations,
+    revision: annotations[REVISION_ANNOTATION] ?? '',
+    deleting: asString(at(metadata, 'deletionTimestamp')) !== undefined,
+    paused: at(spec, 'paused') === true,
+    replicas: asNumber(at(spec, 'replicas')) ?? 1,
+    template: asObject(at(spec, 'template')),
+    matchLabels: asStringMap(at(spec, 'selector', 'matchLabels')),
+    status: parseStatus(at(raw, 'status')),
+  };
+}
+
+function parseStatus(status: unknown): DeploymentStatus {
+  const conditions = at(status, 'conditions');
+  const progressing = Array.isArray(conditions)
+    ? conditions.find((condition) => at(condition, 'type') === 'Progressing')
+    : undefined;
+  return {
+    observedGeneration: asNumber(at(status, 'observedGeneration')) ?? 0,
+    replicas: asNumber(at(status, 'replicas')) ?? 0,
+    updatedReplicas: asNumber(at(status, 'updatedReplicas')) ?? 0,
+    availableReplicas: asNumber(at(status, 'availableReplicas')) ?? 0,
+    ...(progressing !== undefined && {
+      progressing: {
+        status: asString(at(progressing, 'status')) ?? '',
+        reason: asString(at(progressing, 'reason')) ?? '',
+        message: asString(at(progressing, 'message')) ?? '',
+      },
+    }),
+  };
+}

@@ -1,0 +1,28 @@
+import { normalizeImage } from '../template/image-reference.ts';
+import { templateHash } from '../template/template-hash.ts';
+import { type TemplateImage, templateImages } from '../template/template-images.ts';
+import type { RunningTemplate } from './hold.ts';
+
+export function runningTemplate(template: unknown): RunningTemplate {
+  const images: Record<string, string> = {};
+  for (const { place, image } of templateImages(template)) images[place] = image;
+  return { template: templateHash(template), images };
+}
+
+/**
+ * The images of `template` that have to be pulled if it follows upon `from`: those that `from` did not have, and, as
+ * the template changed at all, those whose effective policy is Always (a mutable tag restarted). Never is never
+ * pulled. Each image once.
+ */
+export function imagesToPull(from: RunningTemplate, template: unknown, hash: string): TemplateImage[] {
+  const had = new Set(Object.values(from.images).map(normalizeImage));
+  const changed = from.template !== hash;
+  const needed = new Map<string, TemplateImage>();
+  for (const entry of templateImages(template)) {
+    if (entry.imagePullPolicy === 'Never') continue;
+    const name = normalizeImage(entry.image);
+    if (had.has(name) && !(changed && entry.imagePullPolicy === 'Always')) continue;
+    if (!needed.has(name)) needed.set(name, entry);
+  }
+  return [...needed.values()];
+}

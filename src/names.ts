@@ -1,0 +1,48 @@
+/** Every name that Pullgate puts on an object or reads from one. They are a public contract. */
+
+export const GROUP = 'pullgate.io';
+/** Of the ImagePreload, deploy/crd.yaml. */
+export const API_VERSION = `${GROUP}/v1alpha1`;
+/** Where the API server has ImagePreloads. */
+export const API_GROUP_PATH = `/apis/${API_VERSION}`;
+export const IMAGE_PRELOAD_KIND = 'ImagePreload';
+
+/** Namespace label: `pause`, `reject` or `audit`. On a Deployment, `off` opts that one out. */
+export const MODE_LABEL = 'pullgate.io/mode';
+/** `"true"` on a Deployment exactly while it carries a hold: `kubectl get deploy -A -l pullgate.io/held`. */
+export const HELD_LABEL = 'pullgate.io/held';
+
+/** The hold itself, compact JSON: see `hold/hold.ts`. */
+export const HOLD_ANNOTATION = 'pullgate.io/hold';
+/** The last decision on a changed template, compact JSON: see `hold/decided.ts`. */
+export const DECIDED_ANNOTATION = 'pullgate.io/decided';
+/** `"<reason>"`: lets this one update through. Honoured by the update that sets or changes it. */
+export const BYPASS_ANNOTATION = 'pullgate.io/bypass';
+/** `"true"`: leave the Deployment paused when the hold ends. */
+export const KEEP_PAUSED_ANNOTATION = 'pullgate.io/keep-paused';
+
+/** On every puller pod: the watch selects by it. */
+export const PULLER_LABEL = 'pullgate.io/puller';
+/** On a puller pod: name of the ImagePreload that made it. */
+export const PRELOAD_LABEL = 'pullgate.io/preload';
+/** On a puller pod: hash of what is pulled and how, without the node. Preloads that need the same pull share the pod. */
+export const PULL_LABEL = 'pullgate.io/pull';
+/** On a puller pod: which attempt on its node this is, counted from 1, and when the first one began. */
+export const ATTEMPT_ANNOTATION = 'pullgate.io/attempt';
+export const FIRST_ATTEMPT_ANNOTATION = 'pullgate.io/first-attempt-at';
+
+/** The PriorityClass of puller pods: low, non-preempting. A pod that names a missing one is refused. */
+export const PRIORITY_CLASS = 'pullgate-preload';
+
+/** The gate's namespace and ServiceAccount, deploy/service-account.yaml. */
+export const GATE_NAMESPACE = 'pullgate';
+export const GATE_SERVICE_ACCOUNT = 'pullgate';
+/** `process` on the CRD and the webhook configuration that a gate outside the cluster made and will take away. */
+export const REGISTERED_BY_LABEL = 'pullgate.io/registered-by';
+
+/** Set by the Deployment controller, counted up by each rollout that it begins. */
+export const REVISION_ANNOTATION = 'deployment.kubernetes.io/revision';
+
+export type Mode = 'pause' | 'reject' | 'audit';
+export const MODES: readonly Mode[] = ['pause', 'reject', 'audit'];
+export const MODE_OFF = 'off';

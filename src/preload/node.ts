@@ -1,0 +1,42 @@
+import { asArray, asString, asStringMap, at } from '../json.ts';
+import { parseTaints, type Taint } from './taints.ts';
+
+/** What Pullgate reads of a Node. */
+export interface Node {
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Cordoned. */
+  readonly unschedulable: boolean;
+  readonly taints: readonly Taint[];
+  readonly ready: boolean;
+  /** `linux` or `windows`; empty while the kubelet has not said it. */
+  readonly os: string;
+  readonly deleting: boolean;
+  /** The names the kubelet reports: at most 50 images, the largest first. Never a proof of absence. */
+  readonly images: ReadonlySet<string>;
+}
+
+export function parseNode(raw: unknown): Node {
+  const metadata = at(raw, 'metadata');
+  const spec = at(raw, 'spec');
+  const status = at(raw, 'status');
+  const labels = asStringMap(at(metadata, 'labels'));
+  return {
+    name: asString(at(metadata, 'name')) ?? '',
+    uid: asString(at(metadata, 'uid')) ?? '',
+    labels,
+    unschedulable: at(spec, 'unschedulable') === true,
+    taints: parseTaints(at(spec, 'taints')),
+    ready: asArray(at(status, 'conditions')).some(
+      (condition) => at(condition, 'type') === 'Ready' && at(condition, 'status') === 'True',
+    ),
+    os: labels['kubernetes.io/os'] ?? asString(at(status, 'nodeInfo', 'operatingSystem')) ?? '',
+    deleting: typeof at(metadata, 'deletionTimestamp') === 'string',
+    images: new Set(
+      asArray(at(status, 'images'))
+        .flatMap((image) => asArray(at(image, 'names')))
+        .filter((name) => typeof name === 'string'),
+    ),
+  };
+}

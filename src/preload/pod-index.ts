@@ -1,0 +1,98 @@
+import { pullOutcome } from './pull-outcome.ts';
+import type { PullerPod } from './puller-pod-status.ts';
+
+/**
+ * The puller pods, by what they pull and where. A pod that was just asked for counts before the watch shows
+ * it, so that nothing is created twice; a refused one stays as a failure until its attempt is due again.
+ */
+export interface PodIndex {
+  /** What the watch says; undefined for a pod that is gone. */
+  observe(key: string, pod: PullerPod | undefined): void;
+  /** A pod that is being created. Its place is taken by the real one as soon as the watch shows it. */
+  expect(pod: PullerPod): void;
+  /** The API server refused to create an expected pod, with its words. */
+  refuse(pod: PullerPod, message: string): void;
+  /** An expected pod that will not come after all. */
+  forget(pod: PullerPod): void;
+  /** Pods of this pull on this node that are not being deleted. */
+  find(pull: string, node: string): readonly PullerPod[];
+  ofPull(pull: string): readonly PullerPod[];
+  /** Forgets what was expected long ago and never seen: made and deleted in a gap of the watch. */
+  expire(now: number): void;
+  /** Pulls under way in the whole cluster. */
+  readonly running: number;
+}
+
+export function podKey({ namespace, name }: { namespace: string; name: string }): string {
+  return `${namespace}/${name}`;
+}
+
+export function createPodIndex(): PodIndex {
+  const pods = new Map<string, PullerPod>();
+  /** By pull, then by node. */
+  const places = new Map<string, Map<string, Set<PullerPod>>>();
+  const expected = new Set<string>();
+  let running = 0;
+
+  function put(key: string, pod: PullerPod | undefined): void {
+    const before = pods.get(key);
+    if (before !== undefined) {
+      pods.delete(key);
+      running -= Number(isRunning(before));
+      const nodes = places.get(before.pull);
+      const there = nodes?.get(before.node);
+      there?.delete(before);
+      if (there?.size === 0) nodes?.delete(before.node);
+      if (nodes?.size === 0) places.delete(before.pull);
+    }
+    if (pod === undefined) return;
+    pods.set(key, pod);
+    running += Number(isRunning(pod));
+    const nodes = places.get(pod.pull) ?? new Map<string, Set<PullerPod>>();
+    places.set(pod.pull, nodes);
+    nodes.set(pod.node, (nodes.get(pod.node) ?? new Set<PullerPod>()).add(pod));
+  }
+
+  return {
+    observe(key, pod) {
+      expected.delete(key);
+      put(key, pod);
+    },
+    expect(pod) {
+      const key = podKey(pod);
+      if (pods.has(key)) return;
+      expected.add(key);
+      put(key, pod);
+    },
+    refuse(pod, message) {
+      const key = podKey(pod);
+      if (expected.has(key)) put(key, { ...pod, phase: 'Failed', reason: 'PodRejected', message });
+    },
+    forget(pod) {
+      const key = podKey(pod);
+      if (expected.delete(key)) put(key, undefined);
+    },
+    find: (pull, node) => [...(places.get(pull)?.get(node) ?? [])].filter(({ deleting }) => !deleting),
+    ofPull: (pull) => [...(places.get(pull)?.values() ?? [])].flatMap((there) => [...there]),
+    expire(now) {
+      for (const key of expected) {
+        const pod = pods.get(key);
+        if (pod === undefined || (pod.phase === 'Pending' && now - pod.createdAt > EXPECTED_MS)) {
+          expected.delete(key);
+          put(key, undefined);
+        }
+      }
+    },
+    get running() {
+      return running;
+    },
+  };
+}
+
+/** A watch shows a new pod within a second; a minute allows for an API server that restarts. */
+const EXPECTED_MS = 60_000;
+
+function isRunning(pod: PullerPod): boolean {
+  const { state } = pullOutcome(pod);
+  return !pod.deleting && (state === 'starting' || state === 'pulling');
+}

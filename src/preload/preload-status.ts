@@ -1,0 +1,133 @@
+import type { Activity } from './activity.ts';
+import type { Assessment } from './assess.ts';
+import {
+  type Condition,
+  DIGESTS_LIMIT,
+  FAILURES_LIMIT,
+  IMAGE_NAMES_LIMIT,
+  type ImagePreload,
+  type ImagePreloadStatus,
+  type PreloadPhase,
+} from './image-preload.ts';
+
+export interface StatusInput {
+  readonly preload: ImagePreload;
+  readonly assessment: Assessment;
+  readonly activity: Activity;
+  /** ms since the epoch. */
+  readonly now: number;
+}
+
+/** The whole status, times kept from the one before where nothing changed. */
+export function preloadStatus({ preload, assessment, activity, now }: StatusInput): ImagePreloadStatus {
+  const before = preload.status;
+  const time = rfc3339(now);
+  const ended = isEnded(assessment, activity);
+  const { phase, reason, message } = summary(assessment);
+  const condition = (type: string, status: boolean, why: string, text: string): Condition => {
+    const value = status ? 'True' : 'False';
+    const same = before?.conditions.find((old) => old.type === type && old.status === value);
+    // Kept over a new reason too, as the API conventions ask: it is the time of the status.
+    const keeps = same !== undefined && (same.reason === why || type !== 'Progressing');
+    return {
+      type,
+      status: value,
+      observedGeneration: preload.generation,
+      lastTransitionTime: keeps ? same.lastTransitionTime : time,
+      reason: why,
+      message: text,
+    };
+  };
+  const ready = assessment.verdict.kind === 'Ready';
+  const degraded = assessment.failures[0];
+  const finishedAt = before?.finishedAt ?? (ended ? time : undefined);
+  return {
+    phase: activity === 'done' ? (ready || wasReady(preload) ? 'Finished' : 'Superseded') : phase,
+    ready: `${assessment.ready}/${assessment.desired}`,
+    imageNames: cut(preload.spec.images.map(({ image }) => image).join(','), IMAGE_NAMES_LIMIT),
+    desiredNodes: assessment.desired,
+    readyNodes: assessment.ready,
+    pullingNodes: assessment.pulling,
+    failedNodes: assessment.failed,
+    excluded: assessment.excluded,
+    images: assessment.images.map((image) => ({ ...image, digests: image.digests.slice(0, DIGESTS_LIMIT) })),
+    failures: assessment.failures
+      .slice(0, FAILURES_LIMIT)
+      .map(({ node, image, reason: why, message: text }) => ({ node, image, reason: why, message: text })),
+    conditions: [
+      condition('Ready', ready, reason, message),
+      condition('Progressing', !ready && !ended, progressReason(assessment), message),
+      condition(
+        'Degraded',
+        degraded !== undefined,
+        degraded?.reason ?? 'AsExpected',
+        degraded === undefined ? 'no pull is failing' : `${degraded.node}: ${degraded.message}`,
+      ),
+    ],
+    startedAt: before?.startedAt ?? time,
+    ...(finishedAt !== undefined && { finishedAt }),
+  };
+}
+
+/** Once nothing needs it; one made by hand as soon as there is an answer. */
+function isEnded({ verdict }: Assessment, activity: Activity): boolean {
+  if (activity === 'done') return true;
+  if (activity !== 'standalone') return false;
+  return (
+    verdict.kind === 'Ready' || verdict.kind === 'Overdue' || (verdict.kind === 'NoNodes' && verdict.over)
+  );
+}
+
+export function wasReady(preload: ImagePreload): boolean {
+  return (
+    preload.status?.conditions.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false
+  );
+}
+
+/** Since when there has been no eligible node, as the status has it: a restart must not begin to count anew. */
+export function noNodesSince(preload: ImagePreload): number | undefined {
+  const progressing = preload.status?.conditions.find(({ type }) => type === 'Progressing');
+  if (progressing?.reason !== NO_NODES) return undefined;
+  const since = Date.parse(progressing.lastTransitionTime);
+  return Number.isNaN(since) ? undefined : since;
+}
+
+const NO_NODES = 'NoEligibleNodes';
+
+function progressReason({ verdict }: Assessment): string {
+  return verdict.kind === 'NoNodes' ? NO_NODES : verdict.kind;
+}
+
+function summary(assessment: Assessment): { phase: PreloadPhase; reason: string; message: string } {
+  const { verdict, ready, desired, required, pulling } = assessment;
+  const count = `${ready} of ${desired} nodes have every image`;
+  switch (verdict.kind) {
+    case 'Ready':
+      return {
+        phase: 'Ready',
+        reason: ready === desired ? 'AllNodesReady' : 'EnoughNodesReady',
+        message: ready === desired ? count : `${count}, ${required} were asked for`,
+      };
+    case 'Failed':
+      return { phase: 'Failed', reason: verdict.reason, message: `${verdict.image}: ${verdict.message}` };
+    case 'Overdue':
+      return { phase: 'Failed', reason: 'DeadlineExceeded', message: `the deadline has passed: ${count}` };
+    case 'NoNodes':
+      return { phase: 'Pending', reason: NO_NODES, message: 'no node is eligible' };
+    case 'Preloading': {
+      const failing = assessment.failures[0];
+      const why = failing === undefined ? '' : `; ${failing.node}: ${failing.message}`;
+      const phase = ready + pulling + assessment.failed === 0 ? 'Pending' : 'Preloading';
+      return { phase, reason: failing?.reason ?? 'Pulling', message: `${count}, ${pulling} pulling${why}` };
+    }
+  }
+}
+
+/** Seconds: what other controllers write, too. */
+function rfc3339(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
+}
+
+function cut(text: string, limit: number): string {
+  return text.length <= limit ? text : `${text.slice(0, limit - 3)}...`;
+}

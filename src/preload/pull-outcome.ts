@@ -1,0 +1,92 @@
+import { classifyPullFailure, type PullFailureReason, registryWords } from './pull-failure.ts';
+import type { PullContainer, PullerPod } from './puller-pod-status.ts';
+
+export type PullOutcome =
+  /** The kubelet has not reported the container yet. */
+  | { readonly state: 'starting' }
+  /** The kubelet is at it. A sandbox that cannot be made looks the same: only the pod's events tell. */
+  | { readonly state: 'pulling' }
+  | PullSucceeded
+  | PullFailed;
+
+interface PullSucceeded {
+  readonly state: 'succeeded';
+  /** As the runtime names it; empty where the container was never created. */
+  readonly imageID: string;
+  /** Milliseconds. Absent where the kubelet does not say. */
+  readonly finishedAt?: number;
+}
+
+interface PullFailed {
+  readonly state: 'failed';
+  readonly reason: PullFailureReason;
+  readonly definitive: boolean;
+  /** See `registryWords`. */
+  readonly message: string;
+}
+
+/** Reasons to wait that the kubelet can only have once it has the image. */
+const PAST_THE_PULL: ReadonlySet<string> = new Set([
+  'CreateContainerConfigError',
+  'CreateContainerError',
+  'RunContainerError',
+]);
+
+/** pkg/kubelet/images/types.go, and cri-api's errors. */
+const PULL_FAILED: ReadonlySet<string> = new Set([
+  'ErrImagePull',
+  'ImagePullBackOff',
+  'InvalidImageName',
+  'ErrImageNeverPull',
+  'ImageInspectError',
+  'RegistryUnavailable',
+  'SignatureValidationFailed',
+]);
+
+/** How a container ends whose process could not be started: it was made from the image (containerd and CRI-O, Docker). */
+const NOT_STARTED: ReadonlySet<string> = new Set(['StartError', 'ContainerCannotRun']);
+
+/**
+ * How far the pull is, judged by our container alone: an injected sidecar may keep the pod running for ever. The pod's
+ * phase counts only where our container cannot tell.
+ */
+export function pullOutcome(pod: PullerPod): PullOutcome {
+  const { container } = pod;
+  if (container !== undefined && hasImage(container)) return succeeded(container);
+  if (container?.waiting !== undefined && PULL_FAILED.has(container.waiting.reason)) {
+    const { reason, message } = container.waiting;
+    return {
+      state: 'failed',
+      ...classifyPullFailure(reason, message),
+      message: registryWords(message || reason),
+    };
+  }
+  if (pod.phase === 'Failed' || pod.phase === 'Succeeded') return rejected(pod);
+  if (container?.terminated !== undefined) return rejected(container.terminated);
+  return { state: container === undefined ? 'starting' : 'pulling' };
+}
+
+function hasImage({ imageID, running, waiting, terminated }: PullContainer): boolean {
+  return (
+    imageID !== '' ||
+    running ||
+    PAST_THE_PULL.has(waiting?.reason ?? '') ||
+    NOT_STARTED.has(terminated?.reason ?? '')
+  );
+}
+
+function succeeded({ imageID, terminated }: PullContainer): PullSucceeded {
+  const finishedAt = terminated?.finishedAt;
+  return { state: 'succeeded', imageID, ...(finishedAt !== undefined && { finishedAt }) };
+}
+
+/** OutOfpods, Evicted, NodeAffinity, ...: about this pod on this node, never about the image. */
+function rejected({ reason, message }: { reason: string; message: string }): PullFailed {
+  const words = [reason, message].filter((part) => part !== '').join(': ');
+  return {
+    state: 'failed',
+    reason: 'PodRejected',
+    definitive: false,
+    message: registryWords(words || 'the pod ended before its image was pulled'),
+  };
+}

@@ -1,0 +1,107 @@
+import { asArray, asNumber, asString, asStringMap, at } from '../json.ts';
+import { ATTEMPT_ANNOTATION, FIRST_ATTEMPT_ANNOTATION, PRELOAD_LABEL, PULL_LABEL } from '../names.ts';
+import { PULL_CONTAINER } from './puller-pod.ts';
+import { parseTimestamp } from './timestamp.ts';
+
+/** What Pullgate reads of a puller pod. Times are in milliseconds. */
+export interface PullerPod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly node: string;
+  /** Name of the ImagePreload that made it, and its uid: another one may have had the name before. */
+  readonly preload: string;
+  readonly preloadUid: string;
+  /** See `pullKey`. */
+  readonly pull: string;
+  /** Counted from 1. */
+  readonly attempt: number;
+  readonly firstAttemptAt: number;
+  readonly createdAt: number;
+  readonly deleting: boolean;
+  readonly phase: string;
+  /** Why the pod as a whole failed, in the kubelet's or the controller's words; else empty. */
+  readonly reason: string;
+  readonly message: string;
+  /** When the kubelet took the pod on. */
+  readonly startedAt: number | undefined;
+  /** Absent until the kubelet has reported it, and for a pod it rejected. */
+  readonly container?: PullContainer;
+}
+
+export interface PullContainer {
+  /** As the runtime names the image; empty until the container was created. */
+  readonly imageID: string;
+  readonly waiting?: { readonly reason: string; readonly message: string };
+  readonly terminated?: {
+    readonly reason: string;
+    readonly message: string;
+    readonly exitCode: number;
+    readonly startedAt?: number;
+    readonly finishedAt?: number;
+  };
+  readonly running: boolean;
+}
+
+export function parsePullerPod(raw: unknown): PullerPod {
+  const metadata = at(raw, 'metadata');
+  const status = at(raw, 'status');
+  const labels = asStringMap(at(metadata, 'labels'));
+  const annotations = asStringMap(at(metadata, 'annotations'));
+  const preload = labels[PRELOAD_LABEL] ?? '';
+  const owner = asArray(at(metadata, 'ownerReferences')).find(
+    (reference) => at(reference, 'name') === preload,
+  );
+  const createdAt = parseTimestamp(at(metadata, 'creationTimestamp')) ?? 0;
+  const container = asArray(at(status, 'containerStatuses')).find(
+    (entry) => at(entry, 'name') === PULL_CONTAINER,
+  );
+  return {
+    namespace: asString(at(metadata, 'namespace')) ?? '',
+    name: asString(at(metadata, 'name')) ?? '',
+    uid: asString(at(metadata, 'uid')) ?? '',
+    node: asString(at(raw, 'spec', 'nodeName')) ?? '',
+    preload,
+    preloadUid: asString(at(owner, 'uid')) ?? '',
+    pull: labels[PULL_LABEL] ?? '',
+    attempt: parseAttempt(annotations[ATTEMPT_ANNOTATION]),
+    firstAttemptAt: parseTimestamp(annotations[FIRST_ATTEMPT_ANNOTATION]) ?? createdAt,
+    createdAt,
+    deleting: typeof at(metadata, 'deletionTimestamp') === 'string',
+    phase: asString(at(status, 'phase')) ?? '',
+    reason: asString(at(status, 'reason')) ?? '',
+    message: asString(at(status, 'message')) ?? '',
+    startedAt: parseTimestamp(at(status, 'startTime')),
+    ...(container !== undefined && { container: parseContainer(container) }),
+  };
+}
+
+function parseAttempt(annotation: string | undefined): number {
+  const attempt = Number(annotation);
+  return Number.isSafeInteger(attempt) && attempt >= 1 ? attempt : 1;
+}
+
+function parseContainer(raw: unknown): PullContainer {
+  const state = at(raw, 'state');
+  const waiting = at(state, 'waiting') ?? undefined;
+  const terminated = at(state, 'terminated') ?? undefined;
+  const startedAt = parseTimestamp(at(terminated, 'startedAt'));
+  const finishedAt = parseTimestamp(at(terminated, 'finishedAt'));
+  return {
+    imageID: asString(at(raw, 'imageID')) ?? '',
+    ...(waiting !== undefined && { waiting: reasonOf(waiting) }),
+    ...(terminated !== undefined && {
+      terminated: {
+        ...reasonOf(terminated),
+        exitCode: asNumber(at(terminated, 'exitCode')) ?? 0,
+        ...(startedAt !== undefined && { startedAt }),
+        ...(finishedAt !== undefined && { finishedAt }),
+      },
+    }),
+    running: (at(state, 'running') ?? undefined) !== undefined,
+  };
+}
+
+function reasonOf(state: unknown): { reason: string; message: string } {
+  return { reason: asString(at(state, 'reason')) ?? '', message: asString(at(state, 'message')) ?? '' };
+}

@@ -1,0 +1,84 @@
+import type { PullFailureReason } from './pull-failure.ts';
+import { pullOutcome } from './pull-outcome.ts';
+import type { PullerPod } from './puller-pod-status.ts';
+
+/** Why a pull failed, in the registry's or the kubelet's words. */
+export interface Failure {
+  readonly reason: PullFailureReason;
+  /** The registry has answered, and asking again at once would give the same answer. */
+  readonly definitive: boolean;
+  readonly message: string;
+}
+
+/** How far one image is on one node. Times in ms since the epoch. */
+export type Slot =
+  | { readonly state: 'missing' }
+  | { readonly state: 'present' }
+  | {
+      readonly state: 'pulled';
+      readonly imageID: string;
+      readonly finishedAt: number;
+      readonly seconds: number;
+    }
+  | { readonly state: 'pulling'; readonly since: number }
+  | {
+      readonly state: 'failed';
+      readonly failure: Failure;
+      readonly attempt: number;
+      readonly firstAttemptAt: number;
+      /** When a new attempt is due; undefined while one runs. */
+      readonly retryAt: number | undefined;
+    };
+
+/** First back-off after a failed attempt; it doubles with each up to the limit. */
+const BACKOFF_MS = 30_000;
+const BACKOFF_LIMIT_MS = 300_000;
+
+/**
+ * Judges the pods of one image on one node. A failure lasts until a later attempt succeeds: the failed pod
+ * is kept while the next one runs, so that nothing has to be remembered anywhere else.
+ * @param known the failure seen earlier: kubelets before 1.31 drop the registry's words while they back off.
+ */
+export function judgeSlot(pods: readonly PullerPod[], known: Failure | undefined): Slot {
+  let latest: PullerPod | undefined;
+  let failed: { pod: PullerPod; failure: Failure } | undefined;
+  for (const pod of pods) {
+    const outcome = pullOutcome(pod);
+    if (outcome.state === 'succeeded') {
+      const began = pod.startedAt ?? pod.createdAt;
+      const finishedAt = outcome.finishedAt ?? began;
+      const seconds = Math.max(0, (finishedAt - began) / 1000);
+      return { state: 'pulled', imageID: outcome.imageID, finishedAt, seconds };
+    }
+    if (latest === undefined || pod.attempt > latest.attempt) latest = pod;
+    if (outcome.state === 'failed' && (failed === undefined || pod.attempt > failed.pod.attempt)) {
+      failed = { pod, failure: outcome };
+    }
+  }
+  if (latest === undefined) return { state: 'missing' };
+  if (failed === undefined) return { state: 'pulling', since: latest.startedAt ?? latest.createdAt };
+  const backoff = Math.min(BACKOFF_MS * 2 ** (latest.attempt - 1), BACKOFF_LIMIT_MS);
+  return {
+    state: 'failed',
+    failure: withKnownWords(failed.failure, known),
+    attempt: latest.attempt,
+    firstAttemptAt: latest.firstAttemptAt,
+    retryAt: latest === failed.pod ? latest.createdAt + backoff : undefined,
+  };
+}
+
+function withKnownWords(failure: Failure, known: Failure | undefined): Failure {
+  const { reason, definitive, message } =
+    failure.reason === 'Unknown' && known !== undefined ? known : failure;
+  return { reason, definitive, message };
+}
+
+/** Attempts that a later one has overtaken: they failed, and the later one has its own outcome. */
+export function overtaken(pods: readonly PullerPod[]): PullerPod[] {
+  let settled = 0;
+  for (const pod of pods) {
+    const { state } = pullOutcome(pod);
+    if (state === 'succeeded' || state === 'failed') settled = Math.max(settled, pod.attempt);
+  }
+  return pods.filter((pod) => pod.attempt < settled);
+}

@@ -1,0 +1,59 @@
+import { asArray, asNumber, asString, at } from '../json.ts';
+
+export interface Taint {
+  readonly key: string;
+  readonly value: string;
+  readonly effect: string;
+}
+
+/** As in a pod spec, and written back as it is: a puller pod carries those of its workload. */
+export interface Toleration {
+  readonly key?: string;
+  readonly operator?: string;
+  readonly value?: string;
+  readonly effect?: string;
+  readonly tolerationSeconds?: number;
+}
+
+export function parseTaints(raw: unknown): Taint[] {
+  return asArray(raw).map((taint) => ({
+    key: asString(at(taint, 'key')) ?? '',
+    value: asString(at(taint, 'value')) ?? '',
+    effect: asString(at(taint, 'effect')) ?? '',
+  }));
+}
+
+export function parseTolerations(raw: unknown): Toleration[] {
+  return asArray(raw).map((toleration) => {
+    const key = asString(at(toleration, 'key'));
+    const operator = asString(at(toleration, 'operator'));
+    const value = asString(at(toleration, 'value'));
+    const effect = asString(at(toleration, 'effect'));
+    const tolerationSeconds = asNumber(at(toleration, 'tolerationSeconds'));
+    return {
+      ...(key !== undefined && { key }),
+      ...(operator !== undefined && { operator }),
+      ...(value !== undefined && { value }),
+      ...(effect !== undefined && { effect }),
+      ...(tolerationSeconds !== undefined && { tolerationSeconds }),
+    };
+  });
+}
+
+/** PreferNoSchedule is a wish of the node's, not a bar. */
+const EXCLUDING_EFFECTS: ReadonlySet<string> = new Set(['NoSchedule', 'NoExecute']);
+
+/** Whether pods with these tolerations may land on a node with these taints. */
+export function tolerates(tolerations: readonly Toleration[], taints: readonly Taint[]): boolean {
+  return taints
+    .filter((taint) => EXCLUDING_EFFECTS.has(taint.effect))
+    .every((taint) => tolerations.some((toleration) => matches(toleration, taint)));
+}
+
+/** As `ToleratesTaint` of k8s.io/api/core/v1; an operator it does not know tolerates nothing. */
+function matches({ key, operator, value, effect }: Toleration, taint: Taint): boolean {
+  if (effect && effect !== taint.effect) return false;
+  if (key && key !== taint.key) return false;
+  if (operator === 'Exists') return true;
+  return (!operator || operator === 'Equal') && (value ?? '') === taint.value;
+}

@@ -1,0 +1,55 @@
+import { readFile } from 'node:fs/promises';
+import { parseAllDocuments } from 'yaml';
+import { asObject, asString, at, type JsonObject } from '../json.ts';
+
+/** What stands in a cluster, from `deploy/`, in an order in which it can be applied. */
+export interface Manifests {
+  /** Namespace, ServiceAccount, RBAC, PriorityClass. */
+  readonly base: readonly JsonObject[];
+  readonly crd: JsonObject;
+  readonly webhookConfiguration: JsonObject;
+}
+
+// Both src/registration and dist/registration are two levels below the root of the package.
+const DEPLOY = new URL('../../deploy/', import.meta.url);
+
+/** They are part of the package: any error here is a bug, or a broken installation. */
+export async function readManifests(): Promise<Manifests> {
+  const [account, rbac, priority, crd, webhook] = await Promise.all(
+    ['service-account', 'rbac', 'priority-class', 'crd', 'webhook-configuration'].map(readManifest),
+  );
+  return {
+    base: [account, rbac, priority].flatMap((objects) => objects ?? []),
+    crd: asObject(crd?.[0]),
+    webhookConfiguration: asObject(webhook?.[0]),
+  };
+}
+
+async function readManifest(name: string): Promise<JsonObject[]> {
+  const text = await readFile(new URL(`${name}.yaml`, DEPLOY), 'utf8');
+  return [...parseAllDocuments(text)].map((document) => asObject(document.toJS()));
+}
+
+const COLLECTIONS: Readonly<Record<string, string>> = {
+  Namespace: 'namespaces',
+  ServiceAccount: 'serviceaccounts',
+  ClusterRole: 'clusterroles',
+  ClusterRoleBinding: 'clusterrolebindings',
+  PriorityClass: 'priorityclasses',
+  CustomResourceDefinition: 'customresourcedefinitions',
+  MutatingWebhookConfiguration: 'mutatingwebhookconfigurations',
+};
+
+/** Where the API server serves the object of a manifest, and what kubectl calls it. */
+export function locate(object: JsonObject): { readonly path: string; readonly resource: string } {
+  const apiVersion = asString(object['apiVersion']) ?? '';
+  const kind = asString(object['kind']) ?? '';
+  const name = asString(at(object, 'metadata', 'name'));
+  const namespace = asString(at(object, 'metadata', 'namespace'));
+  const collection = COLLECTIONS[kind];
+  if (collection === undefined || name === undefined)
+    throw new TypeError(`a manifest of kind ${kind}: ${name}`);
+  const root = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
+  const scope = namespace === undefined ? '' : `/namespaces/${namespace}`;
+  return { path: `${root}${scope}/${collection}/${name}`, resource: `${collection}/${name}` };
+}

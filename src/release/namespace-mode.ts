@@ -1,0 +1,40 @@
+import type { GateEvent } from '../cluster/events.ts';
+import { asString, at } from '../json.ts';
+import { MODE_LABEL } from '../names.ts';
+
+/** What Pullgate reads of a Namespace. */
+export interface Namespace {
+  readonly name: string;
+  readonly uid: string;
+  /** The mode label as it stands. */
+  readonly mode: string | undefined;
+}
+
+export function parseNamespace(raw: unknown): Namespace {
+  return {
+    name: asString(at(raw, 'metadata', 'name')) ?? '',
+    uid: asString(at(raw, 'metadata', 'uid')) ?? '',
+    mode: asString(at(raw, 'metadata', 'labels', MODE_LABEL)),
+  };
+}
+
+/** The modes that this version serves. */
+const SERVED: readonly string[] = ['pause'];
+
+export function isOptedIn(namespace: Namespace | undefined): boolean {
+  return namespace?.mode !== undefined && SERVED.includes(namespace.mode);
+}
+
+/** An Event for a label that gates nothing: whoever set it believes otherwise. */
+export function modeFact(namespace: Namespace): GateEvent | undefined {
+  const { name, uid, mode } = namespace;
+  if (mode === undefined || isOptedIn(namespace)) return undefined;
+  return {
+    type: 'Warning',
+    reason: 'InvalidMode',
+    action: 'OptIn',
+    regarding: { apiVersion: 'v1', kind: 'Namespace', name, uid },
+    note: `${MODE_LABEL}=${mode} is not a mode, so nothing here is gated; set it to: ${SERVED.join(', ')}`,
+    fact: `${uid} ${mode}`,
+  };
+}

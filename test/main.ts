@@ -1,0 +1,62 @@
+import { spawnSync } from 'node:child_process';
+import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { up } from './lab/lab.ts';
+
+/**
+ * `npm test [unit]`: the unit tests, then the lab, then what needs it, one file at a time as they share the cluster. Ends with
+ * one line that counts all of them.
+ */
+const total = { passed: 0, failed: 0, skipped: 0 };
+const reports = mkdtempSync(join(tmpdir(), 'pullgate-test-'));
+
+function run(title: string, files: string[], wrap: (argv: string[]) => string[], concurrency: number): void {
+  process.stdout.write(`\n== ${title}\n`);
+  const report = join(reports, 'counts.json');
+  const argv = wrap([
+    process.execPath,
+    '--test',
+    `--test-concurrency=${concurrency}`,
+    '--test-reporter=spec',
+    '--test-reporter-destination=stdout',
+    '--test-reporter=./test/counts-reporter.js',
+    `--test-reporter-destination=${report}`,
+    ...files.toSorted((a, b) => a.localeCompare(b, 'en')),
+  ]);
+  const { status } = spawnSync(argv[0] ?? '', argv.slice(1), { stdio: ['ignore', 'inherit', 'inherit'] });
+  const counts = readCounts(report);
+  total.passed += counts.passed;
+  total.skipped += counts.skipped;
+  // A run that ended badly without naming a failed test has failed all the same.
+  total.failed += status === 0 ? 0 : Math.max(1, counts.tests - counts.passed - counts.skipped);
+}
+
+function readCounts(report: string): { tests: number; passed: number; skipped: number } {
+  try {
+    return JSON.parse(readFileSync(report, 'utf8')) as { tests: number; passed: number; skipped: number };
+  } catch {
+    return { tests: 0, passed: 0, skipped: 0 };
+  }
+}
+
+try {
+  run('unit', globSync('test/unit/**/*.test.ts'), (argv) => argv, 2);
+  if (process.argv[2] !== 'unit') {
+    const lab = await up({ log: (line) => process.stdout.write(`lab: ${line}\n`) });
+    const all = globSync('test/e2e/**/*.test.ts');
+    // Whatever takes the lab down comes when nothing needs it any more.
+    const last = all.filter((file) => file.endsWith('lab-down.test.ts'));
+    const first = all.filter((file) => !last.includes(file));
+    run('on the lab', first, (argv) => lab.enter(argv), 1);
+    run('the end of the lab', last, (argv) => argv, 1);
+  }
+} catch (error) {
+  total.failed += 1;
+  process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`);
+} finally {
+  rmSync(reports, { recursive: true });
+}
+
+process.stdout.write(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
+process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;

@@ -1,0 +1,508 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { Agent, request as httpsRequest, type RequestOptions } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { after, before, describe, test } from 'node:test';
+import { connect, type TLSSocket } from 'node:tls';
+import jsonPatch from 'fast-json-patch';
+import type { AdmissionUser } from '../../src/admission/admission-review.ts';
+import { createAdmissionServer } from '../../src/admission/admission-server.ts';
+import { createAuthority } from '../../src/certs/authority.ts';
+import { createServingCertificate } from '../../src/certs/serving-certificate.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
+import { parseDeployment } from '../../src/hold/deployment.ts';
+import { parseHold } from '../../src/hold/hold.ts';
+import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
+import { deployment, NAME, NAMESPACE } from './deployment-builder.ts';
+import { logDouble } from './log-double.ts';
+import { manualClock } from './manual-clock.ts';
+import { until } from './until.ts';
+
+const web = deployment();
+const v2 = web.image('registry.test/app:2');
+const PATH = '/admit/pause?timeout=5s';
+
+function review(oldObject: JsonObject, object: JsonObject, more: JsonObject = {}): JsonObject {
+  return {
+    apiVersion: 'admission.k8s.io/v1',
+    kind: 'AdmissionReview',
+    request: {
+      uid: 'request-1',
+      kind: { group: 'apps', version: 'v1', kind: 'Deployment' },
+      resource: { group: 'apps', version: 'v1', resource: 'deployments' },
+      namespace: NAMESPACE,
+      name: NAME,
+      operation: 'UPDATE',
+      userInfo: { username: 'alice', uid: '7', groups: ['dev'], extra: { scopes: ['a'] } },
+      dryRun: false,
+      object,
+      oldObject,
+      ...more,
+    },
+  };
+}
+
+const authority = await createAuthority({ now: new Date(), days: 1 });
+const serving = await createServingCertificate(authority, { hosts: ['127.0.0.1'], now: new Date(), days: 1 });
+
+type MayBypass = (user: AdmissionUser, namespace: string) => Promise<boolean>;
+
+async function start(mayBypass: MayBypass = async () => true, clock: Clock = systemClock) {
+  const { log, lines } = logDouble();
+  const app = createAdmissionServer({
+    tls: { cert: serving.certificatePem, key: serving.keyPem },
+    gate: { username: 'system:serviceaccount:pullgate:pullgate', exemptNamespaces: ['kube-system'] },
+    mayBypass,
+    clock,
+    log,
+  });
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  const { port } = app.server.address() as AddressInfo;
+  const agent = new Agent({ keepAlive: true, ca: authority.certificatePem });
+  const close = async () => {
+    agent.destroy();
+    await app.close();
+  };
+  return { app, agent, port, lines, close };
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, unknown>>;
+  readonly body: JsonObject;
+}
+
+type Target = Pick<Awaited<ReturnType<typeof start>>, 'agent' | 'port'>;
+
+async function send(
+  target: Target,
+  body: string | Buffer | undefined,
+  options: RequestOptions = {},
+): Promise<Answer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>();
+  const request = httpsRequest(
+    {
+      host: '127.0.0.1',
+      port: target.port,
+      agent: target.agent,
+      method: 'POST',
+      path: PATH,
+      headers: { 'content-type': 'application/json' },
+      ...options,
+    },
+    (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('error', reject);
+      response.on('end', () => {
+        const text = Buffer.concat(chunks).toString();
+        const { statusCode = 0, headers } = response;
+        resolve({ status: statusCode, headers, body: text === '' ? {} : asObject(JSON.parse(text)) });
+      });
+    },
+  );
+  request.on('error', reject);
+  request.end(body);
+  return promise;
+}
+
+function ask(target: Target, body: JsonObject): Promise<Answer> {
+  return send(target, JSON.stringify(body));
+}
+
+function patched(object: JsonObject, answer: Answer): JsonObject {
+  const patch = Buffer.from(String(at(answer.body, 'response', 'patch')), 'base64').toString();
+  return jsonPatch.applyPatch(structuredClone(object), JSON.parse(patch)).newDocument;
+}
+
+/** The error of the table, as the API server shows it. */
+function assertRefused(answer: Answer, status: number, code: string): void {
+  assert.equal(answer.status, status, JSON.stringify(answer.body));
+  assert.equal(answer.body['kind'], 'Status');
+  assert.equal(answer.body['code'], status);
+  assert.match(String(answer.body['message']), new RegExp(`^${code}: `));
+}
+
+describe('the admission server', () => {
+  let gate: Awaited<ReturnType<typeof start>>;
+  const asked: [AdmissionUser, string][] = [];
+  before(async () => {
+    gate = await start(async (user, namespace) => {
+      asked.push([user, namespace]);
+      return user.username === 'admin';
+    });
+  });
+  after(() => gate.close());
+
+  test('answers an update that needs an image with patch, warnings and audit annotations', async () => {
+    const answer = await ask(gate, review(web.object, v2.object));
+    assert.equal(answer.status, 200);
+    const { apiVersion, kind, response } = answer.body;
+    assert.deepEqual([apiVersion, kind], ['admission.k8s.io/v1', 'AdmissionReview']);
+    assert.deepEqual([at(response, 'uid'), at(response, 'allowed')], ['request-1', true]);
+    assert.equal(at(response, 'patchType'), 'JSONPatch');
+    const { paused, annotations, labels } = parseDeployment(patched(v2.object, answer));
+    const hold = parseHold(annotations['pullgate.io/hold']);
+    assert.deepEqual(
+      [paused, labels['pullgate.io/held'], hold?.from.images['app']],
+      [true, 'true', 'registry.test/app:1'],
+    );
+    assert.equal(asArray(at(response, 'warnings')).length, 3);
+    assert.equal(at(response, 'auditAnnotations', 'decision'), 'Held');
+    assert.equal(at(response, 'auditAnnotations', 'preload'), hold?.preload);
+  });
+
+  test('writes one line for it at info, and none for an update that does not matter', async () => {
+    gate.lines.length = 0;
+    await ask(gate, review(web.object, v2.object, { dryRun: true }));
+    await ask(gate, review(web.object, web.label('a', 'b').object));
+    const info = gate.lines.filter(({ level }) => Number(level) >= 30);
+    assert.equal(info.length, 1);
+    const { deployment, decision, preload, user, dryRun, ms } = info[0] ?? {};
+    assert.deepEqual([deployment, decision, user, dryRun], ['shop/web', 'Held', 'alice', true]);
+    assert.match(String(preload), /^web-/);
+    assert.equal(typeof ms, 'number');
+    assert.deepEqual(
+      gate.lines.map(({ level }) => level),
+      [30, 20],
+    );
+  });
+
+  test('lets an update that does not matter through without a patch', async () => {
+    const { body } = await ask(gate, review(web.object, web.spec({ replicas: 7 }).object));
+    assert.deepEqual(body['response'], {
+      uid: 'request-1',
+      allowed: true,
+      auditAnnotations: { decision: 'Unchanged', reason: 'the template did not change' },
+    });
+  });
+
+  test('asks for the permission only when a bypass or `off` is asked for, with all it knows of the user', async () => {
+    asked.length = 0;
+    await ask(gate, review(web.object, v2.object));
+    assert.deepEqual(asked, []);
+    const urgent = v2.annotate('pullgate.io/bypass', 'urgent').object;
+    const refused = await ask(gate, review(web.object, urgent));
+    assert.equal(at(refused.body, 'response', 'auditAnnotations', 'decision'), 'Held');
+    assert.deepEqual(asked, [
+      [{ username: 'alice', uid: '7', groups: ['dev'], extra: { scopes: ['a'] } }, 'shop'],
+    ]);
+    const granted = await ask(gate, review(web.object, urgent, { userInfo: { username: 'admin' } }));
+    assert.equal(at(granted.body, 'response', 'auditAnnotations', 'decision'), 'Bypassed');
+  });
+
+  test('denies `off` to a user who may not, with 403 and no patch', async () => {
+    const { body } = await ask(gate, review(web.object, v2.label('pullgate.io/mode', 'off').object));
+    assert.equal(at(body, 'response', 'allowed'), false);
+    assert.equal(at(body, 'response', 'patch'), undefined);
+    assert.equal(at(body, 'response', 'status', 'code'), 403);
+    assert.equal(at(body, 'response', 'status', 'message'), 'alice may not opt a Deployment out');
+  });
+
+  test('answers requests that come at once, each its own', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, (_, count) =>
+        ask(gate, review(web.object, web.image(`registry.test/app:n${count}`).object, { uid: `u${count}` })),
+      ),
+    );
+    for (const [count, { body }] of answers.entries()) {
+      assert.equal(at(body, 'response', 'uid'), `u${count}`);
+      assert.equal(at(body, 'response', 'auditAnnotations', 'images'), `registry.test/app:n${count}`);
+    }
+  });
+
+  test('takes the largest review there can be', async () => {
+    const note = 'x'.repeat(3_000_000);
+    const [old, object] = [web, v2].map((builder) => builder.metadata({ note }).object) as [
+      JsonObject,
+      JsonObject,
+    ];
+    const answer = await ask(gate, review(old, object));
+    assert.equal(at(answer.body, 'response', 'auditAnnotations', 'decision'), 'Held');
+  });
+
+  describe('refuses', () => {
+    const valid = review(web.object, v2.object);
+    const request = asObject(valid['request']);
+    const without = (field: string): JsonObject => {
+      const { [field]: _, ...rest } = request;
+      return { ...valid, request: rest };
+    };
+
+    const bodies: [string, string, string, RegExp][] = [
+      ['an empty body', '', 'PG_BODY_NOT_JSON', /empty/],
+      ['what is not JSON', 'apiVersion: v1', 'PG_BODY_NOT_JSON', /not valid JSON/],
+      ['a body that was cut', JSON.stringify(valid).slice(0, -5), 'PG_BODY_NOT_JSON', /not valid JSON/],
+      ['a key that would be a prototype', '{"__proto__": {"a": 1}}', 'PG_BODY_NOT_JSON', /./],
+      ['a list', '[]', 'PG_REVIEW_INVALID', /the body is not an object/],
+      ['null', 'null', 'PG_REVIEW_INVALID', /the body is not an object/],
+      ['another kind', '{"apiVersion":"v1","kind":"Pod"}', 'PG_REVIEW_VERSION', /v1 Pod/],
+      ['no version', '{}', 'PG_REVIEW_VERSION', /\(none\) \(none\)/],
+      [
+        'v1beta1',
+        JSON.stringify({ ...valid, apiVersion: 'admission.k8s.io/v1beta1' }),
+        'PG_REVIEW_VERSION',
+        /v1beta1/,
+      ],
+    ];
+    for (const [what, text, code, detail] of bodies) {
+      test(what, async () => {
+        const answer = await send(gate, text);
+        assertRefused(answer, 400, code);
+        assert.match(String(answer.body['message']), detail);
+      });
+    }
+
+    const deep = JSON.parse(`${'{"a":'.repeat(1000)}1${'}'.repeat(1000)}`) as unknown;
+    const reviews: [string, JsonObject, string][] = [
+      ['a review without a request', { ...valid, request: null }, 'request is missing'],
+      ['one without a uid', without('uid'), 'request.uid is missing'],
+      [
+        'another operation',
+        review(web.object, v2.object, { operation: 'CREATE' }),
+        'request.operation is CREATE',
+      ],
+      ['no operation', without('operation'), 'request.operation is (none)'],
+      [
+        'no object, as in a DELETE',
+        review(web.object, v2.object, { object: null }),
+        'request.object is missing',
+      ],
+      ['no oldObject', without('oldObject'), 'request.oldObject is missing'],
+      ['an object without spec', review(web.object, { metadata: {} }), 'request.object.spec is missing'],
+      [
+        'a oldObject without uid',
+        review(web.metadata({ uid: '' }).object, v2.object),
+        'oldObject.metadata.uid',
+      ],
+      [
+        'another resource',
+        review(web.object, v2.object, {
+          resource: { group: 'apps', version: 'v1', resource: 'statefulsets' },
+        }),
+        'request.resource is apps/v1 statefulsets',
+      ],
+      [
+        'another version of it',
+        review(web.object, v2.object, {
+          resource: { group: 'apps', version: 'v1beta1', resource: 'deployments' },
+        }),
+        'request.resource is apps/v1beta1 deployments',
+      ],
+      [
+        'a subresource',
+        review(web.object, v2.object, { subResource: 'scale' }),
+        'request.subResource is scale',
+      ],
+      ['no user', review(web.object, v2.object, { userInfo: {} }), 'request.userInfo.username is missing'],
+      [
+        'a name that is none',
+        review(web.object, v2.object, { name: "x'; reboot" }),
+        'request.name is not a DNS name',
+      ],
+      ['no namespace', without('namespace'), 'request.namespace is missing'],
+      [
+        'a template too deep to hash',
+        review(web.object, { ...v2.object, spec: { template: deep } }),
+        'request.object.spec.template nests deeper than 64 levels',
+      ],
+      [
+        'one such in what runs',
+        review({ ...web.object, spec: { template: deep } }, v2.object),
+        'request.oldObject.spec.template nests deeper than 64 levels',
+      ],
+    ];
+    for (const [what, body, detail] of reviews) {
+      test(what, async () => {
+        const answer = await ask(gate, body);
+        assertRefused(answer, 400, 'PG_REVIEW_INVALID');
+        const message = String(answer.body['message']);
+        assert.ok(message.includes(detail), message);
+      });
+    }
+
+    test('another content type, and none', async () => {
+      for (const type of [
+        'text/plain',
+        'application/yaml',
+        'application/x-www-form-urlencoded',
+        'nonsense',
+      ]) {
+        const answer = await send(gate, JSON.stringify(valid), { headers: { 'content-type': type } });
+        assertRefused(answer, 415, 'PG_CONTENT_TYPE');
+      }
+      assertRefused(await send(gate, JSON.stringify(valid), { headers: {} }), 415, 'PG_CONTENT_TYPE');
+    });
+
+    test('another path', async () => {
+      for (const path of ['/', '/admit', '/admit/pause/', '/admit/paused', '/admit/%zz', '//admit/pause'])
+        assertRefused(await send(gate, JSON.stringify(valid), { path }), 404, 'PG_NOT_FOUND');
+    });
+
+    test('another method, and says which one is right', async () => {
+      for (const method of ['GET', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
+        const answer = await send(gate, ['PUT', 'PATCH'].includes(method) ? '{}' : undefined, { method });
+        assertRefused(answer, 405, 'PG_METHOD');
+        assert.equal(answer.headers['allow'], 'POST');
+      }
+    });
+
+    test('a body over 7 MiB, announced or not', async () => {
+      const announced = rawRequest(gate, `content-length: ${7 * 1024 * 1024 + 1}\r\n`);
+      assert.match(await announced.text, /^HTTP\/1\.1 413 .*PG_BODY_TOO_LARGE/s);
+      const chunked = rawRequest(gate, 'transfer-encoding: chunked\r\n');
+      const chunk = `100000\r\n${' '.repeat(0x100000)}\r\n`;
+      for (let count = 0; count < 7; count += 1) chunked.socket.write(chunk);
+      chunked.socket.write('10\r\n');
+      chunked.socket.write(`${' '.repeat(16)}\r\n`);
+      assert.match(await chunked.text, /^HTTP\/1\.1 413 .*PG_BODY_TOO_LARGE/s);
+    });
+
+    test('a body that does not come, and answers others meanwhile', async () => {
+      const slow = rawRequest(gate, 'content-length: 100\r\n');
+      slow.socket.write('{"apiVersion":');
+      const began = performance.now();
+      const other = await ask(gate, valid);
+      assert.equal(other.status, 200);
+      assert.match(await slow.text, /^HTTP\/1\.1 408 .*PG_BODY_TIMEOUT/s);
+      assert.ok(performance.now() - began < 8000);
+    });
+  });
+
+  test('survives whatever is sent: no crash, and no error of its own', async () => {
+    gate.lines.length = 0;
+    const valid = Buffer.from(JSON.stringify(review(web.object, v2.object)));
+    const statuses = new Map<number, number>();
+    for (const body of hostileBodies(valid, 300)) {
+      const { status } = await send(gate, body);
+      assert.ok(status < 500, body.toString().slice(0, 500));
+      statuses.set(status, (statuses.get(status) ?? 0) + 1);
+    }
+    assert.ok((statuses.get(400) ?? 0) > 50, 'most are refused');
+    assert.ok((statuses.get(200) ?? 0) > 20, 'some are reviews still');
+    assert.equal(gate.lines.filter(({ level }) => Number(level) >= 50).length, 0);
+    assert.equal((await send(gate, valid)).status, 200);
+  });
+});
+
+/** Sends the head of a request by hand, so that the body may be anything. */
+function rawRequest(
+  { port }: Target,
+  header: string,
+): { readonly socket: TLSSocket; readonly text: Promise<string> } {
+  const socket = connect({ host: '127.0.0.1', port, ca: authority.certificatePem, servername: '' });
+  socket.write(`POST ${PATH} HTTP/1.1\r\nhost: gate\r\ncontent-type: application/json\r\n${header}\r\n`);
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+  // What is written after the answer may meet a closed connection.
+  socket.on('error', () => undefined);
+  const text = once(socket, 'close').then(() => Buffer.concat(chunks).toString());
+  return { socket, text };
+}
+
+/** Deterministic: a failure can be run again. */
+function* hostileBodies(valid: Buffer, count: number): Generator<Buffer> {
+  let state = 42;
+  const random = (below: number) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state % below;
+  };
+  const text = valid.toString();
+  const deep = (open: string, close: string) => `${open.repeat(100_000)}1${close.repeat(100_000)}`;
+  const anyKey = () => [...text.matchAll(/"\w+":/g)][random(40)]?.[0] ?? '"spec":';
+  const mutations: (() => string | Buffer)[] = [
+    () => text.slice(0, random(text.length)),
+    () => deep('[', ']'),
+    () => deep('{"a":', '}'),
+    () => text.replace(anyKey(), (key) => `${key}${deep('[', ']')},"x":`),
+    () => text.replace('"template":', () => `"template":${deep('{"a":', '}')},"x":`),
+    () => text.replace(anyKey(), (key) => `${key}null,${key}`),
+    () => text.replace(anyKey(), (key) => `${key}{"length":1e999},"${'k'.repeat(1000)}":`),
+    () => text.replaceAll('"image":', '"image":{},"image":[],"x":'),
+    () => text.replace(anyKey(), '"__proto__":'),
+    () => text.replace(anyKey(), '"constructor":{"prototype":{"a":1}},"x":'),
+    () => text.replaceAll('"name":"app"', '"name":"\\u0000"'),
+    () => text.replaceAll('"annotations":{', '"annotations":{"pullgate.io/hold":"{\\"v\\":1}",'),
+    () => text.replaceAll('"metadata":{', '"metadata":{"labels":"x","annotations":[1],"x":{},'),
+    () => text.replaceAll('"metadata":{', '"metadata":[],"metadata":{"annotations":[1],"y":{},'),
+    () => text.replaceAll(/"(annotations|labels)":\{/g, '"$1":{"pullgate.io/hold":7,'),
+    () => text.replaceAll('"containers":[', '"containers":[null,7,[],{"name":{}},{"image":"x"},{"image":9},'),
+    () =>
+      text.replaceAll(
+        '"spec":{"containers"',
+        '"spec":{"volumes":[null,{"image":[]},{"image":{"reference":1}}],"containers"',
+      ),
+    () => text.replaceAll(/:1"|:2"/g, `:${'9'.repeat(random(100_000))}"`),
+    () => {
+      const bytes = Buffer.from(valid);
+      for (let flips = 0; flips < 3; flips += 1) bytes[random(bytes.length)] = 0x80 + random(0x80);
+      return bytes;
+    },
+    () => Buffer.concat([Buffer.from([0xef, 0xbb, 0xbf]), valid]),
+    () => `${text}${text}`,
+    () => text.replaceAll('registry.test', '\\ud800'),
+  ];
+  for (let index = 0; index < count; index += 1) {
+    const body = mutations[index % mutations.length]?.() ?? '';
+    yield typeof body === 'string' ? Buffer.from(body) : body;
+  }
+}
+
+describe('closing', () => {
+  test('answers what is in flight, with the connection closed after it, and lets go of the rest', async () => {
+    const permission = Promise.withResolvers<boolean>();
+    let asked = false;
+    const gate = await start(() => {
+      asked = true;
+      return permission.promise;
+    });
+    // A connection that is open and has never sent anything, as Go's client keeps them.
+    const spare = connect({
+      host: '127.0.0.1',
+      port: gate.port,
+      ca: authority.certificatePem,
+      servername: '',
+    });
+    await once(spare, 'secureConnect');
+    const used = await ask(gate, review(web.object, v2.object));
+    assert.equal(used.headers['connection'], 'keep-alive');
+
+    const waiting = ask(gate, review(web.object, v2.annotate('pullgate.io/bypass', 'urgent').object));
+    await until(() => asked, 'the request has arrived');
+    const spareClosed = once(spare, 'close');
+    const closed = gate.app.close();
+    await assert.rejects(ask({ ...gate, agent: new Agent() }, {}), { code: 'ECONNREFUSED' });
+    permission.resolve(true);
+    const answer = await waiting;
+    assert.equal(at(answer.body, 'response', 'auditAnnotations', 'decision'), 'Bypassed');
+    assert.equal(answer.headers['connection'], 'close');
+    await Promise.all([closed, spareClosed]);
+  });
+
+  test('ends after 7 s even if a request never does', async () => {
+    const clock = manualClock();
+    let asked = false;
+    const never = () => {
+      asked = true;
+      return new Promise<boolean>(() => undefined);
+    };
+    const gate = await start(never, clock);
+    const urgent = v2.annotate('pullgate.io/bypass', 'urgent').object;
+    const failed = assert.rejects(ask(gate, review(web.object, urgent)));
+    await until(() => asked, 'the request has arrived');
+    const closed = gate.app.close();
+    await until(() => clock.timers().length > 0, 'it waits');
+    assert.deepEqual(clock.timers(), [7000]);
+    clock.advance(7000);
+    await Promise.all([closed, failed]);
+  });
+
+  test('an error that nobody expected is a 500 with its stack in the log', async () => {
+    const gate = await start(() => Promise.reject(new Error('broken')));
+    const urgent = v2.annotate('pullgate.io/bypass', 'urgent').object;
+    assertRefused(await ask(gate, review(web.object, urgent)), 500, 'PG_INTERNAL');
+    const line = gate.lines.find(({ level }) => level === 50);
+    assert.match(String(at(line?.['err'], 'stack')), /broken/);
+    await gate.close();
+  });
+});

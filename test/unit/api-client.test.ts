@@ -1,0 +1,294 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { systemClock } from '../../src/clock.ts';
+import { type ApiClient, createApiClient } from '../../src/cluster/api-client.ts';
+import {
+  ApiError,
+  isAlreadyExists,
+  isConflict,
+  isForbidden,
+  isInvalid,
+  isNotFound,
+} from '../../src/cluster/api-error.ts';
+import type { Cluster } from '../../src/cluster/credentials.ts';
+import { type ErrorCode, GateError } from '../../src/errors.ts';
+import {
+  type ApiServerDouble,
+  answer,
+  hang,
+  reset,
+  startApiServerDouble,
+  status,
+  THINGS,
+} from './api-server-double.ts';
+
+async function withDouble(
+  run: (double: ApiServerDouble, client: ApiClient) => Promise<void>,
+  overrides: Partial<Cluster> = {},
+): Promise<void> {
+  const double = await startApiServerDouble();
+  const client = createApiClient(double.cluster(overrides), { clock: systemClock, random: () => 0 });
+  try {
+    await run(double, client);
+  } finally {
+    await client.close();
+    await double.close();
+  }
+}
+
+const gateError = (code: ErrorCode) => (error: unknown) => error instanceof GateError && error.code === code;
+
+// The second one: undici frees a connection one turn of the event loop after the answer, and the next call is faster.
+test('100 calls in a row need no more than two TLS connections', () =>
+  withDouble(async (double, client) => {
+    for (let call = 0; call < 100; call++) await client.get(THINGS);
+    assert.equal(double.requests.length, 100);
+    assert.ok(double.connections <= 2, `${double.connections} connections`);
+  }));
+
+test('each verb sends its method, query and content type', () =>
+  withDouble(async (double, client) => {
+    for (const method of ['POST', 'PATCH', 'DELETE'])
+      double.route(method, THINGS, answer(200, { done: method }));
+    assert.deepEqual(await client.create(THINGS, { a: 1 }, { fieldManager: 'pullgate' }), { done: 'POST' });
+    assert.deepEqual(await client.jsonPatch(THINGS, [{ op: 'test', path: '/a', value: 1 }]), {
+      done: 'PATCH',
+    });
+    await client.mergePatch(THINGS, { a: null }, { dryRun: undefined });
+    await client.delete(THINGS, { propagationPolicy: 'Background' });
+    await client.delete(THINGS);
+    assert.deepEqual(
+      double.requests.map((seen) => [seen.method, `${seen.query}`, seen.headers['content-type'], seen.body]),
+      [
+        ['POST', 'fieldManager=pullgate', 'application/json', { a: 1 }],
+        ['PATCH', '', 'application/json-patch+json', [{ op: 'test', path: '/a', value: 1 }]],
+        ['PATCH', '', 'application/merge-patch+json', { a: null }],
+        ['DELETE', '', 'application/json', { propagationPolicy: 'Background' }],
+        ['DELETE', '', undefined, undefined],
+      ],
+    );
+  }));
+
+test('a path in the server address comes before the path of the call', async () => {
+  const double = await startApiServerDouble();
+  const cluster = double.cluster();
+  double.route('GET', '/k8s/clusters/c-1/version', answer(200, { minor: '36' }));
+  const client = createApiClient(
+    { ...cluster, server: `${cluster.server}/k8s/clusters/c-1/` },
+    { clock: systemClock, random: () => 0 },
+  );
+  assert.deepEqual(await client.get('/version'), { minor: '36' });
+  await client.close();
+  await double.close();
+});
+
+test('a refusal carries status, reason, message and details, and each kind is told apart', () =>
+  withDouble(async (double, client) => {
+    const refusal = async (code: number, reason: string) => {
+      double.next(answer(code, { ...Object(status(code, reason, 'no')), details: { name: 'x' } }));
+      return client.get(THINGS).then(
+        () => assert.fail('not refused'),
+        (error: unknown) => error,
+      );
+    };
+    const error = await refusal(404, 'NotFound');
+    assert.ok(error instanceof ApiError);
+    assert.deepEqual(
+      [error.status, error.reason, error.apiMessage, error.details],
+      [404, 'NotFound', 'no', { name: 'x' }],
+    );
+
+    const kinds = [isNotFound, isConflict, isAlreadyExists, isInvalid, isForbidden];
+    const answers: [number, string][] = [
+      [404, 'NotFound'],
+      [409, 'Conflict'],
+      [409, 'AlreadyExists'],
+      [422, 'Invalid'],
+      [403, 'Forbidden'],
+    ];
+    for (const [index, [code, reason]] of answers.entries()) {
+      const refused = await refusal(code, reason);
+      assert.deepEqual(
+        kinds.map((is) => is(refused)),
+        kinds.map((_, other) => other === index),
+        reason,
+      );
+    }
+  }));
+
+test('a call never outlives its deadline: the server is silent', () =>
+  withDouble(async (double, client) => {
+    double.route('GET', THINGS, hang);
+    await bounded(client.get(THINGS, {}, { deadlineMs: 200 }), 'PG_API_TIMEOUT');
+  }));
+
+test('a call never outlives its deadline: the body stops half way', () =>
+  withDouble(async (double, client) => {
+    double.route('GET', THINGS, (_seen, response) => void response.writeHead(200).write('{"items":['));
+    await bounded(client.get(THINGS, {}, { deadlineMs: 200 }), 'PG_API_TIMEOUT');
+  }));
+
+test('a call never outlives its deadline: the token does not come', () =>
+  withDouble((_double, client) => bounded(client.get(THINGS, {}, { deadlineMs: 200 }), 'PG_API_TIMEOUT'), {
+    token: () => new Promise(() => undefined),
+  }));
+
+test('a call never outlives its deadline: the server fails for ever, and its last words are told', () =>
+  withDouble(async (double, client) => {
+    double.route(
+      'GET',
+      THINGS,
+      answer(500, status(500, 'InternalError', 'etcd is tired'), { 'retry-after': '3' }),
+    );
+    const start = performance.now();
+    await assert.rejects(client.get(THINGS, {}, { deadlineMs: 500 }), /etcd is tired/);
+    assert.ok(performance.now() - start < 600);
+  }));
+
+async function bounded(call: Promise<unknown>, code: ErrorCode): Promise<void> {
+  const start = performance.now();
+  await assert.rejects(call, gateError(code));
+  const took = performance.now() - start;
+  assert.ok(took >= 190 && took < 500, `${took} ms`);
+}
+
+test('429 is tried again, not before Retry-After has passed', () =>
+  withDouble(async (double, client) => {
+    double.next(answer(429, status(429, 'TooManyRequests'), { 'retry-after': '1' }));
+    await client.get(THINGS);
+    const [first, second] = double.requests;
+    assert.ok(first !== undefined && second !== undefined);
+    assert.ok(second.at - first.at >= 990, `${second.at - first.at} ms`);
+  }));
+
+test('a Retry-After beyond the deadline is not waited for', () =>
+  withDouble(async (double, client) => {
+    double.route('GET', THINGS, answer(429, status(429, 'TooManyRequests'), { 'retry-after': '60' }));
+    const start = performance.now();
+    await assert.rejects(
+      client.get(THINGS),
+      (error) => error instanceof ApiError && error.retryAfterMs === 60_000,
+    );
+    assert.ok(performance.now() - start < 1000);
+  }));
+
+test('5xx and cut connections are tried again, writes too', () =>
+  withDouble(async (double, client) => {
+    double.route('POST', THINGS, answer(201, { made: true }));
+    double.next(answer(503, status(503, 'ServiceUnavailable')));
+    double.next(reset);
+    double.next(answer(500, 'not even JSON'));
+    assert.deepEqual(await client.create(THINGS, {}), { made: true });
+    assert.equal(double.requests.length, 4);
+  }));
+
+test('what repeating cannot mend is not repeated, and nothing is when the caller says so', () =>
+  withDouble(async (double, client) => {
+    for (const code of [400, 403, 404, 409, 422]) {
+      double.next(answer(code, status(code, 'No')));
+      await assert.rejects(client.get(THINGS), ApiError);
+    }
+    double.next(answer(503, status(503, 'No')));
+    await assert.rejects(client.get(THINGS, {}, { retry: false }), ApiError);
+    assert.equal(double.requests.length, 6);
+  }));
+
+test('a refused token is replaced once', async () => {
+  const double = await startApiServerDouble();
+  const refused: unknown[] = [];
+  let token = 'old';
+  const cluster = double.cluster({
+    token: async () => token,
+    invalidateToken(old) {
+      refused.push(old);
+      token = 'new';
+    },
+  });
+  const client = createApiClient(cluster, { clock: systemClock, random: () => 0 });
+  double.next(answer(401, status(401, 'Unauthorized')));
+  await client.get(THINGS);
+  assert.deepEqual(refused, ['old']);
+  assert.deepEqual(
+    double.requests.map((seen) => seen.headers.authorization),
+    ['Bearer old', 'Bearer new'],
+  );
+  double.route('GET', THINGS, answer(401, status(401, 'Unauthorized')));
+  await assert.rejects(client.get(THINGS), (error) => error instanceof ApiError && error.status === 401);
+  assert.equal(double.requests.length, 4);
+  await client.close();
+  await double.close();
+});
+
+test('a token that cannot be got is an error of its own, not a 404 of what was asked for', () =>
+  withDouble(
+    async (_double, client) => {
+      await assert.rejects(client.get(THINGS), (error) => gateError('PG_TOKEN')(error) && !isNotFound(error));
+    },
+    { token: () => Promise.reject(new ApiError(404, status(404, 'NotFound'))) },
+  ));
+
+test('an unknown authority, a refused connection and a stranger each have their own code', async () => {
+  const double = await startApiServerDouble();
+  const options = { clock: systemClock, random: () => 0 };
+  const quick = { deadlineMs: 1000, retry: false };
+  const unknownAuthority = createApiClient(double.cluster({ ca: undefined }), options);
+  await assert.rejects(unknownAuthority.get(THINGS), gateError('PG_API_TLS'));
+  const otherName = createApiClient(double.cluster({ serverName: 'kubernetes' }), options);
+  await assert.rejects(otherName.get(THINGS), gateError('PG_API_TLS'));
+  const trusting = createApiClient(double.cluster({ ca: undefined, skipTlsVerify: true }), options);
+  await trusting.get(THINGS);
+  double.route('GET', '/', answer(200, '<html>welcome</html>'));
+  await assert.rejects(trusting.get('/'), gateError('PG_API_ANSWER'));
+  await double.close();
+  await assert.rejects(trusting.get(THINGS, {}, quick), gateError('PG_API_UNREACHABLE'));
+  await Promise.all([unknownAuthority, otherName, trusting].map((client) => client.close()));
+});
+
+test('aborting ends a call with the reason given', () =>
+  withDouble(async (double, client) => {
+    double.route('GET', THINGS, hang);
+    const abort = new AbortController();
+    const call = client.get(THINGS, {}, { signal: abort.signal });
+    abort.abort(new Error('enough'));
+    await assert.rejects(call, /^Error: enough$/);
+  }));
+
+test('a watch yields events however the bytes are cut, and leaving it closes the connection', () =>
+  withDouble(async (double, client) => {
+    const names = ['ä', '日本', '🚢', 'plain'];
+    const bytes = Buffer.from(names.map((name) => `${JSON.stringify({ name })}\n`).join(''));
+    let closed = false;
+    double.route('GET', THINGS, (_seen, response) => {
+      response.on('close', () => {
+        closed = true;
+      });
+      let at = 0;
+      const writeNext = () => {
+        response.write(bytes.subarray(at, at + 1));
+        at += 1;
+        if (at < bytes.length) setImmediate(writeNext);
+      };
+      writeNext();
+    });
+    const seen: unknown[] = [];
+    for await (const event of client.watch(THINGS, { timeoutSeconds: 10 }, new AbortController().signal)) {
+      seen.push(event);
+      if (seen.length === names.length) break;
+    }
+    assert.deepEqual(
+      seen,
+      names.map((name) => ({ name })),
+    );
+    assert.equal(double.requests[0]?.query.get('watch'), 'true');
+    while (!closed) await new Promise(setImmediate);
+  }));
+
+test('closing the client ends its watches', () =>
+  withDouble(async (double, client) => {
+    const events = client.watch(THINGS, { resourceVersion: '100' }, new AbortController().signal);
+    const first = events[Symbol.asyncIterator]().next();
+    while (double.openWatches === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    await client.close();
+    await assert.rejects(first, gateError('PG_API_UNREACHABLE'));
+    await assert.rejects(client.get(THINGS), gateError('PG_API_UNREACHABLE'));
+  }));

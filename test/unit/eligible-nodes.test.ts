@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { eligibleNodes, type Scheduling, schedulingOf } from '../../src/preload/eligible-nodes.ts';
+import { parseNode } from '../../src/preload/node.ts';
+
+interface RawNode {
+  name?: string;
+  labels?: Record<string, string>;
+  ready?: string;
+  unschedulable?: boolean;
+  taints?: { key: string; value?: string; effect: string }[];
+  deletionTimestamp?: string;
+}
+
+/** As the API server sends it, a ready Linux node unless told otherwise. */
+function rawNode({ name = 'node-a', labels = {}, ready = 'True', deletionTimestamp, ...spec }: RawNode) {
+  return {
+    metadata: {
+      name,
+      uid: `uid-${name}`,
+      labels: { 'kubernetes.io/os': 'linux', ...labels },
+      deletionTimestamp,
+    },
+    spec,
+    status: {
+      conditions: [
+        { type: 'MemoryPressure', status: 'False' },
+        { type: 'Ready', status: ready },
+      ],
+    },
+  };
+}
+
+const node = (raw: RawNode = {}) => parseNode(rawNode(raw));
+const reasons = (raw: RawNode, scheduling: Scheduling = {}) =>
+  eligibleNodes([node(raw)], scheduling).excluded.map(({ reason }) => reason);
+
+const inZone = (zone: string): Scheduling => ({
+  affinity: {
+    nodeAffinity: {
+      requiredDuringSchedulingIgnoredDuringExecution: {
+        nodeSelectorTerms: [{ matchExpressions: [{ key: 'zone', operator: 'In', values: [zone] }] }],
+      },
+    },
+  },
+});
+const notReadyTaint = { key: 'node.kubernetes.io/not-ready', effect: 'NoSchedule' };
+const cordonTaint = { key: 'node.kubernetes.io/unschedulable', effect: 'NoSchedule' };
+
+test('a ready Linux node is eligible', () => {
+  assert.deepEqual(eligibleNodes([node()], {}), { eligible: [node()], excluded: [] });
+});
+
+test('a node that is cordoned is left out', () => {
+  assert.deepEqual(reasons({ unschedulable: true, taints: [cordonTaint] }), ['Cordoned']);
+});
+
+test('a node that is not ready is left out as that, and not for the taints that come with it', () => {
+  assert.deepEqual(reasons({ ready: 'False', taints: [notReadyTaint] }), ['NotReady']);
+  assert.deepEqual(reasons({ ready: 'Unknown', taints: [notReadyTaint] }), ['NotReady']);
+});
+
+test('a node that has never reported is not ready', () => {
+  const silent = parseNode({ metadata: { name: 'new', labels: { 'kubernetes.io/os': 'linux' } } });
+  assert.deepEqual(eligibleNodes([silent], {}).excluded, [{ reason: 'NotReady', count: 1 }]);
+});
+
+test('a node that is being deleted is left out', () => {
+  assert.deepEqual(reasons({ deletionTimestamp: '2026-01-01T00:00:00Z', unschedulable: true }), ['Deleting']);
+});
+
+test('a node with another operating system is left out', () => {
+  assert.deepEqual(reasons({ labels: { 'kubernetes.io/os': 'windows' } }), ['OperatingSystem']);
+});
+
+test('the operating system is known without the label too', () => {
+  const parsed = parseNode({ status: { nodeInfo: { operatingSystem: 'windows' } } });
+  assert.equal(parsed.os, 'windows');
+});
+
+test('a node without the labels of the nodeSelector is left out', () => {
+  const scheduling = { nodeSelector: { disk: 'ssd', zone: 'a' } };
+  assert.deepEqual(reasons({ labels: { disk: 'ssd' } }, scheduling), ['NodeSelector']);
+  assert.deepEqual(reasons({ labels: { disk: 'ssd', zone: 'b' } }, scheduling), ['NodeSelector']);
+  assert.deepEqual(reasons({ labels: { disk: 'ssd', zone: 'a' } }, scheduling), []);
+});
+
+test('a node outside the required node affinity is left out', () => {
+  assert.deepEqual(reasons({ labels: { zone: 'b' } }, inZone('a')), ['NodeAffinity']);
+  assert.deepEqual(reasons({ labels: { zone: 'a' } }, inZone('a')), []);
+});
+
+test('a node with a taint that is not tolerated is left out', () => {
+  const taints = [{ key: 'dedicated', value: 'db', effect: 'NoSchedule' }];
+  assert.deepEqual(reasons({ taints }), ['Taint']);
+  assert.deepEqual(reasons({ taints }, { tolerations: [{ key: 'dedicated', operator: 'Exists' }] }), []);
+});
+
+test('a node where the pods could never land is that, whatever else is wrong with it', () => {
+  const broken: RawNode = { ready: 'False', unschedulable: true, deletionTimestamp: '2026-01-01T00:00:00Z' };
+  assert.deepEqual(reasons(broken, { nodeSelector: { disk: 'ssd' } }), ['NodeSelector']);
+  assert.deepEqual(reasons(broken, inZone('a')), ['NodeAffinity']);
+  assert.deepEqual(reasons({ ...broken, labels: { 'kubernetes.io/os': 'windows' } }), ['OperatingSystem']);
+});
+
+const anyNode = fc
+  .record({
+    name: fc.constantFrom('a', 'b', 'c', 'd'),
+    labels: fc.dictionary(fc.constantFrom('zone', 'disk'), fc.constantFrom('a', 'b')),
+    ready: fc.constantFrom('True', 'False', 'Unknown'),
+    unschedulable: fc.boolean(),
+    taints: fc.array(fc.constantFrom(notReadyTaint, cordonTaint), { maxLength: 2 }),
+  })
+  .map(node);
+const anyScheduling = fc.constantFrom<Scheduling>({}, { nodeSelector: { disk: 'a' } }, inZone('a'), {
+  tolerations: [{ operator: 'Exists' }],
+});
+
+test('every node is either eligible or counted once', () => {
+  fc.assert(
+    fc.property(fc.array(anyNode), anyScheduling, (nodes, scheduling) => {
+      const { eligible, excluded } = eligibleNodes(nodes, scheduling);
+      assert.equal(eligible.length + excluded.reduce((sum, { count }) => sum + count, 0), nodes.length);
+      assert.ok(excluded.every(({ count }) => count > 0));
+    }),
+  );
+});
+
+test('the answer does not depend on the order of the nodes', () => {
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(anyNode, { selector: ({ name }) => name }),
+      anyScheduling,
+      (nodes, scheduling) => {
+        const answer = eligibleNodes(nodes, scheduling);
+        assert.deepEqual(eligibleNodes(nodes.toReversed(), scheduling), answer);
+        const names = answer.eligible.map(({ name }) => name);
+        assert.ok(names.every((name, index) => index === 0 || (names[index - 1] ?? name) < name));
+      },
+    ),
+  );
+});
+
+test('scheduling is what of a pod spec says where its pods may land, and nothing else', () => {
+  const required = { nodeSelectorTerms: [{ matchExpressions: [{ key: 'zone', operator: 'Exists' }] }] };
+  const podSpec = {
+    containers: [{ name: 'app', image: 'example.com/app:1' }],
+    nodeSelector: { disk: 'ssd' },
+    affinity: {
+      nodeAffinity: {
+        requiredDuringSchedulingIgnoredDuringExecution: required,
+        preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 1, preference: {} }],
+      },
+      podAntiAffinity: {},
+    },
+    tolerations: [{ key: 'dedicated', operator: 'Exists' }],
+    runtimeClassName: 'gvisor',
+  };
+  assert.deepEqual(JSON.parse(JSON.stringify(schedulingOf(podSpec))), {
+    nodeSelector: { disk: 'ssd' },
+    affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: required } },
+    tolerations: [{ key: 'dedicated', operator: 'Exists' }],
+    runtimeClassName: 'gvisor',
+  });
+});
+
+test('scheduling that is read, written and read again stays the same', () => {
+  fc.assert(
+    fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (podSpec) => {
+      const once = schedulingOf(podSpec);
+      assert.deepEqual(schedulingOf({ ...once }), once);
+    }),
+  );
+});
+
+test('a pod spec without any of it can land everywhere', () => {
+  assert.deepEqual(schedulingOf({ containers: [], affinity: { podAffinity: {} }, tolerations: null }), {});
+});
+
+test('the images of a node are all the names it reports', () => {
+  const images = [
+    { names: ['example.com/app@sha256:0123', 'example.com/app:1'], sizeBytes: 7 },
+    { names: null },
+    { names: ['example.com/db:2', 3] },
+  ];
+  assert.deepEqual(
+    parseNode({ status: { images } }).images,
+    new Set(['example.com/app@sha256:0123', 'example.com/app:1', 'example.com/db:2']),
+  );
+});
+
+test('any JSON reads as a node', () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), (raw) => {
+      assert.equal(typeof parseNode(raw).ready, 'boolean');
+    }),
+  );
+});

@@ -1,0 +1,200 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { systemClock } from '../../src/clock.ts';
+import { createApiClient } from '../../src/cluster/api-client.ts';
+import { createEventWriter, type GateEvent } from '../../src/cluster/events.ts';
+import { at } from '../../src/json.ts';
+import { type ApiServerDouble, answer, startApiServerDouble, status } from './api-server-double.ts';
+import { logDouble } from './log-double.ts';
+import { manualClock } from './manual-clock.ts';
+import { until } from './until.ts';
+
+const EVENTS = '/apis/events.k8s.io/v1/namespaces/shop/events';
+const HELD: GateEvent = {
+  type: 'Normal',
+  reason: 'RolloutHeld',
+  action: 'Hold',
+  regarding: { apiVersion: 'apps/v1', kind: 'Deployment', namespace: 'shop', name: 'web', uid: 'uid-1' },
+  related: { apiVersion: 'pullgate.io/v1alpha1', kind: 'ImagePreload', namespace: 'shop', name: 'web-abc' },
+  note: 'held until 2 nodes have nginx:2',
+  fact: 'template-1',
+};
+
+interface Stage {
+  readonly double: ApiServerDouble;
+  readonly lines: Record<string, unknown>[];
+  /** A writer as another replica, or a restarted one, would have it. */
+  readonly writer: () => (event: GateEvent) => void;
+  readonly bodies: () => unknown[];
+}
+
+async function staged(run: (stage: Stage) => Promise<void>): Promise<void> {
+  const double = await startApiServerDouble();
+  const client = createApiClient(double.cluster(), { clock: systemClock, random: () => 0 });
+  const { log, lines } = logDouble();
+  for (const namespace of ['shop', 'default']) {
+    double.route('POST', EVENTS.replace('shop', namespace), answer(201, {}));
+  }
+  try {
+    await run({
+      double,
+      lines,
+      writer: () =>
+        createEventWriter(client, {
+          reportingController: 'pullgate.io/gate',
+          reportingInstance: 'gate-0',
+          clock: manualClock(),
+          log,
+        }),
+      bodies: () => double.requests.map(({ body }) => body),
+    });
+  } finally {
+    await client.close();
+    await double.close();
+  }
+}
+
+test('an event says who, what, why and when, in the shape that the API server takes', () =>
+  staged(async ({ writer, bodies, double }) => {
+    writer()(HELD);
+    await until(() => bodies().length === 1);
+    const [body] = bodies();
+    assert.equal(double.requests[0]?.path, EVENTS);
+    assert.match(String(at(body, 'metadata', 'name')), /^web\.[0-9a-f]{16}$/);
+    assert.deepEqual(body, {
+      apiVersion: 'events.k8s.io/v1',
+      kind: 'Event',
+      metadata: { name: at(body, 'metadata', 'name'), namespace: 'shop' },
+      eventTime: '2026-01-01T00:00:00.000000Z',
+      reportingController: 'pullgate.io/gate',
+      reportingInstance: 'gate-0',
+      type: 'Normal',
+      reason: 'RolloutHeld',
+      action: 'Hold',
+      regarding: HELD.regarding,
+      related: HELD.related,
+      note: HELD.note,
+    });
+  }));
+
+test('one fact is one call and one audit line, however often it is given', () =>
+  staged(async ({ writer, bodies, lines }) => {
+    const write = writer();
+    write(HELD);
+    write(HELD);
+    write({ ...HELD, fact: 'template-2' });
+    await until(() => bodies().length === 2);
+    write({ ...HELD, note: 'the same in other words' });
+    write({ ...HELD, fact: 'template-3' });
+    await until(() => bodies().length === 3);
+    const audited = lines.filter(({ audit }) => audit === true);
+    assert.deepEqual(
+      audited.map(({ event, deployment, fact, msg }) => [event, deployment, fact, msg]),
+      ['template-1', 'template-2', 'template-3'].map((fact) => ['RolloutHeld', 'shop/web', fact, HELD.note]),
+    );
+  }));
+
+test('another replica writes the same fact under the same name, and takes AlreadyExists for success', () =>
+  staged(async ({ writer, bodies, lines, double }) => {
+    writer()(HELD);
+    await until(() => bodies().length === 1);
+    const other = writer();
+    double.next(answer(409, status(409, 'AlreadyExists')));
+    other(HELD);
+    await until(() => bodies().length === 2);
+    const [first, second] = bodies();
+    assert.equal(at(first, 'metadata', 'name'), at(second, 'metadata', 'name'));
+    other({ ...HELD, fact: 'later' });
+    await until(() => bodies().length === 3);
+    other(HELD);
+    other({ ...HELD, fact: 'last' });
+    await until(() => bodies().length === 4);
+    assert.deepEqual(
+      lines.filter(({ level }) => Number(level) >= 40),
+      [],
+    );
+  }));
+
+test('another reason, another object or another fact is another event', () =>
+  staged(async ({ writer, bodies }) => {
+    const write = writer();
+    write(HELD);
+    write({ ...HELD, reason: 'RolloutReleased' });
+    write({ ...HELD, fact: 'other' });
+    write({ ...HELD, regarding: { ...HELD.regarding, uid: 'uid-2' } });
+    await until(() => bodies().length === 4);
+    assert.equal(new Set(bodies().map((body) => at(body, 'metadata', 'name'))).size, 4);
+  }));
+
+test('a note is cut at 1024 bytes, between characters', () =>
+  staged(async ({ writer, bodies }) => {
+    const write = writer();
+    const notes = [
+      'x'.repeat(1024),
+      'x'.repeat(1025),
+      ...[0, 1, 2, 3].map((n) => 'x'.repeat(n) + '🚢'.repeat(300)),
+    ];
+    for (const note of notes) write({ ...HELD, note, fact: note });
+    await until(() => bodies().length === notes.length);
+    for (const [index, body] of bodies().entries()) {
+      const note = String(at(body, 'note'));
+      const original = notes[index] ?? '';
+      assert.ok(
+        Buffer.byteLength(note) <= 1024 && Buffer.byteLength(note) > 1018,
+        `${Buffer.byteLength(note)}`,
+      );
+      assert.ok(note === original || (note.endsWith('…') && original.startsWith(note.slice(0, -1))), note);
+    }
+    assert.equal(at(bodies()[0], 'note'), notes[0]);
+  }));
+
+test('a long name leaves room for the hash, and stays a valid one', () =>
+  staged(async ({ writer, bodies }) => {
+    writer()({ ...HELD, regarding: { ...HELD.regarding, name: `${'a'.repeat(199)}.${'b'.repeat(50)}` } });
+    await until(() => bodies().length === 1);
+    assert.match(String(at(bodies()[0], 'metadata', 'name')), /^a{199}\.[0-9a-f]{16}$/);
+  }));
+
+test("a Namespace's event lies in that namespace, a Node's in default", () =>
+  staged(async ({ writer, double }) => {
+    const write = writer();
+    write({
+      ...HELD,
+      reason: 'InvalidMode',
+      regarding: { apiVersion: 'v1', kind: 'Namespace', name: 'shop' },
+    });
+    write({ ...HELD, regarding: { apiVersion: 'v1', kind: 'Node', name: 'node-1' } });
+    await until(() => double.requests.length === 2);
+    assert.deepEqual(
+      double.requests.map(({ path, body }) => [path, at(body, 'regarding', 'namespace')]),
+      [
+        [EVENTS, 'shop'],
+        [EVENTS.replace('shop', 'default'), 'default'],
+      ],
+    );
+  }));
+
+test('events that cannot be written are one warning and no error, and are tried again when given again', () =>
+  staged(async ({ writer, double, lines, bodies }) => {
+    double.route('POST', EVENTS, answer(403, status(403, 'Forbidden')));
+    const write = writer();
+    write(HELD);
+    write({ ...HELD, fact: 'second' });
+    await until(() => bodies().length === 2);
+    double.route('POST', EVENTS, answer(201, {}));
+    await until(() => {
+      write(HELD);
+      return bodies().length === 3;
+    }, 'it is tried again');
+    assert.equal(lines.filter(({ level }) => level === 40).length, 1);
+    assert.equal(lines.filter(({ audit }) => audit === true).length, 2);
+  }));
+
+test('a queue that is full drops what comes, with one warning', () =>
+  staged(async ({ writer, double, lines }) => {
+    double.route('POST', EVENTS, () => undefined);
+    const write = writer();
+    for (let fact = 0; fact < 1500; fact++) write({ ...HELD, fact: String(fact) });
+    assert.equal(lines.filter(({ audit }) => audit === true).length, 1500);
+    assert.equal(lines.filter(({ level }) => level === 40).length, 1);
+  }));

@@ -1,0 +1,260 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { parse } from 'yaml';
+import { asArray, asObject, asString, at, isObject, type JsonObject } from '../../src/json.ts';
+import { API_VERSION, GROUP, IMAGE_PRELOAD_KIND } from '../../src/names.ts';
+import { parseCountOrPercent } from '../../src/preload/count-or-percent.ts';
+import {
+  DIGESTS_LIMIT,
+  FAILURES_LIMIT,
+  IMAGE_NAMES_LIMIT,
+  type ImagePreload,
+  parseImagePreload,
+} from '../../src/preload/image-preload.ts';
+
+const crd: unknown = parse(await readFile(new URL('../../deploy/crd.yaml', import.meta.url), 'utf8'));
+const version = asArray(at(crd, 'spec', 'versions'))[0];
+const schema = asObject(at(version, 'schema', 'openAPIV3Schema'));
+const property = (...path: string[]): JsonObject =>
+  path.reduce(
+    (parent, name) => asObject(at(parent, 'properties', name) ?? at(parent, 'items', 'properties', name)),
+    schema,
+  );
+
+const specOf = (spec: unknown) => parseImagePreload({ spec }).spec;
+const plain = (value: unknown) => JSON.parse(JSON.stringify(value));
+
+const whole = {
+  images: [
+    { image: 'example.com/web:2', imagePullPolicy: 'IfNotPresent' },
+    { image: 'example.com/init:latest', imagePullPolicy: 'Always' },
+  ],
+  scheduling: {
+    nodeSelector: { disk: 'ssd' },
+    tolerations: [{ operator: 'Exists' }],
+    runtimeClassName: 'gvisor',
+  },
+  imagePullSecrets: [{ name: 'registry' }],
+  serviceAccountName: 'web',
+  templateHash: '0123456789ab',
+  parallelism: '25%',
+  nodeTimeoutSeconds: 60,
+  minNodes: 2,
+  deadlineSeconds: 120,
+  ttlSecondsAfterFinished: 0,
+};
+const status = {
+  phase: 'Preloading',
+  ready: '1/2',
+  imageNames: 'example.com/web:2,example.com/init:latest',
+  desiredNodes: 2,
+  readyNodes: 1,
+  pullingNodes: 1,
+  failedNodes: 0,
+  excluded: [{ reason: 'Cordoned', count: 1 }],
+  images: [
+    {
+      image: 'example.com/web:2',
+      digests: [`sha256:${'0'.repeat(64)}`],
+      alreadyPresent: 0,
+      pulled: 1,
+      failed: 0,
+      slowest: { node: 'node-a', seconds: 30.6 },
+    },
+  ],
+  failures: [{ node: 'node-b', image: 'example.com/web:2', reason: 'Dns', message: 'no such host' }],
+  conditions: [
+    {
+      type: 'Ready',
+      status: 'False',
+      observedGeneration: 1,
+      lastTransitionTime: '2026-01-01T00:00:00Z',
+      reason: 'Preloading',
+      message: '',
+    },
+  ],
+  startedAt: '2026-01-01T00:00:00Z',
+};
+
+test('a whole ImagePreload reads as it is written', () => {
+  const raw = {
+    metadata: {
+      namespace: 'shop',
+      name: 'web-0123456789ab',
+      uid: 'p-uid',
+      generation: 1,
+      creationTimestamp: '2026-01-01T00:00:00Z',
+      ownerReferences: [
+        { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web', uid: 'd-uid', controller: true },
+      ],
+    },
+    spec: whole,
+    status,
+  };
+  assert.deepEqual(plain(parseImagePreload(raw)), {
+    namespace: 'shop',
+    name: 'web-0123456789ab',
+    uid: 'p-uid',
+    generation: 1,
+    createdAt: Date.parse('2026-01-01T00:00:00Z'),
+    deleting: false,
+    owner: { kind: 'Deployment', name: 'web', uid: 'd-uid' },
+    spec: whole,
+    status,
+  });
+});
+
+test('one made by hand with nothing but an image has the defaults and no owner', () => {
+  const preload = parseImagePreload({ spec: { images: [{ image: 'example.com/web:2' }] } });
+  assert.equal(preload.owner, undefined);
+  assert.equal(preload.status, undefined);
+  assert.deepEqual(preload.spec, {
+    images: [{ image: 'example.com/web:2', imagePullPolicy: 'IfNotPresent' }],
+    scheduling: {},
+    imagePullSecrets: [],
+    serviceAccountName: '',
+    nodeTimeoutSeconds: 900,
+    minNodes: '100%',
+    deadlineSeconds: 3600,
+    ttlSecondsAfterFinished: 86_400,
+  });
+});
+
+test('entries of the lists that cannot be used are left out', () => {
+  const { images, imagePullSecrets } = specOf({
+    images: [{ image: '' }, 'web', { image: 7 }, null, { image: 'web:1', imagePullPolicy: 'Never' }],
+    imagePullSecrets: [{}, { name: '' }, 'x', { name: 'registry' }],
+  });
+  assert.deepEqual(images, [{ image: 'web:1', imagePullPolicy: 'IfNotPresent' }]);
+  assert.deepEqual(imagePullSecrets, [{ name: 'registry' }]);
+});
+
+test('the controlling owner counts, or else the first', () => {
+  const owner = (name: string, controller?: boolean) => ({
+    kind: 'Deployment',
+    name,
+    uid: `uid-${name}`,
+    controller,
+  });
+  const nameOf = (...ownerReferences: object[]) =>
+    parseImagePreload({ metadata: { ownerReferences } }).owner?.name;
+  assert.equal(nameOf(owner('a'), owner('b', true)), 'b');
+  assert.equal(nameOf(owner('a'), owner('b')), 'a');
+});
+
+test('any JSON reads as an ImagePreload whose numbers are in range', () => {
+  fc.assert(
+    fc.property(
+      fc.jsonValue(),
+      fc.dictionary(fc.constantFrom(...Object.keys(whole)), fc.jsonValue()),
+      (raw, spec) => {
+        const preloads: ImagePreload[] = [parseImagePreload(raw), parseImagePreload({ spec, status: raw })];
+        for (const preload of preloads) {
+          assert.ok(preload.spec.nodeTimeoutSeconds >= 1 && preload.spec.deadlineSeconds >= 1);
+          assert.ok(parseCountOrPercent(preload.spec.minNodes) !== undefined);
+          assert.ok(preload.spec.images.length <= 100);
+        }
+      },
+    ),
+  );
+});
+
+test('the CRD names what the code names', () => {
+  assert.equal(`${at(crd, 'spec', 'group')}/${at(version, 'name')}`, API_VERSION);
+  assert.equal(at(crd, 'spec', 'names', 'kind'), IMAGE_PRELOAD_KIND);
+  assert.equal(at(crd, 'metadata', 'name'), `${at(crd, 'spec', 'names', 'plural')}.${GROUP}`);
+});
+
+test('the CRD has exactly the fields that are read', () => {
+  const fieldsOf = (part: string) => new Set(Object.keys(asObject(property(part)['properties'])));
+  assert.deepEqual(fieldsOf('spec'), new Set(Object.keys(whole)));
+  assert.deepEqual(fieldsOf('status'), new Set([...Object.keys(status), 'finishedAt']));
+});
+
+test('the defaults and the ranges of the CRD are those of the code', () => {
+  const defaults = specOf({});
+  for (const field of ['nodeTimeoutSeconds', 'deadlineSeconds', 'ttlSecondsAfterFinished'] as const) {
+    const { default: fallback, minimum, maximum } = property('spec', field);
+    assert.ok(typeof minimum === 'number' && typeof maximum === 'number');
+    assert.equal(defaults[field], fallback);
+    assert.equal(specOf({ [field]: minimum })[field], minimum);
+    assert.equal(specOf({ [field]: maximum })[field], maximum);
+    assert.equal(specOf({ [field]: minimum - 1 })[field], fallback);
+    assert.equal(specOf({ [field]: maximum + 1 })[field], fallback);
+    assert.equal(specOf({ [field]: minimum + 0.5 })[field], fallback);
+  }
+  assert.equal(defaults.minNodes, property('spec', 'minNodes')['default']);
+  assert.equal(property('spec', 'images', 'imagePullPolicy')['default'], 'IfNotPresent');
+  assert.equal(property('spec', 'images')['maxItems'], 100);
+});
+
+test('the pattern of the CRD takes the counts and percentages that the code takes', () => {
+  const text = fc.oneof(
+    fc.string(),
+    fc.stringMatching(/^[0-9]{0,11}%?$/),
+    fc.integer({ max: 120 }).map((n) => `${n}%`),
+  );
+  for (const field of ['parallelism', 'minNodes']) {
+    const { pattern, minimum } = property('spec', field);
+    assert.equal(minimum, 1);
+    fc.assert(
+      fc.property(text, (value) => {
+        assert.equal(new RegExp(String(pattern)).test(value), parseCountOrPercent(value) !== undefined);
+      }),
+    );
+  }
+});
+
+test('the CRD has room for what the code writes, and no more', () => {
+  assert.equal(property('status', 'failures')['maxItems'], FAILURES_LIMIT);
+  assert.equal(property('status', 'images', 'digests')['maxItems'], DIGESTS_LIMIT);
+  assert.equal(property('status', 'imageNames')['maxLength'], IMAGE_NAMES_LIMIT);
+});
+
+/** Every schema below `node`, with where it is. */
+function* schemas(node: JsonObject, path: string): Generator<readonly [string, JsonObject]> {
+  yield [path, node];
+  for (const [name, child] of Object.entries(asObject(node['properties']))) {
+    yield* schemas(asObject(child), `${path}.${name}`);
+  }
+  if (isObject(node['items'])) yield* schemas(node['items'], `${path}[]`);
+}
+
+test('every field of the CRD has a description', () => {
+  const without = [...schemas(schema, '')].filter(([, node]) => !asString(node['description']));
+  // API servers refuse one there.
+  assert.deepEqual(
+    without.map(([path]) => path),
+    ['.metadata'],
+  );
+});
+
+test('texts that may be empty are nullable, as some API servers take them for null', () => {
+  const toleration = asObject(property('spec', 'scheduling', 'tolerations')['items']);
+  const texts = [
+    property('spec', 'serviceAccountName'),
+    asObject(property('spec', 'scheduling', 'nodeSelector')['additionalProperties']),
+    ...['key', 'operator', 'value', 'effect'].map((name) => asObject(at(toleration, 'properties', name))),
+    property('status', 'conditions', 'message'),
+  ];
+  for (const schema of texts) {
+    assert.equal(schema['type'], 'string');
+    assert.equal(schema['nullable'], true);
+  }
+});
+
+test('the CRD has a type for every field and no rules that old servers do not know', () => {
+  for (const [path, node] of schemas(schema, '')) {
+    assert.ok(node['type'] !== undefined || node['x-kubernetes-int-or-string'] === true, path);
+    assert.equal(node['x-kubernetes-validations'], undefined, path);
+  }
+});
+
+test('kubectl get shows PHASE READY FAILED IMAGES AGE REASON', () => {
+  const columns = asArray(at(version, 'additionalPrinterColumns')).map((column) =>
+    asString(at(column, 'name'))?.toUpperCase(),
+  );
+  assert.deepEqual(columns, ['PHASE', 'READY', 'FAILED', 'IMAGES', 'AGE', 'REASON']);
+});

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { asArray, asString, at, type JsonObject } from '../../src/json.ts';
+import {
+  API_VERSION,
+  GATE_NAMESPACE,
+  GATE_SERVICE_ACCOUNT,
+  GROUP,
+  HELD_LABEL,
+  HOLD_ANNOTATION,
+  IMAGE_PRELOAD_KIND,
+  MODE_LABEL,
+  MODE_OFF,
+  PRIORITY_CLASS,
+} from '../../src/names.ts';
+import { locate, readManifests } from '../../src/registration/manifests.ts';
+
+const { base, crd, webhookConfiguration } = await readManifests();
+
+function find(kind: string, name?: string): JsonObject {
+  const found = base.find(
+    (object) => object['kind'] === kind && (name === undefined || at(object, 'metadata', 'name') === name),
+  );
+  assert.ok(found, `no ${kind} ${name ?? ''}`);
+  return found;
+}
+
+/** Every `verb resource.group` of a ClusterRole. */
+function grants(role: JsonObject): string[] {
+  return asArray(role['rules']).flatMap((rule) =>
+    asArray(at(rule, 'apiGroups')).flatMap((group) =>
+      asArray(at(rule, 'resources')).flatMap((resource) =>
+        asArray(at(rule, 'verbs')).map((verb) => `${verb} ${resource}${group === '' ? '' : `.${group}`}`),
+      ),
+    ),
+  );
+}
+
+test('the manifests carry the names that the gate goes by', () => {
+  assert.equal(at(find('Namespace'), 'metadata', 'name'), GATE_NAMESPACE);
+  assert.equal(at(find('ServiceAccount'), 'metadata', 'name'), GATE_SERVICE_ACCOUNT);
+  assert.equal(at(find('ServiceAccount'), 'metadata', 'namespace'), GATE_NAMESPACE);
+  assert.equal(at(find('PriorityClass'), 'metadata', 'name'), PRIORITY_CLASS);
+  assert.deepEqual(asArray(find('ClusterRoleBinding')['subjects']), [
+    { kind: 'ServiceAccount', name: GATE_SERVICE_ACCOUNT, namespace: GATE_NAMESPACE },
+  ]);
+  const version = at(asArray(at(crd, 'spec', 'versions'))[0], 'name');
+  assert.equal(`${at(crd, 'spec', 'group')}/${version}`, API_VERSION);
+  assert.equal(at(crd, 'spec', 'names', 'kind'), IMAGE_PRELOAD_KIND);
+  assert.equal(at(crd, 'metadata', 'name'), `${at(crd, 'spec', 'names', 'plural')}.${GROUP}`);
+});
+
+test('puller pods yield to everything and preempt nothing', () => {
+  const priority = find('PriorityClass');
+  assert.ok(Number(priority['value']) < 0);
+  assert.equal(priority['preemptionPolicy'], 'Never');
+  assert.equal(priority['globalDefault'], false);
+});
+
+test('the gate may do this and nothing else', () => {
+  assert.deepEqual(
+    new Set(grants(find('ClusterRole', 'pullgate'))),
+    new Set([
+      'create events.events.k8s.io',
+      'create imagepreloads.pullgate.io',
+      'create pods',
+      'create subjectaccessreviews.authorization.k8s.io',
+      'delete imagepreloads.pullgate.io',
+      'delete pods',
+      'get deployments.apps',
+      'get imagepreloads.pullgate.io',
+      'get namespaces',
+      'get nodes',
+      'get pods',
+      'list deployments.apps',
+      'list events',
+      'list imagepreloads.pullgate.io',
+      'list namespaces',
+      'list nodes',
+      'list pods',
+      'patch deployments.apps',
+      'patch deployments/status.apps',
+      'patch imagepreloads/status.pullgate.io',
+      'watch deployments.apps',
+      'watch imagepreloads.pullgate.io',
+      'watch namespaces',
+      'watch nodes',
+      'watch pods',
+    ]),
+  );
+});
+
+test('no role grants bypass, not even by a wildcard', () => {
+  for (const role of base.filter(({ kind }) => kind === 'ClusterRole')) {
+    for (const grant of grants(role)) assert.doesNotMatch(grant, /bypass|\*/);
+  }
+});
+
+test('the webhook sees updates of Deployments in namespaces of its mode, unless they are opted out', () => {
+  assert.deepEqual(
+    asArray(webhookConfiguration['webhooks']).map((webhook) => ({
+      name: at(webhook, 'name'),
+      path: at(webhook, 'clientConfig', 'service', 'path'),
+      namespace: at(webhook, 'namespaceSelector', 'matchExpressions'),
+      object: at(webhook, 'objectSelector', 'matchExpressions'),
+      rules: at(webhook, 'rules'),
+    })),
+    [
+      {
+        name: `pause.${GROUP}`,
+        path: '/admit/pause',
+        namespace: [{ key: MODE_LABEL, operator: 'In', values: ['pause'] }],
+        // YAML 1.1, which kubectl reads as well, takes a bare `off` for false: the manifest has to quote it.
+        object: [{ key: MODE_LABEL, operator: 'NotIn', values: [MODE_OFF] }],
+        rules: [
+          {
+            operations: ['UPDATE'],
+            apiGroups: ['apps'],
+            apiVersions: ['v1'],
+            resources: ['deployments'],
+            scope: 'Namespaced',
+          },
+        ],
+      },
+    ],
+  );
+});
+
+test('the match condition names the labels and annotations of a hold and of opting out', () => {
+  const [condition] = asArray(at(asArray(webhookConfiguration['webhooks'])[0], 'matchConditions'));
+  const expression = asString(at(condition, 'expression')) ?? '';
+  const names = new Set([...expression.matchAll(/'([^']+)'/g)].map(([, name]) => name));
+  assert.deepEqual(names, new Set([HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL, MODE_OFF]));
+});
+
+test('every manifest has a place at the API server', () => {
+  assert.deepEqual(
+    [...base, crd, webhookConfiguration].map((object) => locate(object).path),
+    [
+      '/api/v1/namespaces/pullgate',
+      '/api/v1/namespaces/pullgate/serviceaccounts/pullgate',
+      '/apis/rbac.authorization.k8s.io/v1/clusterroles/pullgate',
+      '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/pullgate',
+      '/apis/rbac.authorization.k8s.io/v1/clusterroles/pullgate-edit',
+      '/apis/rbac.authorization.k8s.io/v1/clusterroles/pullgate-view',
+      '/apis/scheduling.k8s.io/v1/priorityclasses/pullgate-preload',
+      '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/imagepreloads.pullgate.io',
+      '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/pullgate',
+    ],
+  );
+});

@@ -1,0 +1,348 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { systemClock } from '../../src/clock.ts';
+import { createApiClient } from '../../src/cluster/api-client.ts';
+import { createReflector, type Reflector, type ReflectorOptions } from '../../src/cluster/reflector.ts';
+import { GateError } from '../../src/errors.ts';
+import { asString, at } from '../../src/json.ts';
+import {
+  type ApiServerDouble,
+  answer,
+  hang,
+  reset,
+  startApiServerDouble,
+  status,
+  THINGS,
+} from './api-server-double.ts';
+import { logDouble } from './log-double.ts';
+import { manualClock } from './manual-clock.ts';
+import { until } from './until.ts';
+
+interface Projection {
+  readonly key: string;
+  readonly spec: unknown;
+}
+
+type Change = [kind: 'added' | 'changed' | 'removed', key: string, spec: unknown];
+
+interface Stage {
+  readonly double: ApiServerDouble;
+  readonly reflector: Reflector<Projection>;
+  readonly changes: Change[];
+  readonly lines: Record<string, unknown>[];
+}
+
+/** Random 0: no wait between two attempts. */
+async function staged(
+  run: (stage: Stage) => Promise<void>,
+  overrides: Partial<ReflectorOptions<Projection>> = {},
+): Promise<void> {
+  const double = await startApiServerDouble();
+  const client = createApiClient(double.cluster(), { clock: systemClock, random: () => 0 });
+  const changes: Change[] = [];
+  const shown: boolean[] = [];
+  const { log, lines } = logDouble();
+  const reflector = createReflector<Projection>({
+    client,
+    path: THINGS,
+    parse: (raw) => ({
+      key: `${asString(at(raw, 'metadata', 'namespace'))}/${asString(at(raw, 'metadata', 'name'))}`,
+      spec: at(raw, 'spec'),
+    }),
+    keyOf: ({ key }) => key,
+    onChange(key, now, before) {
+      shown.push(reflector.get(key) === now);
+      changes.push([
+        now === undefined ? 'removed' : before === undefined ? 'added' : 'changed',
+        key,
+        (now ?? before)?.spec,
+      ]);
+    },
+    log,
+    clock: systemClock,
+    random: () => 0,
+    ...overrides,
+  });
+  try {
+    await run({ double, reflector, changes, lines });
+    assert.ok(
+      shown.every((is) => is),
+      'the cache shows each change already',
+    );
+  } finally {
+    await reflector.stop();
+    await client.close();
+    await double.close();
+  }
+}
+
+async function synced({ double, reflector }: Stage): Promise<void> {
+  reflector.start();
+  await reflector.synced;
+  await until(() => double.openWatches === 1, 'the watch is open');
+}
+
+test('what exists is reported before synced resolves, and what changes afterwards', () =>
+  staged(async (stage) => {
+    const { double, reflector, changes } = stage;
+    double.put('a', 1);
+    assert.equal(reflector.hasSynced(), false);
+    assert.equal(reflector.lastContactAge(), Number.POSITIVE_INFINITY);
+    await synced(stage);
+    assert.equal(reflector.hasSynced(), true);
+    assert.deepEqual(changes, [['added', 'default/a', 1]]);
+    double.put('b', 2);
+    double.put('a', 3);
+    double.remove('a');
+    await until(() => changes.length === 4);
+    assert.deepEqual(changes.slice(1), [
+      ['added', 'default/b', 2],
+      ['changed', 'default/a', 3],
+      ['removed', 'default/a', 3],
+    ]);
+    assert.equal(reflector.size, 1);
+    assert.deepEqual([...reflector.values()], [{ key: 'default/b', spec: 2 }]);
+    assert.ok(reflector.lastContactAge() < 5000);
+  }));
+
+test('a change that the projection hides is not reported', () =>
+  staged(async (stage) => {
+    const { double, changes } = stage;
+    double.put('a', { x: [1] }, 'pending');
+    await synced(stage);
+    double.put('a', { x: [1] }, 'ready');
+    double.put('b', 1);
+    await until(() => changes.length === 2);
+    assert.deepEqual(changes, [
+      ['added', 'default/a', { x: [1] }],
+      ['added', 'default/b', 1],
+    ]);
+  }));
+
+test('20,000 objects are listed in pages of 500', () =>
+  staged(async (stage) => {
+    const { double, reflector } = stage;
+    for (let index = 0; index < 20_000; index++) double.put(`thing-${index}`);
+    await synced(stage);
+    assert.equal(reflector.size, 20_000);
+    assert.equal(double.lists().length, 40);
+  }));
+
+test('the first list asks for the newest state, and the watch begins where it ended', () =>
+  staged(
+    async (stage) => {
+      const { double } = stage;
+      double.put('a');
+      await synced(stage);
+      const [list] = double.lists();
+      assert.equal(`${list?.query}`, 'labelSelector=x%3Dy&limit=500');
+      const [watch] = double.watchRequests();
+      assert.equal(
+        `${watch?.query}`,
+        'labelSelector=x%3Dy&allowWatchBookmarks=true&resourceVersion=101&timeoutSeconds=240&watch=true',
+      );
+    },
+    { query: { labelSelector: 'x=y' } },
+  ));
+
+test('a cut socket is taken up from the last version seen, without a list', () =>
+  staged(async (stage) => {
+    const { double, changes } = stage;
+    double.put('a', 1);
+    await synced(stage);
+    double.put('b', 2);
+    await until(() => changes.length === 2);
+    double.cutWatches();
+    double.put('c', 3);
+    await until(() => changes.length === 3);
+    assert.equal(double.lists().length, 1);
+    assert.deepEqual(
+      double.watchRequests().map(({ query }) => query.get('resourceVersion')),
+      ['101', '102'],
+    );
+  }));
+
+test('a bookmark moves the version from which a watch is taken up', () =>
+  staged(async (stage) => {
+    const { double } = stage;
+    await synced(stage);
+    double.bookmark();
+    double.endWatches();
+    await until(() => double.watchRequests().length === 2);
+    assert.equal(double.watchRequests()[1]?.query.get('resourceVersion'), '101');
+    assert.equal(double.lists().length, 1);
+  }));
+
+for (const as of ['status', 'event'] as const) {
+  test(`after 410 (as ${as}) the list shows what was deleted and made meanwhile`, () =>
+    staged(async (stage) => {
+      const { double, changes, reflector } = stage;
+      double.put('stays', 1);
+      double.put('goes', 2);
+      double.put('comes-again', 3);
+      await synced(stage);
+      changes.length = 0;
+      double.cutWatches();
+      double.remove('goes');
+      double.remove('comes-again');
+      double.put('comes-again', 3);
+      double.put('new', 4);
+      double.compact(as);
+      await until(() => reflector.get('default/new') !== undefined);
+      assert.deepEqual(changes, [
+        ['removed', 'default/goes', 2],
+        ['removed', 'default/comes-again', 3],
+        ['added', 'default/comes-again', 3],
+        ['added', 'default/new', 4],
+      ]);
+    }));
+}
+
+test('a list whose continuation has expired begins again', () =>
+  staged(async (stage) => {
+    const { double, reflector } = stage;
+    for (let index = 0; index < 600; index++) double.put(`thing-${index}`);
+    double.next(
+      (seen, response) => {
+        double.remove('thing-0');
+        double.compact();
+        answer(410, status(410, 'Expired'))(seen, response);
+      },
+      ({ query }) => query.has('continue'),
+    );
+    await synced(stage);
+    assert.equal(reflector.size, 599);
+  }));
+
+test('server errors and cut connections of list and watch are outlived', () =>
+  staged(async (stage) => {
+    const { double, changes } = stage;
+    double.put('a', 1);
+    double.next(reset);
+    double.next(answer(500, status(500, 'InternalError')));
+    double.next(answer(200, { items: [] })); // no resourceVersion
+    await synced(stage);
+    double.next(reset, ({ query }) => query.has('watch'));
+    double.next(answer(503, status(503, 'Unavailable')), ({ query }) => query.has('watch'));
+    double.next(answer(429, status(429, 'TooManyRequests')), ({ query }) => query.has('watch'));
+    double.endWatches();
+    double.put('b', 2);
+    await until(() => changes.length === 2);
+    assert.equal(double.lists().filter(({ query }) => query.has('continue')).length, 0);
+    assert.equal(double.lists().length, 4);
+  }));
+
+test('bytes that are no events lead to a new list', () =>
+  staged(async (stage) => {
+    const { double, changes } = stage;
+    await synced(stage);
+    double.write(Buffer.from('<html>\n'));
+    double.put('a', 1);
+    await until(() => changes.length === 1);
+    assert.deepEqual(changes, [['added', 'default/a', 1]]);
+  }));
+
+test('an error that comes as an event leads to a new list', () =>
+  staged(async (stage) => {
+    const { double } = stage;
+    await synced(stage);
+    double.write(Buffer.from(`${JSON.stringify({ type: 'ERROR', object: status(500, 'InternalError') })}\n`));
+    await until(() => double.lists().length === 2);
+  }));
+
+test('a callback that throws is logged and stops nothing', () => {
+  const seen: string[] = [];
+  return staged(
+    async (stage) => {
+      const { double, lines } = stage;
+      double.put('a');
+      double.put('b');
+      await synced(stage);
+      double.put('c');
+      await until(() => seen.length === 3);
+      assert.equal(lines.filter(({ level, key }) => level === 50 && typeof key === 'string').length, 3);
+    },
+    {
+      onChange(key) {
+        seen.push(key);
+        throw new Error('a bug');
+      },
+    },
+  );
+});
+
+test('stop during the list opens no watch, reports nothing, and rejects synced', () =>
+  staged(async ({ double, reflector, changes }) => {
+    double.put('a');
+    double.next(hang);
+    reflector.start();
+    await until(() => double.lists().length === 1);
+    await reflector.stop();
+    await assert.rejects(reflector.synced, /was stopped/);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(double.requests.length, 1);
+    assert.deepEqual(changes, []);
+  }));
+
+test('stop closes the watch', () =>
+  staged(async (stage) => {
+    await synced(stage);
+    await stage.reflector.stop();
+    await until(() => stage.double.openWatches === 0);
+  }));
+
+test('a missing definition and a missing right are each logged once, and mended by themselves', () =>
+  staged(async (stage) => {
+    const { double, reflector, lines } = stage;
+    const errors = () => lines.filter(({ level }) => level === 50).map(({ code }) => code);
+    let refusal = status(404, 'NotFound');
+    let code = 404;
+    double.route('GET', THINGS, (seen, response) => answer(code, refusal)(seen, response));
+    reflector.start();
+    await until(() => double.requests.length > 5);
+    assert.deepEqual(errors(), ['PG_CRD_MISSING']);
+    [code, refusal] = [403, status(403, 'Forbidden', 'things is forbidden: User "x" cannot list')];
+    const before = double.requests.length;
+    await until(() => double.requests.length > before + 5);
+    assert.deepEqual(errors(), ['PG_CRD_MISSING', 'PG_RBAC']);
+    assert.ok(
+      reflector.lastError instanceof GateError && /User "x" cannot list/.test(reflector.lastError.message),
+    );
+    double.route('GET', THINGS, answer(200, { items: [], metadata: { resourceVersion: '1' } }));
+    await reflector.synced;
+  }));
+
+test('a watch that the server does not end is torn down 30 s after its time, and taken up', () => {
+  const clock = manualClock();
+  return staged(
+    async (stage) => {
+      const { double, reflector } = stage;
+      await synced(stage);
+      clock.advance(269_999);
+      assert.equal(double.watchRequests().length, 1);
+      assert.equal(reflector.lastContactAge(), 269_999);
+      clock.advance(1);
+      await until(() => double.watchRequests().length === 2);
+      assert.equal(double.lists().length, 1);
+    },
+    { clock },
+  );
+});
+
+test('failures in a row are further and further apart, up to 10 s', () => {
+  const clock = manualClock();
+  const waits: number[] = [];
+  return staged(
+    async ({ double, reflector }) => {
+      double.route('GET', THINGS, answer(403, status(403, 'Forbidden')));
+      reflector.start();
+      for (let failure = 1; failure <= 8; failure++) {
+        await until(() => double.requests.length === failure && clock.timers().length === 1);
+        waits.push(Math.round(clock.timers()[0] ?? 0));
+        clock.advance(10_000);
+      }
+      assert.deepEqual(waits, [200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
+    },
+    { clock, random: () => 0.5 },
+  );
+});

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import {
+  parseTaints,
+  parseTolerations,
+  type Taint,
+  type Toleration,
+  tolerates,
+} from '../../src/preload/taints.ts';
+
+const taint = fc.record({
+  key: fc.constantFrom('dedicated', 'gpu'),
+  value: fc.constantFrom('', 'a', 'b'),
+  effect: fc.constantFrom('NoSchedule', 'NoExecute', 'PreferNoSchedule'),
+});
+const toleration = fc.record(
+  {
+    key: fc.constantFrom('', 'dedicated', 'gpu'),
+    operator: fc.constantFrom('', 'Equal', 'Exists'),
+    value: fc.constantFrom('', 'a', 'b'),
+    effect: fc.constantFrom('', 'NoSchedule', 'NoExecute'),
+  },
+  { requiredKeys: [] },
+);
+
+const dedicated: Taint = { key: 'dedicated', value: 'a', effect: 'NoSchedule' };
+
+for (const [what, given, expected] of [
+  ['no toleration', [], false],
+  [
+    'the same key, value and effect',
+    [{ key: 'dedicated', operator: 'Equal', value: 'a', effect: 'NoSchedule' }],
+    true,
+  ],
+  ['no operator, which is Equal', [{ key: 'dedicated', value: 'a' }], true],
+  ['another value', [{ key: 'dedicated', value: 'b' }], false],
+  ['no value', [{ key: 'dedicated' }], false],
+  ['Exists, whatever the value', [{ key: 'dedicated', operator: 'Exists', value: 'b' }], true],
+  ['Exists for another key', [{ key: 'gpu', operator: 'Exists' }], false],
+  ['Exists without a key, which is every taint', [{ operator: 'Exists' }], true],
+  ['Exists without a key for another effect', [{ operator: 'Exists', effect: 'NoExecute' }], false],
+  ['an empty effect, which is every effect', [{ key: 'dedicated', value: 'a', effect: '' }], true],
+  ['an unknown operator', [{ key: 'dedicated', operator: 'Near', value: 'a' }], false],
+] as const satisfies readonly (readonly [string, readonly Toleration[], boolean])[]) {
+  test(`a NoSchedule taint with ${what} is ${expected ? '' : 'not '}tolerated`, () => {
+    assert.equal(tolerates(given, [dedicated]), expected);
+  });
+}
+
+test('an empty taint value equals a toleration without one', () => {
+  assert.equal(tolerates([{ key: 'gpu' }], [{ key: 'gpu', value: '', effect: 'NoExecute' }]), true);
+});
+
+test('PreferNoSchedule keeps nobody away, NoSchedule and NoExecute do', () => {
+  assert.equal(tolerates([], [{ ...dedicated, effect: 'PreferNoSchedule' }]), true);
+  assert.equal(tolerates([], [{ ...dedicated, effect: 'NoSchedule' }]), false);
+  assert.equal(tolerates([], [{ ...dedicated, effect: 'NoExecute' }]), false);
+});
+
+test('a toleration for a limited time is a toleration', () => {
+  const limited = { key: 'dedicated', operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 60 };
+  assert.equal(tolerates([limited], [{ ...dedicated, effect: 'NoExecute' }]), true);
+});
+
+test('every taint must be tolerated, each by any toleration', () => {
+  fc.assert(
+    fc.property(fc.array(toleration), fc.array(taint), (tolerations, taints) => {
+      const each = taints.map((one) => tolerations.some((candidate) => tolerates([candidate], [one])));
+      const none = taints.map((one) => tolerates([], [one]));
+      assert.equal(
+        tolerates(tolerations, taints),
+        taints.every((_, index) => each[index] === true || none[index] === true),
+      );
+    }),
+  );
+});
+
+test('one more toleration never excludes a node, one more taint never admits one', () => {
+  fc.assert(
+    fc.property(
+      fc.array(toleration),
+      fc.array(taint),
+      toleration,
+      taint,
+      (tolerations, taints, more, worse) => {
+        if (tolerates(tolerations, taints)) assert.equal(tolerates([...tolerations, more], taints), true);
+        else assert.equal(tolerates(tolerations, [...taints, worse]), false);
+      },
+    ),
+  );
+});
+
+test('tolerations are read as they will be written back', () => {
+  const raw = [
+    { key: 'a', operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 300 },
+    { key: 'b', operator: 'Equal', value: 'c' },
+    { operator: 'Exists' },
+  ];
+  assert.deepEqual(parseTolerations(raw), raw);
+});
+
+test('malformed taints and tolerations do no harm', () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), fc.jsonValue(), (tolerations, taints) => {
+      assert.equal(typeof tolerates(parseTolerations(tolerations), parseTaints(taints)), 'boolean');
+    }),
+  );
+});

@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type DecideInput, type Decision, decide } from '../../src/admission/decide.ts';
+import { auditAnnotationsFor, warningsFor } from '../../src/admission/warnings.ts';
+import type { JsonObject } from '../../src/json.ts';
+import { type DeploymentBuilder, deployment, NAME, NAMESPACE } from './deployment-builder.ts';
+
+const NOW = Date.UTC(2026, 0, 1);
+const ID = { namespace: NAMESPACE, name: NAME };
+const web = deployment();
+const v2 = web.image('registry.test/app:2');
+
+function decided(old: JsonObject, object: JsonObject, more: Partial<DecideInput> = {}): Decision {
+  return decide({
+    oldObject: old,
+    object,
+    username: 'alice',
+    gateUsername: 'gate',
+    exemptNamespaces: [],
+    mayBypass: true,
+    now: NOW,
+    ...more,
+  });
+}
+
+function warnings(old: DeploymentBuilder, next: DeploymentBuilder): string[] {
+  return warningsFor(decided(old.object, next.object), ID, NOW);
+}
+
+test('a hold says what is waited for, where to look, and the two commands', () => {
+  const decision = decided(web.object, v2.object);
+  const preload = decision.hold?.preload;
+  assert.deepEqual(warningsFor(decision, ID, NOW), [
+    `pullgate: the rollout of shop/web is held until its nodes have registry.test/app:2; watch: kubectl -n shop get ipl ${preload} -w`,
+    "Let it through now: kubectl -n shop annotate deployment web pullgate.io/bypass='urgent 2026-01-01T00:00:00.000Z' --overwrite",
+    'Go back: kubectl -n shop set image deployment/web app=registry.test/app:1',
+  ]);
+});
+
+test('the bypass in the command is another one each time, so that it can be pasted again after a refusal', () => {
+  const decision = decided(web.object, v2.object);
+  assert.notDeepEqual(warningsFor(decision, ID, NOW), warningsFor(decision, ID, NOW + 1));
+});
+
+test('going back names the containers whose image differs, init containers too, and no other', () => {
+  const from = web
+    .image('registry.test/proxy:1', 'proxy')
+    .initContainer('migrate', 'registry.test/migrate:1');
+  const next = from.image('registry.test/app:2').initContainer('migrate', 'registry.test/migrate:2');
+  const back = warnings(from, next).at(-1);
+  assert.equal(
+    back,
+    'Go back: kubectl -n shop set image deployment/web migrate=registry.test/migrate:1 app=registry.test/app:1',
+  );
+});
+
+test('after a restart with policy Always there are no images to go back to', () => {
+  const always = web.policy('Always');
+  assert.ok(!warnings(always, always.restartedAt('today')).some((line) => line.startsWith('Go back')));
+});
+
+const NO_COMMAND = 'Go back: apply the previous manifest again (kubectl rollout undo refuses while paused).';
+
+test('where `set image` could not go back, no such command is offered', () => {
+  const volume = web.imageVolume('models', 'registry.test/models:1');
+  const unable: [DeploymentBuilder, DeploymentBuilder][] = [
+    [volume, volume.imageVolume('models', 'registry.test/models:2')],
+    [web, web.image('registry.test/proxy:1', 'proxy')],
+    [web.policy('Always'), v2.policy('Always').restartedAt('today')],
+  ];
+  for (const [old, next] of unable) assert.equal(warnings(old, next).at(-1), NO_COMMAND);
+});
+
+test('no text of a stranger gets into a command to paste', () => {
+  for (const image of ["x'; rm -rf /; '", 'a$(reboot)', 'a b', 'a`b`', 'a\nb', '[::1]:5000/*'])
+    assert.equal(warnings(web.image(image), v2).at(-1), NO_COMMAND);
+});
+
+test('a held update that changes nothing about the hold is silent, a resume is answered', () => {
+  const held = decided(web.object, v2.object).object;
+  const spec = held['spec'] as JsonObject;
+  const scaled = decided(held, { ...held, spec: { ...spec, replicas: 9 } });
+  assert.deepEqual(warningsFor(scaled, ID, NOW), []);
+  const resumed = decided(held, { ...held, spec: { ...spec, paused: false } });
+  assert.match(
+    warningsFor(resumed, ID, NOW)[0] ?? '',
+    /^pullgate: shop\/web is still held and stays paused until/,
+  );
+});
+
+test('a refused bypass is said, on a new hold and on a held one', () => {
+  const urgent = v2.annotate('pullgate.io/bypass', 'urgent').object;
+  const begun = decided(web.object, urgent, { mayBypass: false });
+  const held = decided(web.object, v2.object).object;
+  const metadata = held['metadata'] as JsonObject;
+  const annotations = { ...(metadata['annotations'] as JsonObject), 'pullgate.io/bypass': 'urgent' };
+  const again = decided(held, { ...held, metadata: { ...metadata, annotations } }, { mayBypass: false });
+  for (const decision of [begun, again])
+    assert.equal(
+      warningsFor(decision, ID, NOW)[1],
+      'pullgate: the bypass was refused: this user may not bypass',
+    );
+});
+
+test('what ends a hold or lets through is one line, what needs nothing is silent', () => {
+  const held = decided(web.object, v2.object).object;
+  const metadata = held['metadata'] as JsonObject;
+  assert.deepEqual(warningsFor(decided(held, { ...web.object, metadata }), ID, NOW), [
+    'pullgate: the hold of shop/web has ended: this template needs no image beyond what runs',
+  ]);
+  assert.deepEqual(warnings(web, v2.annotate('pullgate.io/bypass', 'on fire')), [
+    'pullgate: shop/web is let through without its images on the nodes: on fire',
+  ]);
+  assert.deepEqual(warnings(web, v2.label('pullgate.io/mode', 'off')), [
+    'pullgate: shop/web is not gated: label pullgate.io/mode=off',
+  ]);
+  assert.deepEqual(warnings(web, web.restartedAt('today')), []);
+  assert.deepEqual(warnings(web, web), []);
+});
+
+test('every line is printable ASCII, and the whole fits what the API server passes on', () => {
+  const long = `registry.test/${'x'.repeat(230)}`;
+  let from = web;
+  let next = v2.annotate('pullgate.io/bypass', `\u{1f525}\n\t\u0000${'y'.repeat(5000)}`);
+  for (let count = 0; count < 30; count += 1) {
+    from = from.image(`${long}:${count}`, `c${count}`);
+    next = next.image(`${long}:${count}-\u00e9\u0007`, `c${count}`);
+  }
+  for (const mayBypass of [true, false]) {
+    const decision = decided(from.object, next.object, { mayBypass });
+    const lines = warningsFor(decision, ID, NOW);
+    assert.ok(lines.length > 0);
+    for (const line of lines) assert.match(line, /^[\x20-\x7e]+$/);
+    for (const line of lines) if (line.startsWith('pullgate:')) assert.ok(line.length <= 256, line);
+    assert.ok(lines.join('').length <= 4096);
+    assert.ok(!lines.some((line) => line.startsWith('Go back: kubectl')));
+    for (const value of Object.values(auditAnnotationsFor(decision))) assert.ok(value.length <= 512);
+  }
+});
+
+test('a long first line is cut before the command in it, not within', () => {
+  const next = web.image(`registry.test/${'x'.repeat(240)}:2`);
+  const decision = decided(web.object, next.object);
+  const first = warningsFor(decision, ID, NOW)[0] ?? '';
+  assert.equal(first.length, 256);
+  assert.ok(first.endsWith(`...; watch: kubectl -n shop get ipl ${decision.hold?.preload} -w`), first);
+});
+
+test('the audit annotations name the decision, and for a hold its preload and images', () => {
+  const decision = decided(web.object, v2.object);
+  assert.deepEqual(auditAnnotationsFor(decision), {
+    decision: 'Held',
+    reason: 'registry.test/app:2',
+    preload: decision.hold?.preload,
+    images: 'registry.test/app:2',
+  });
+  assert.deepEqual(auditAnnotationsFor(decided(web.object, web.object)), {
+    decision: 'Unchanged',
+    reason: 'the template did not change',
+  });
+});
