@@ -313,6 +313,13 @@ describe('opting out', () => {
     assertFree(second);
   });
 
+  test('is recorded with the user, also if nothing else changes', () => {
+    const decision = update(web.object, off(web).object);
+    assert.equal(decision.kind, 'OptedOut');
+    const { decided } = marks(decision.object);
+    assert.deepEqual([decided?.decision, decided?.by], ['OptedOut', 'alice']);
+  });
+
   test('ends a hold', () => {
     const held = heldAt();
     const decision = update(held.object, off(held).object);
