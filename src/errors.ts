@@ -85,10 +85,6 @@ export const ERRORS = {
     remedy:
       'Check that `kubectl --kubeconfig FILE --context NAME get ns` works for the same user on this machine.',
   },
-  PG_IN_CLUSTER: {
-    message: 'the service account of this pod cannot be read: {detail}',
-    remedy: 'Run inside a pod with automountServiceAccountToken, or give a kubeconfig.',
-  },
   PG_API_UNREACHABLE: {
     message: 'the API server {server} cannot be reached: {detail}',
     remedy: 'Check that it runs, its address, and the network and firewalls on the way.',

@@ -43,6 +43,4 @@ export const REGISTERED_BY_LABEL = 'pullgate.io/registered-by';
 /** Set by the Deployment controller, counted up by each rollout that it begins. */
 export const REVISION_ANNOTATION = 'deployment.kubernetes.io/revision';
 
-export type Mode = 'pause' | 'reject' | 'audit';
-export const MODES: readonly Mode[] = ['pause', 'reject', 'audit'];
 export const MODE_OFF = 'off';

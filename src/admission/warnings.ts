@@ -98,13 +98,14 @@ function goBackLine(
   if (changed.length === 0) return undefined;
 
   const before = withImages(template, running);
-  const pairs = changed.flatMap(({ place }) =>
-    running[place] === undefined ? [] : `${place}=${running[place]}`,
-  );
+  const pairs = changed.flatMap(({ place }) => {
+    const image = running[place];
+    return image === undefined || place.startsWith('volume/') ? [] : [`${place}=${image}`];
+  });
   const command = `Go back: kubectl -n ${namespace} set image deployment/${name} ${pairs.join(' ')}`;
   // Image volumes, added containers or policy Always: the command alone would not end the hold. And the API server
   // takes any text for an image: nobody is to paste what a stranger wrote into a shell.
-  const works = imagesToPull(hold.from, before, templateHash(before)).length === 0;
+  const works = pairs.length > 0 && imagesToPull(hold.from, before, templateHash(before)).length === 0;
   if (works && command.length <= room && pairs.every((pair) => SHELL_SAFE.test(pair))) return command;
   return 'Go back: apply the previous manifest again (kubectl rollout undo refuses while paused).';
 }

@@ -1,6 +1,6 @@
 /** An API server, and who we are to it. */
 export interface Cluster {
-  /** What the operator calls it: the kubeconfig's context, or `in-cluster`. */
+  /** What the operator calls it: the kubeconfig's context. */
   readonly name: string;
   /** `https://host:port`, with a path if the API server is behind one. */
   readonly server: string;

@@ -12,9 +12,13 @@ function traces(): string[] {
   return [
     ...markedProcesses().map(({ pid, component }) => `process ${pid} ${component}`),
     ...netns.filter((name) => name.startsWith('pullgate-lab')).map((name) => `namespace ${name}`),
-    ...readFileSync('/proc/mounts', 'utf8').split('\n').filter((line) => line.includes('pullgate-lab')),
+    ...readFileSync('/proc/mounts', 'utf8')
+      .split('\n')
+      .filter((line) => line.includes('pullgate-lab')),
     ...cgroupFolders('pullgate-lab').map((folder) => `cgroup ${folder}`),
-    ...readdirSync('/sys/class/net').filter((name) => /^(lab0|to-node-)/.test(name)).map((name) => `link ${name}`),
+    ...readdirSync('/sys/class/net')
+      .filter((name) => /^(lab0|to-node-)/.test(name))
+      .map((name) => `link ${name}`),
     ...[STATE, '/run/containerd/s'].filter((path) => existsSync(path)).map((path) => `file ${path}`),
   ];
 }

@@ -30,7 +30,10 @@ function machineNetwork(): string {
   return [...shown, ...settings.map((name) => readFileSync(`/proc/sys/${name}`, 'utf8'))].join('\n');
 }
 
-function ask(path: string, headers: Record<string, string> = {}): Promise<{ status: number; type: string; body: string }> {
+function ask(
+  path: string,
+  headers: Record<string, string> = {},
+): Promise<{ status: number; type: string; body: string }> {
   const admin = identityFiles('admin');
   const options = {
     headers,
@@ -84,7 +87,10 @@ test('up on a running lab changes nothing and is quick', async () => {
   await up();
   const seconds = (performance.now() - began) / 1000;
   assert.ok(seconds < 5, `${seconds} s`);
-  assert.deepEqual((await status()).components.map(({ name, pid }) => `${name} ${pid}`), pids);
+  assert.deepEqual(
+    (await status()).components.map(({ name, pid }) => `${name} ${pid}`),
+    pids,
+  );
 });
 
 test('up heals what was killed, and keeps the cluster and its data', async () => {
@@ -113,7 +119,10 @@ test('an image is pushed once, and a registry can be stopped', async () => {
   await lab.stopRegistry('private');
   await assert.rejects(lab.pushImage({ ...image, registry: 'private' }), /ECONNREFUSED/);
   await lab.startRegistry('private');
-  assert.equal(await lab.pushImage({ ...image, registry: 'private' }), 'private.registry.lab:5002/lab-test:v1');
+  assert.equal(
+    await lab.pushImage({ ...image, registry: 'private' }),
+    'private.registry.lab:5002/lab-test:v1',
+  );
 });
 
 test('the machine itself is as it was before', () => {

@@ -10,7 +10,9 @@ export const POD_NETWORK = '10.201.0.0/16';
 export const SERVICE_NETWORK = '10.202.0.0/16';
 /** The first service address is always `kubernetes.default`. */
 export const KUBERNETES_SERVICE = '10.202.0.1';
-/** Nothing answers there (the lab has no DNS), but without it every pod gets a MissingClusterDNS warning. */
+/**
+ * Nothing answers there (the lab has no DNS), but without it every pod gets a MissingClusterDNS warning.
+ */
 export const CLUSTER_DNS = '10.202.0.10';
 
 /** Node N has the hub-side address 10.200.0.(10+N) and the pods 10.201.N.0/24. */

@@ -38,7 +38,8 @@ export class ApiServer {
 
   async isReady(): Promise<true | string> {
     const { status, body } = await this.#call('GET', '/readyz');
-    return status === 200 || `/readyz answers ${status} ${body.slice(0, 200)}`;
+    const failing = body.split('\n').filter((line) => line.startsWith('[-]'));
+    return status === 200 || `/readyz answers ${status} ${failing.join(', ')}`;
   }
 
   async exists(path: string): Promise<boolean> {
@@ -80,7 +81,9 @@ export class ApiServer {
     const path = `/api/v1/pods?fieldSelector=spec.nodeName%3D${node}`;
     const { items } = await this.get<{ items: { metadata: { namespace: string; name: string } }[] }>(path);
     for (const { metadata } of items) {
-      await this.delete(`/api/v1/namespaces/${metadata.namespace}/pods/${metadata.name}?gracePeriodSeconds=0`);
+      await this.delete(
+        `/api/v1/namespaces/${metadata.namespace}/pods/${metadata.name}?gracePeriodSeconds=0`,
+      );
     }
   }
 

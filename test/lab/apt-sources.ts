@@ -1,9 +1,12 @@
-/** Main, updates and security of Debian 12; what else a machine has configured is none of the lab's business. */
+/**
+ * Main, updates and security of Debian 12; what else a machine has configured is none of the lab's
+ * business.
+ */
 const SUITE = /^bookworm(-updates|-security|\/updates)?$/;
 
 /**
- * The machine's own Debian entries, each for binary and source packages, in the formats they came in. Whatever
- * else the entries say (mirror, keyring, options) is kept as it is.
+ * The machine's own Debian entries, each for binary and source packages, in the formats they came in.
+ * Whatever else the entries say (mirror, keyring, options) is kept as it is.
  */
 export function withSources(files: { name: string; text: string }[]): { name: string; text: string }[] {
   return files

@@ -100,7 +100,9 @@ async function ensureAuthority(file: string, commonName: string): Promise<Author
   }
   const key = readFileSync(paths.key, 'utf8');
   const certificate = readFileSync(paths.certificate, 'utf8');
-  const signer = await webcrypto.subtle.importKey('pkcs8', PemConverter.decodeFirst(key), ALGORITHM, true, ['sign']);
+  const signer = await webcrypto.subtle.importKey('pkcs8', PemConverter.decodeFirst(key), ALGORITHM, true, [
+    'sign',
+  ]);
   return { key, certificate, signer, subject: new X509Certificate(certificate) };
 }
 
@@ -115,7 +117,9 @@ async function ensureLeaf(
     return;
   }
   const keys = await webcrypto.subtle.generateKey(ALGORITHM, true, USAGES);
-  const purposes = serving ? [ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth] : [ExtendedKeyUsage.clientAuth];
+  const purposes = serving
+    ? [ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth]
+    : [ExtendedKeyUsage.clientAuth];
   const certificate = await X509CertificateGenerator.create({
     subject: name,
     issuer: authority.subject.subject,
@@ -143,7 +147,11 @@ async function ensureLeaf(
 }
 
 /** The key last: its presence says that both are there. */
-async function writeIdentity(paths: Identity, certificate: X509Certificate, key: webcrypto.CryptoKey): Promise<void> {
+async function writeIdentity(
+  paths: Identity,
+  certificate: X509Certificate,
+  key: webcrypto.CryptoKey,
+): Promise<void> {
   const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', key);
   writeFileSync(paths.certificate, `${certificate.toString('pem')}\n`);
   writeFileSync(paths.key, `${PemConverter.encode(pkcs8, 'PRIVATE KEY')}\n`, { mode: 0o600 });

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface Hierarchy {
@@ -7,7 +7,10 @@ export interface Hierarchy {
   controllers: string[];
 }
 
-/** From the text of /proc/mounts: one entry with cgroup v2, one for each controller with v1, both when mixed. */
+/**
+ * From the text of /proc/mounts: one entry with cgroup v2, one for each controller with v1, both when
+ * mixed.
+ */
 export function cgroupHierarchies(mounts: string): Hierarchy[] {
   return mounts.split('\n').flatMap((line): Hierarchy[] => {
     const [, mountPoint = '', type, options = ''] = line.split(' ');
@@ -18,10 +21,31 @@ export function cgroupHierarchies(mounts: string): Hierarchy[] {
   });
 }
 
+/** What a kubelet checks that a cgroup v2 folder has. */
+const V2_CONTROLLERS = ['cpu', 'cpuset', 'memory', 'pids'];
+
 /** A kubelet wants its root cgroup to be there, in every hierarchy. */
 export function createCgroups(name: string): void {
-  for (const { mountPoint } of cgroupHierarchies(readFileSync('/proc/mounts', 'utf8'))) {
+  for (const { version, mountPoint } of cgroupHierarchies(readFileSync('/proc/mounts', 'utf8'))) {
     mkdirSync(join(mountPoint, name), { recursive: true });
+    if (version === 2) {
+      delegate(mountPoint, name);
+    }
+  }
+}
+
+/**
+ * With cgroup v2 a folder has the controllers that each folder above it passes on; beside v1 there are
+ * none.
+ */
+function delegate(mountPoint: string, name: string): void {
+  let folder = mountPoint;
+  for (const part of name.split('/')) {
+    const available = readFileSync(join(folder, 'cgroup.controllers'), 'utf8').trim().split(' ');
+    for (const controller of V2_CONTROLLERS.filter((one) => available.includes(one))) {
+      writeFileSync(join(folder, 'cgroup.subtree_control'), `+${controller}`);
+    }
+    folder = join(folder, part);
   }
 }
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { LabError } from './errors.ts';
 
-export interface CommandOptions {
+interface CommandOptions {
   env?: Record<string, string>;
   cwd?: string;
   input?: string;
@@ -20,7 +20,9 @@ export interface CommandResult {
 
 const active = new Set<ChildProcess>();
 
-/** Ends what this process is waiting for, with its children (an interrupted build must not go on compiling). */
+/**
+ * Ends what this process is waiting for, with its children (an interrupted build must not go on compiling).
+ */
 export function endActiveCommands(): void {
   for (const child of active) {
     if (child.pid !== undefined) {

@@ -11,7 +11,10 @@ import type { Component } from './process-table.ts';
 const ETCD = 'http://127.0.0.1:2379';
 const API_SOCKET = state('api-server.sock');
 
-/** A newer Kubernetes wants a newer etcd than Debian's 3.4 (seen: 1.36 wants 3.5): one beside its binaries is taken. */
+/**
+ * A newer Kubernetes wants a newer etcd than Debian's 3.4 (seen: 1.36 wants 3.5): one beside its binaries
+ * is taken.
+ */
 function etcdBinary({ binaries }: Ground): string {
   const beside = join(binaries, 'etcd');
   return existsSync(beside) ? beside : 'etcd';
@@ -124,14 +127,18 @@ export function scheduler(ground: Ground): Component {
 }
 
 /**
- * The machine's way to the API server: a loopback port, a Unix socket (the file system is what both sides share), and the
- * hub's loopback.
+ * The machine's way to the API server: a loopback port, a Unix socket (the file system is what both sides
+ * share), and the hub's loopback.
  */
 export function apiServerDoor(ground: Ground): { inside: Component; outside: Component } {
   return {
     inside: {
       name: 'hub/socat',
-      argv: ['socat', `UNIX-LISTEN:${API_SOCKET},fork,unlink-early,mode=600`, `TCP:127.0.0.1:${ground.port},nodelay`],
+      argv: [
+        'socat',
+        `UNIX-LISTEN:${API_SOCKET},fork,unlink-early,mode=600`,
+        `TCP:127.0.0.1:${ground.port},nodelay`,
+      ],
       env: ground.tools.env,
       listens: { socket: API_SOCKET },
     },

@@ -9,9 +9,24 @@ import { type Ground, KUBECONFIG, serverUrl, writeGround } from './ground.ts';
 import { PAUSE, pushImage } from './images.ts';
 import { kubeconfig } from './kubeconfig.ts';
 import { ensureHubNetwork, ensureNodeNetwork, inNetns } from './namespaces.ts';
-import { containerd, MACHINE_FOLDERS, nodeComponents, nodeFolder, startKubelet, startRuntime } from './node.ts';
+import {
+  containerd,
+  MACHINE_FOLDERS,
+  nodeComponents,
+  nodeFolder,
+  startKubelet,
+  startRuntime,
+} from './node.ts';
 import { STATE } from './paths.ts';
-import { type Component, ensureRunning, logTail, mainProcess, startedAt, untilListening } from './process-table.ts';
+import {
+  type Component,
+  ensureRunning,
+  logTail,
+  mainProcess,
+  type Outcome,
+  startedAt,
+  untilListening,
+} from './process-table.ts';
 import { registry } from './registry.ts';
 import { nodeNames } from './teardown.ts';
 import { until } from './until.ts';
@@ -21,7 +36,7 @@ const NODE_READY_SECONDS = 90;
 const FIRST_PORT = 16443;
 
 /** Everything that runs outside the nodes. */
-export function hubComponents(ground: Ground): Component[] {
+function hubComponents(ground: Ground): Component[] {
   const door = apiServerDoor(ground);
   return [
     etcd(ground),
@@ -52,7 +67,9 @@ export async function firstFreePort(): Promise<number> {
       return port;
     }
   }
-  throw new LabError(`no free port on 127.0.0.1 from ${FIRST_PORT} to ${FIRST_PORT + 49}: end what uses them`);
+  throw new LabError(
+    `no free port on 127.0.0.1 from ${FIRST_PORT} to ${FIRST_PORT + 49}: end what uses them`,
+  );
 }
 
 function isFree(port: number): Promise<boolean> {
@@ -64,7 +81,11 @@ function isFree(port: number): Promise<boolean> {
 }
 
 /** Starts whatever does not run as it should, and returns once all of it works. */
-export async function converge(ground: Ground, wantedNodes: number, log: (line: string) => void): Promise<void> {
+export async function converge(
+  ground: Ground,
+  wantedNodes: number,
+  log: (line: string) => void,
+): Promise<void> {
   mkdirSync(STATE, { recursive: true, mode: 0o700 });
   for (const folder of MACHINE_FOLDERS) {
     mkdirSync(folder, { recursive: true });
@@ -96,42 +117,54 @@ export async function converge(ground: Ground, wantedNodes: number, log: (line: 
     await until('the API server is ready', 60, () => server.isReady());
     await Promise.all([ensure(controllerManager(ground)), ensure(scheduler(ground))]);
   })();
-  await Promise.all([runtimes, registries, controlPlane]);
+  const [outcomes] = await Promise.all([runtimes, registries, controlPlane]);
   if (started.length > 0) {
     log(`started ${started.join(', ')}`);
   }
-  await Promise.all(nodes.map((node) => finishNode(ground, node)));
+  await Promise.all(
+    nodes.map(async (node, index) => {
+      if (await finishNode(ground, node, outcomes[index] ?? [])) {
+        log(`${node.name} is Ready`);
+      }
+    }),
+  );
   const server = new ApiServer(serverUrl(ground));
   // Without it no pod can be created: the controller manager makes it some moments after it started.
   const account = '/api/v1/namespaces/default/serviceaccounts/default';
-  await until('the default service account exists', 30, async () => (await server.exists(account)) || 'not yet');
-  log(`${nodes.length} nodes Ready`);
+  await until(
+    'the default service account exists',
+    30,
+    async () => (await server.exists(account)) || 'not yet',
+  );
+  log(nodes.length === 1 ? '1 node Ready' : `all ${nodes.length} nodes Ready`);
 }
 
 /** A further node on a lab that works. */
 export async function addNode(ground: Ground): Promise<string> {
   const taken = new Set(nodeNames());
-  const number = Array.from({ length: MOST_NODES }, (_, index) => index + 1).find((one) => !taken.has(`node-${one}`));
+  const number = Array.from({ length: MOST_NODES }, (_, index) => index + 1).find(
+    (one) => !taken.has(`node-${one}`),
+  );
   if (number === undefined) {
     throw new LabError(`the lab has ${MOST_NODES} nodes already`);
   }
   const node = nodeAddress(`node-${number}`);
-  await prepareNode(ground, node);
-  await finishNode(ground, node);
+  await finishNode(ground, node, await prepareNode(ground, node));
   return node.name;
 }
 
-async function prepareNode(ground: Ground, node: NodeAddress): Promise<void> {
+async function prepareNode(ground: Ground, node: NodeAddress): Promise<Outcome[]> {
   // First of all: from here on the node exists, and `down` or the next `up` finds what there is of it.
   mkdirSync(nodeFolder(node), { recursive: true });
   await ensureNodeCertificate(node.name);
   await ensureNodeNetwork(ground.tools, node);
-  await startRuntime(ground, node);
+  return startRuntime(ground, node);
 }
 
-async function finishNode(ground: Ground, node: NodeAddress): Promise<void> {
+/** True if anything had to be started. */
+async function finishNode(ground: Ground, node: NodeAddress, runtime: Outcome[]): Promise<boolean> {
   await untilListening(containerd(ground, node), 30);
-  await startKubelet(ground, node);
+  const outcomes = runtime.concat(await startKubelet(ground, node));
   await Promise.all(nodeComponents(ground, node).map((component) => untilListening(component, 60)));
   const server = new ApiServer(serverUrl(ground));
   await until(`${node.name} is Ready`, NODE_READY_SECONDS, async () => {
@@ -144,6 +177,7 @@ async function finishNode(ground: Ground, node: NodeAddress): Promise<void> {
     const since = pid === undefined ? Number.POSITIVE_INFINITY : startedAt(pid);
     return said.saidAt >= Math.floor(since / 1000) * 1000 || 'that was an earlier kubelet';
   });
+  return outcomes.some((outcome) => outcome !== 'kept');
 }
 
 /** Do all of its processes run? The cheap half of being healthy. */

@@ -1,4 +1,6 @@
-/** An error whose message is written for the person at the terminal: what is wrong and what to do about it. */
+/**
+ * An error whose message is written for the person at the terminal: what is wrong and what to do about it.
+ */
 export class LabError extends Error {
   override name = 'LabError';
 }

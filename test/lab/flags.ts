@@ -19,18 +19,21 @@ export function formatVersion({ major, minor, patch }: Version): string {
   return `${major}.${minor}.${patch}`;
 }
 
-export const OLDEST_MINOR = 20;
+const OLDEST_MINOR = 20;
 /** Newer ones are tried with the newest known flags: most releases change nothing here. */
 export const NEWEST_KNOWN_MINOR = 36;
 
-export interface VersionDependent {
+interface VersionDependent {
   kubelet: string[];
   kubeletConfiguration: Record<string, unknown>;
   controllerManager: string[];
   scheduler: string[];
 }
 
-/** Flags and configuration that only some versions have; those that all have stand where the process is started. */
+/**
+ * Flags and configuration that only some versions have; those that all have stand where the process is
+ * started.
+ */
 export function flags(version: Version, runtimeEndpoint: string): VersionDependent {
   const { major, minor } = version;
   if (major !== 1 || minor < OLDEST_MINOR) {

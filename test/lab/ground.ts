@@ -6,7 +6,9 @@ import { state } from './paths.ts';
 /** To be raised when a running lab of an older clone cannot be converged to what this code wants. */
 export const LAYOUT = 1;
 
-/** What a lab stands on: fixed when it is made, and read back by every later command, from whichever clone. */
+/**
+ * What a lab stands on: fixed when it is made, and read back by every later command, from whichever clone.
+ */
 export interface Ground {
   layout: number;
   version: Version;

@@ -11,7 +11,10 @@ export interface ImageSpec {
   repository: string;
   tag: string;
   registry?: 'registry' | 'private';
-  /** `busybox`: all of busybox with a shell; `scratch`: one static program that waits for a signal, and nothing else. */
+  /**
+   * `busybox`: all of busybox with a shell; `scratch`: one static program that waits for a signal, and
+   * nothing else.
+   */
   base: 'busybox' | 'scratch';
   /** Weight: an incompressible, uncompressed layer of its own, another one for each repository and tag. */
   megabytes?: number;
@@ -23,7 +26,8 @@ export const PAUSE: ImageSpec = { repository: 'pause', tag: '1', base: 'scratch'
 export const PAUSE_IMAGE = `${registryAddress('registry')}/${PAUSE.repository}:${PAUSE.tag}`;
 
 const ENTRYPOINTS = {
-  // The first process of a container has no default reaction to SIGTERM: without the trap it takes 30 s to end.
+  // The first process of a container has no default reaction to SIGTERM: without the trap it takes 30 s to
+  // end.
   busybox: ['/bin/sh', '-c', 'trap "exit 0" TERM INT; while :; do sleep 3600 & wait $!; done'],
   scratch: ['/wait'],
 };
@@ -51,7 +55,7 @@ export function reference(spec: ImageSpec): string {
   return `${registryAddress(spec.registry ?? 'registry')}/${spec.repository}:${spec.tag}`;
 }
 
-export function pushOrder(ground: Ground, spec: ImageSpec): PushOrder {
+function pushOrder(ground: Ground, spec: ImageSpec): PushOrder {
   if (!NAME.test(spec.repository) || !TAG.test(spec.tag)) {
     throw new LabError(`not an image name: ${spec.repository}:${spec.tag}`);
   }

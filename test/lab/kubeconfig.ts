@@ -4,8 +4,8 @@ import { type Identity, identityFiles, PKI_FILES } from './certificates.ts';
 export const CONTEXT = 'pullgate-lab';
 
 /**
- * A kubeconfig with everything embedded. It is JSON, which is YAML too, and it works on the machine and inside the hub's
- * network namespace alike, because the API server has the same address in both.
+ * A kubeconfig with everything embedded. It is JSON, which is YAML too, and it works on the machine and
+ * inside the hub's network namespace alike, because the API server has the same address in both.
  */
 export function kubeconfig(server: string, identity: Identity = identityFiles('admin')): string {
   const base64 = (path: string) => readFileSync(path).toString('base64');

@@ -1,12 +1,6 @@
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import {
-  HUB_NETNS,
-  nodeAddress,
-
-  type RegistryName,
-  registryAddress,
-} from './addresses.ts';
+import { HUB_NETNS, nodeAddress, type RegistryName, registryAddress } from './addresses.ts';
 import { ApiServer, type NodeState } from './api-server.ts';
 import { type CommandResult, run } from './command.ts';
 import { addNode, converge, firstFreePort, insideHub, isComplete, labComponents } from './converge.ts';
@@ -14,6 +8,7 @@ import { LabError, messageOf } from './errors.ts';
 import { formatVersion } from './flags.ts';
 import { type Ground, isSameGround, KUBECONFIG, readGround, serverUrl } from './ground.ts';
 import { type ImageSpec, pushImage } from './images.ts';
+import { CONTEXT } from './kubeconfig.ts';
 import { withLock } from './lock.ts';
 import { inNetns, isPlugged, plug } from './namespaces.ts';
 import { insideNode } from './node.ts';
@@ -84,7 +79,10 @@ export interface Lab {
   slowRegistry: string;
   privateRegistry: string;
   privateCredentials: { username: string; password: string };
-  /** The hub's network namespace: control plane and registries. The API server calls webhooks on 127.0.0.1 in there. */
+  /**
+   * The hub's network namespace: control plane and registries. The API server calls webhooks on 127.0.0.1
+   * in there.
+   */
   netns: string;
   /** The same command, run in the hub's network namespace. */
   enter(argv: string[]): string[];
@@ -159,7 +157,8 @@ export async function status(): Promise<LabStatus> {
   const problems = components.filter(({ alive }) => !alive).map(({ name }) => `${name} is not running`);
   let nodes: LabStatus['nodes'] = [];
   if (ground === undefined || table.length === 0) {
-    problems.splice(0, problems.length, 'no lab is running');
+    const visible = process.getuid?.() === 0;
+    problems.splice(0, problems.length, visible ? 'no lab is running' : 'only root can see a lab');
   } else {
     try {
       const server = new ApiServer(serverUrl(ground));
@@ -205,12 +204,15 @@ function handle(ground: Ground): Lab {
   };
   const inNode = (name: string, argv: string[]) => [...insideNode(known(name)), ...argv];
   const ctr = (name: string, args: string[]) =>
-    run(inNode(name, ['ctr', '--namespace', 'k8s.io', ...args]), { env: ground.tools.env, timeoutSeconds: 60 });
+    run(inNode(name, ['ctr', '--namespace', 'k8s.io', ...args]), {
+      env: ground.tools.env,
+      timeoutSeconds: 60,
+    });
   const pidOf = (component: string) => mainProcess(component)?.pid;
   const kubectl = kubectlCommand(ground);
   return {
     kubeconfig: KUBECONFIG,
-    context: 'pullgate-lab',
+    context: CONTEXT,
     server: serverUrl(ground),
     kubernetesVersion: formatVersion(ground.version),
     registry: registryAddress('registry'),
@@ -258,10 +260,12 @@ function handle(ground: Ground): Lab {
   };
 }
 
-/** The machine's own kubectl, which is what a user has, or else that of the packages (as old as the cluster). */
+/**
+ * The machine's own kubectl, which is what a user has, or else that of the packages (as old as the
+ * cluster).
+ */
 function kubectlCommand(ground: Ground): string {
   const folders = (process.env['PATH'] ?? '').split(delimiter);
   const own = folders.map((folder) => join(folder, 'kubectl')).find((path) => existsSync(path));
   return own ?? join(ground.tools.root, 'usr/bin/kubectl');
 }
-

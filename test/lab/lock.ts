@@ -4,8 +4,9 @@ import { LabError } from './errors.ts';
 import { LOCK } from './paths.ts';
 
 /**
- * Runs `work` while holding the machine-wide lock. Node has no flock(2), so flock(1) holds it for us for as long as our end
- * of its stdin is open: however this process ends, the kernel closes the pipe and the lock is free.
+ * Runs `work` while holding the machine-wide lock. Node has no flock(2), so flock(1) holds it for us for as
+ * long as our end of its stdin is open: however this process ends, the kernel closes the pipe and the lock
+ * is free.
  */
 export async function withLock<T>(log: (line: string) => void, work: () => Promise<T>): Promise<T> {
   const announce = ['sh', '-c', 'echo locked; exec cat >/dev/null'];

@@ -35,7 +35,9 @@ async function main(argv: string[]): Promise<void> {
     case 'up': {
       const lab = await up({ nodes: nodeCount(values.nodes), log });
       log('ready');
-      process.stdout.write(`kubectl --kubeconfig ${lab.kubeconfig} get nodes\nKUBECONFIG: ${lab.kubeconfig}\n`);
+      process.stdout.write(
+        `kubectl --kubeconfig ${lab.kubeconfig} get nodes\nKUBECONFIG: ${lab.kubeconfig}\n`,
+      );
       return;
     }
     case 'down':
@@ -54,10 +56,11 @@ async function main(argv: string[]): Promise<void> {
 
 function describe(current: LabStatus): string {
   if (!current.running) {
-    return 'no lab is running (npm run lab -- up)\n';
+    return `${current.problems.join('; ')} (npm run lab -- up)\n`;
   }
+  const health = current.healthy ? 'healthy' : 'NOT healthy';
   const lines = [
-    `Kubernetes ${current.kubernetesVersion} at ${current.server}: ${current.healthy ? 'healthy' : 'NOT healthy'}`,
+    `Kubernetes ${current.kubernetesVersion} at ${current.server}: ${health}`,
     ...current.problems.map((problem) => `  ! ${problem}`),
     `kubeconfig  ${current.kubeconfig}`,
     ...Object.entries(current.registries).map(([name, address]) => `${name.padEnd(11)} ${address}`),
@@ -65,7 +68,9 @@ function describe(current: LabStatus): string {
       const condition = `${ready ? 'Ready' : 'NotReady'}${connected ? '' : ', cut off'}`;
       return `${name.padEnd(11)} ${condition}, kubelet ${kubeletVersion}, ${runtimeVersion}`;
     }),
-    ...current.components.map(({ name, pid, alive }) => `  ${alive ? 'alive' : 'DEAD '}  ${name} ${pid ?? ''}`),
+    ...current.components.map(
+      ({ name, pid, alive }) => `  ${alive ? 'alive' : 'DEAD '}  ${name} ${pid ?? ''}`,
+    ),
   ];
   return `${lines.join('\n')}\n`;
 }

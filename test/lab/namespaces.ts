@@ -13,7 +13,7 @@ import type { Tools } from './packages.ts';
 
 const NETNS_FOLDER = '/run/netns';
 
-export function netnsPath(name: string): string {
+function netnsPath(name: string): string {
   return `${NETNS_FOLDER}/${name}`;
 }
 
@@ -35,7 +35,10 @@ async function answers(tools: Tools, netns: string, question: string[]): Promise
   return code === 0 ? stdout : '';
 }
 
-/** A bridge that the nodes are plugged into. There is no way out: no default route, no cable to the machine itself. */
+/**
+ * A bridge that the nodes are plugged into. There is no way out: no default route, no cable to the machine
+ * itself.
+ */
 export async function ensureHubNetwork(tools: Tools): Promise<void> {
   if (existsSync(netnsPath(HUB_NETNS))) {
     if ((await answers(tools, HUB_NETNS, ['address', 'show', BRIDGE])).includes(`${HUB_ADDRESS}/`)) {
@@ -55,8 +58,8 @@ export async function ensureHubNetwork(tools: Tools): Promise<void> {
 }
 
 /**
- * The node's namespace, its cable to the hub, and the routes: the hub is the router between all pods, so that a node that
- * comes or goes changes routes in one place only.
+ * The node's namespace, its cable to the hub, and the routes: the hub is the router between all pods, so
+ * that a node that comes or goes changes routes in one place only.
  */
 export async function ensureNodeNetwork(tools: Tools, node: NodeAddress): Promise<void> {
   const plugged = (await answers(tools, HUB_NETNS, ['link', 'show', node.hubLink])).includes(BRIDGE);
@@ -83,7 +86,8 @@ export async function ensureNodeNetwork(tools: Tools, node: NodeAddress): Promis
     `address add ${node.address}/${NODE_PREFIX_LENGTH} dev eth0`,
     'link set eth0 up',
     `route add ${POD_NETWORK} via ${HUB_ADDRESS}`,
-    // Only so that a process of the node itself has a route before kube-proxy's rules rewrite the destination.
+    // Only so that a process of the node itself has a route before kube-proxy's rules rewrite the
+    // destination.
     `route add ${SERVICE_NETWORK} via ${HUB_ADDRESS}`,
   ]);
 }
@@ -136,7 +140,9 @@ export async function removeEmptyNetnsFolder(): Promise<void> {
 }
 
 async function forward(netns: string): Promise<void> {
-  const settings = 'echo 1 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv4/conf/all/send_redirects; '
-    .concat('echo 0 > /proc/sys/net/ipv4/conf/default/send_redirects');
+  const settings =
+    'echo 1 > /proc/sys/net/ipv4/ip_forward; echo 0 > /proc/sys/net/ipv4/conf/all/send_redirects; '.concat(
+      'echo 0 > /proc/sys/net/ipv4/conf/default/send_redirects',
+    );
   await run([...inNetns(netns), 'sh', '-c', settings]);
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   CLUSTER_DNS,
@@ -17,7 +17,7 @@ import { PAUSE_IMAGE } from './images.ts';
 import { kubeconfig } from './kubeconfig.ts';
 import { inNetns } from './namespaces.ts';
 import { state } from './paths.ts';
-import { type Component, ensureRunning, existsIn, mainProcess } from './process-table.ts';
+import { type Component, ensureRunning, existsIn, mainProcess, type Outcome } from './process-table.ts';
 import { GiveUp, until } from './until.ts';
 
 /** Below this, in every cgroup hierarchy, one cgroup a node holds its containers. */
@@ -29,8 +29,8 @@ const CONTAINERD_SOCKET = '/run/containerd/containerd.sock';
 export const MACHINE_FOLDERS = ['/var/lib/kubelet', '/var/lib/cni'];
 
 /**
- * The kernel settings that a kubelet changes when it starts, with the values it wants (setupKernelTunables in
- * pkg/kubelet/cm/container_manager_linux.go). They are the machine's: a node gets files in their place.
+ * The kernel settings that a kubelet changes when it starts, with the values it wants (setupKernelTunables
+ * in pkg/kubelet/cm/container_manager_linux.go). They are the machine's: a node gets files in their place.
  */
 const KUBELET_SYSCTLS: Record<string, string> = {
   'vm/overcommit_memory': '1',
@@ -46,10 +46,10 @@ export function nodeFolder(node: NodeAddress, ...parts: string[]): string {
 }
 
 /**
- * The first process of the node's own pid namespace. When it ends, the kernel ends every shim and container of the node, and
- * all their mounts vanish with the mount namespace: that is how nothing is left behind.
+ * The first process of the node's own pid namespace. When it ends, the kernel ends every shim and container
+ * of the node, and all their mounts vanish with the mount namespace: that is how nothing is left behind.
  */
-export function nodeInit(ground: Ground, node: NodeAddress): Component {
+function nodeInit(ground: Ground, node: NodeAddress): Component {
   const folder = nodeFolder(node);
   const binds = [
     [join(folder, 'log'), '/var/log'],
@@ -79,7 +79,8 @@ export function nodeInit(ground: Ground, node: NodeAddress): Component {
     env: ground.tools.env,
     files: {
       [join(folder, 'hosts')]: hosts(node),
-      // Refuses at once: there is no DNS in the lab, and the machine's own servers cannot be reached from it.
+      // Refuses at once: there is no DNS in the lab, and the machine's own servers cannot be reached from
+      // it.
       [join(folder, 'resolv.conf')]: `nameserver ${HUB_ADDRESS}\n`,
       ...Object.fromEntries(
         Object.entries(KUBELET_SYSCTLS).map(([name, value]) => [join(folder, 'sysctl', name), `${value}\n`]),
@@ -95,7 +96,7 @@ function hosts(node: NodeAddress): string {
 }
 
 /** The argv prefix of the init: makes the namespaces that `insideNode` enters later. */
-export function aroundInit(node: NodeAddress): string[] {
+function aroundInit(node: NodeAddress): string[] {
   return [
     ...inNetns(node.netns),
     'unshare',
@@ -170,7 +171,8 @@ disabled_plugins = [
   };
   const plainHttp = REGISTRY_NAMES.map((name) => {
     const address = registryAddress(name);
-    const text = `server = "http://${address}"\n[host."http://${address}"]\n  capabilities = ["pull", "resolve"]\n`;
+    const url = `http://${address}`;
+    const text = `server = "${url}"\n[host."${url}"]\n  capabilities = ["pull", "resolve"]\n`;
     return [join(registryHosts, address, 'hosts.toml'), text];
   });
   return {
@@ -267,7 +269,7 @@ export function nodeComponents(ground: Ground, node: NodeAddress): Component[] {
 }
 
 /** Everything of a node that does not need the API server yet. */
-export async function startRuntime(ground: Ground, node: NodeAddress): Promise<void> {
+export async function startRuntime(ground: Ground, node: NodeAddress): Promise<Outcome[]> {
   const folder = nodeFolder(node);
   for (const part of ['log', 'kubelet', 'cni', 'containerd']) {
     mkdirSync(join(folder, part), { recursive: true });
@@ -280,7 +282,7 @@ export async function startRuntime(ground: Ground, node: NodeAddress): Promise<v
     // What its kubelet remembers of devices and mounts is from before this "boot".
     rmSync(join(folder, 'kubelet', 'device-plugins'), { recursive: true, force: true });
   }
-  await ensureRunning(containerd(ground, node), insideNode(node));
+  return [outcome, await ensureRunning(containerd(ground, node), insideNode(node))];
 }
 
 function isUp(node: NodeAddress): boolean {
@@ -288,9 +290,9 @@ function isUp(node: NodeAddress): boolean {
   return init !== undefined && existsIn(init.pid, '/run/node-is-up');
 }
 
-export async function startKubelet(ground: Ground, node: NodeAddress): Promise<void> {
+export function startKubelet(ground: Ground, node: NodeAddress): Promise<Outcome[]> {
   const inside = insideNode(node);
-  await Promise.all([
+  return Promise.all([
     ensureRunning(kubelet(ground, node), inside),
     ensureRunning(kubeProxy(ground, node), inside),
   ]);

@@ -1,11 +1,22 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { withSources } from './apt-sources.ts';
 import { run } from './command.ts';
 import { LabError, messageOf } from './errors.ts';
 
-/** What a running lab needs. Versions in Debian 12: etcd 3.4.23, containerd 1.6.20, docker-registry 2.8.2. */
+/**
+ * What a running lab needs. Versions in Debian 12: etcd 3.4.23, containerd 1.6.20, docker-registry 2.8.2.
+ */
 export const RUNTIME_PACKAGES = [
   'busybox-static',
   'conntrack',
@@ -44,7 +55,10 @@ export interface Tools {
   env: Record<string, string>;
 }
 
-/** apt with lists, caches and sources of its own, below `folder`; it reads the machine's package status only. */
+/**
+ * apt with lists, caches and sources of its own, below `folder`; it reads the machine's package status
+ * only.
+ */
 export class PrivateApt {
   readonly #folder: string;
   readonly #options: string[];
@@ -78,7 +92,9 @@ export class PrivateApt {
       .map((name) => ({ name: name.slice(name.lastIndexOf('/') + 1), text: readFileSync(name, 'utf8') }));
     const derived = withSources(files);
     if (derived.length === 0) {
-      throw new LabError('no apt source for Debian 12 (bookworm) main in /etc/apt/sources.list or sources.list.d');
+      throw new LabError(
+        'no apt source for Debian 12 (bookworm) main in /etc/apt/sources.list or sources.list.d',
+      );
     }
     for (const { name, text } of derived) {
       writeFileSync(join(sources, `lab-${name}`), text);
@@ -119,8 +135,9 @@ function plainEnvironment(): Record<string, string> {
 }
 
 /**
- * Unpacks packages below `<cache>/<name>-<key>`, once; nothing is installed, so no maintainer script runs and no
- * service of theirs starts. The key changes with the list of packages: clones that need others do not disturb each other.
+ * Unpacks packages below `<cache>/<name>-<key>`, once; nothing is installed, so no maintainer script runs
+ * and no service of theirs starts. The key changes with the list of packages: clones that need others do
+ * not disturb each other.
  */
 export async function unpacked(
   cache: string,
@@ -167,24 +184,25 @@ function linkAlternatives(root: string): void {
     mkdirSync(join(folder, variant), { recursive: true });
     for (const family of ['iptables', 'ip6tables']) {
       for (const suffix of ['', '-save', '-restore']) {
-        symlinkSync(
-          `../../usr/sbin/xtables-${variant}-multi`,
-          join(folder, variant, `${family}${suffix}`),
-        );
+        symlinkSync(`../../usr/sbin/xtables-${variant}-multi`, join(folder, variant, `${family}${suffix}`));
       }
     }
   }
 }
 
 /**
- * Nothing of the caller's environment goes along: a proxy setting, say, would send containerd's requests for the lab's
- * registries out of the lab.
+ * Nothing of the caller's environment goes along: a proxy setting, say, would send containerd's requests
+ * for the lab's registries out of the lab.
  */
 function environmentOf(root: string): Record<string, string> {
-  const folders = ['usr/lib/go-1.19/bin', 'usr/sbin', 'usr/bin', 'sbin', 'bin'].map((folder) => join(root, folder));
+  const folders = ['usr/lib/go-1.19/bin', 'usr/sbin', 'usr/bin', 'sbin', 'bin'].map((folder) =>
+    join(root, folder),
+  );
   const triplet = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu';
   return {
-    PATH: [...folders, '/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(':'),
+    PATH: [...folders, '/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'].join(
+      ':',
+    ),
     LD_LIBRARY_PATH: [join(root, 'usr/lib', triplet), join(root, 'lib', triplet)].join(':'),
     XTABLES_LIBDIR: join(root, 'usr/lib', triplet, 'xtables'),
     HOME: '/root',
@@ -192,11 +210,15 @@ function environmentOf(root: string): Record<string, string> {
   };
 }
 
-/** Whichever kind of iptables this kernel lets a network namespace have; kube-proxy needs NAT, marks and matches. */
+/**
+ * Whichever kind of iptables this kernel lets a network namespace have; kube-proxy needs NAT, marks and
+ * matches.
+ */
 export async function withIptables(tools: Tools): Promise<Tools> {
-  const rule = '-t nat -A PREROUTING -m comment --comment x -m addrtype --dst-type LOCAL -m statistic --mode random'
-    .concat(' --probability 0.5 -m mark --mark 0x4000 -j RETURN')
-    .split(' ');
+  const rule =
+    '-t nat -A PREROUTING -m comment --comment x -m addrtype --dst-type LOCAL -m statistic --mode random'
+      .concat(' --probability 0.5 -m mark --mark 0x4000 -j RETURN')
+      .split(' ');
   const said: string[] = [];
   for (const variant of ['nft', 'legacy']) {
     const folder = join(tools.root, 'alternatives', variant);
@@ -209,7 +231,7 @@ export async function withIptables(tools: Tools): Promise<Tools> {
   }
   throw new LabError(
     `this kernel lets no network namespace have iptables NAT rules (${said.join('; ')}). ` +
-      'Load the modules (modprobe nf_tables nft_compat nft_chain_nat xt_addrtype xt_statistic xt_mark xt_MASQUERADE), ' +
+      'Load the modules (modprobe nft_compat nft_chain_nat xt_addrtype xt_statistic xt_mark xt_MASQUERADE), ' +
       'or use kind on another machine.',
   );
 }

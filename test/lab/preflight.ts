@@ -26,7 +26,10 @@ export interface MachineFacts {
   running: boolean;
 }
 
-/** Measured: source 35, unpacked and built 2,900, toolchain 550, packages 350, binaries 500 MB; the rest is margin. */
+/**
+ * Measured: source 35, unpacked and built 2,900, toolchain 550, packages 350, binaries 500 MB; the rest is
+ * margin.
+ */
 const FIRST_RUN_DISK = 6000;
 /** Image stores of some nodes with some heavy images. */
 const STATE_DISK = 3000;
@@ -71,7 +74,10 @@ export function lacking(facts: MachineFacts): string[] {
   }
   if (facts.root) {
     found.push(...lackingCgroups(facts.cgroups));
-    want(facts.namespaces === true, `the right to make network, mount and pid namespaces (${facts.namespaces})`);
+    want(
+      facts.namespaces === true,
+      `the right to make network, mount and pid namespaces (${facts.namespaces})`,
+    );
     want(facts.overlay === true, `overlayfs below ${dirname(STATE)} (${facts.overlay})`);
   }
   return found;
@@ -97,7 +103,7 @@ function lackingCgroups(cgroups: MachineFacts['cgroups']): string[] {
 
 export function firstRunNotice(facts: MachineFacts): string {
   const minutes = Math.ceil((BUILD_MINUTES * 2) / Math.max(1, Math.min(facts.processors, 4))) + 1;
-  return `first run on this machine: about ${minutes} minutes (Kubernetes is built from Debian's source, once); then half a minute`;
+  return `first run on this machine: about ${minutes} minutes (Kubernetes is built from source); later ones: seconds`;
 }
 
 export function refusal(lines: string[], facts: MachineFacts): string {
@@ -121,10 +127,15 @@ export async function collectFacts(cache: string, cached: boolean, running: bool
     root,
     release: /^VERSION_CODENAME=(.*)$/m.exec(read('/etc/os-release'))?.[1] ?? '',
     processors: availableParallelism(),
-    availableMemoryMegabytes: Math.floor(Number(/^MemAvailable:\s+(\d+)/m.exec(read('/proc/meminfo'))?.[1] ?? 0) / 1024),
+    availableMemoryMegabytes: Math.floor(
+      Number(/^MemAvailable:\s+(\d+)/m.exec(read('/proc/meminfo'))?.[1] ?? 0) / 1024,
+    ),
     freeCacheMegabytes: freeMegabytes(cache),
     freeStateMegabytes: freeMegabytes(STATE),
-    cgroups: cgroupHierarchies(read('/proc/mounts')).map((one) => ({ ...one, writable: isWritable(one.mountPoint) })),
+    cgroups: cgroupHierarchies(read('/proc/mounts')).map((one) => ({
+      ...one,
+      writable: isWritable(one.mountPoint),
+    })),
     missingCommands: COMMANDS.filter((command) => !isOnPath(command)),
     namespaces,
     overlay,
@@ -160,7 +171,10 @@ async function tryNamespaces(): Promise<true | string> {
   return attempt(['unshare', '--net', '--mount', '--pid', '--fork', '--mount-proc', 'true']);
 }
 
-/** A real mount, on the file system where the image stores will be: overlay on overlay, say, is refused there. */
+/**
+ * A real mount, on the file system where the image stores will be: overlay on overlay, say, is refused
+ * there.
+ */
 async function tryOverlay(): Promise<true | string> {
   const folder = `${STATE}-probe`;
   const parts = ['lower', 'upper', 'work', 'merged'].map((part) => join(folder, part));
@@ -170,7 +184,17 @@ async function tryOverlay(): Promise<true | string> {
     }
     const [lower, upper, work, merged] = parts;
     const options = `lowerdir=${lower},upperdir=${upper},workdir=${work}`;
-    return await attempt(['unshare', '--mount', 'mount', '-t', 'overlay', 'overlay', '-o', options, `${merged}`]);
+    return await attempt([
+      'unshare',
+      '--mount',
+      'mount',
+      '-t',
+      'overlay',
+      'overlay',
+      '-o',
+      options,
+      `${merged}`,
+    ]);
   } catch (error) {
     return String(error);
   } finally {

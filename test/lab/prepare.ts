@@ -1,17 +1,24 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { run } from './command.ts';
 import { LabError } from './errors.ts';
-import { parseVersion } from './flags.ts';
+import { formatVersion, NEWEST_KNOWN_MINOR, parseVersion } from './flags.ts';
 import { type Ground, LAYOUT } from './ground.ts';
-import { builtFolder, kubernetesBinaries, LAB_BINARIES, removeToolchain, waitProgram } from './kubernetes-build.ts';
+import {
+  builtFolder,
+  kubernetesBinaries,
+  LAB_BINARIES,
+  removeToolchain,
+  waitProgram,
+} from './kubernetes-build.ts';
 import { RUNTIME_PACKAGES, unpacked, withIptables } from './packages.ts';
 import { cacheFolder } from './paths.ts';
 import { collectFacts, firstRunNotice, lacking, refusal } from './preflight.ts';
 
 /** Binaries of somebody's choice instead of the built ones. */
 function chosenBinaries(): string | undefined {
-  return process.env['PULLGATE_KUBE_BIN'] || undefined;
+  const folder = process.env['PULLGATE_KUBE_BIN'];
+  return folder ? resolve(folder) : undefined;
 }
 
 export async function checkMachine(running: boolean, log: (line: string) => void): Promise<void> {
@@ -41,5 +48,11 @@ export async function prepare(log: (line: string) => void): Promise<Omit<Ground,
   const program = await waitProgram(cache, log);
   removeToolchain(cache);
   const { stdout } = await run([join(binaries, 'kubelet'), '--version'], { timeoutSeconds: 10 });
-  return { layout: LAYOUT, version: parseVersion(stdout), binaries, tools, waitProgram: program };
+  const version = parseVersion(stdout);
+  if (version.minor > NEWEST_KNOWN_MINOR) {
+    log(
+      `Kubernetes ${formatVersion(version)} is newer than 1.${NEWEST_KNOWN_MINOR}: tried with that one's flags`,
+    );
+  }
+  return { layout: LAYOUT, version, binaries, tools, waitProgram: program };
 }

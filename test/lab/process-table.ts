@@ -1,19 +1,29 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { state } from './paths.ts';
 import { GiveUp, until } from './until.ts';
 
 /**
- * The kernel's process table is the only record of what runs: no pid files that a crash could leave behind. Every
- * process of the lab carries its component's name and the hash of what it was started with in its environment.
+ * The kernel's process table is the only record of what runs: no pid files that a crash could leave behind.
+ * Every process of the lab carries its component's name and the hash of what it was started with in its
+ * environment.
  */
 const NAME = 'PULLGATE_LAB';
 const SPEC = 'PULLGATE_LAB_SPEC';
 /**
- * The pid, in its own pid namespace, of the process that was started. Children inherit it without having that
- * pid, which tells a containerd from its shims, and a socat from the copies it forks for each connection.
+ * The pid, in its own pid namespace, of the process that was started. Children inherit it without having
+ * that pid, which tells a containerd from its shims, and a socat from the copies it forks for each
+ * connection.
  */
 const MAIN = 'PULLGATE_LAB_PID';
 
@@ -90,8 +100,8 @@ export function mainProcess(component: string, table = markedProcesses()): Marke
 export type Outcome = 'kept' | 'started' | 'replaced';
 
 /**
- * Starts the component unless it runs already with this very spec. `inside` is the argv prefix that leads into
- * its namespaces; it is no part of the spec, because it names them by changing pids.
+ * Starts the component unless it runs already with this very spec. `inside` is the argv prefix that leads
+ * into its namespaces; it is no part of the spec, because it names them by changing pids.
  */
 export async function ensureRunning(component: Component, inside: string[] = []): Promise<Outcome> {
   const spec = specOf(component);
@@ -139,7 +149,7 @@ export async function ensureRunning(component: Component, inside: string[] = [])
   return running === undefined ? 'started' : 'replaced';
 }
 
-export function logFile(component: string): string {
+function logFile(component: string): string {
   return state('logs', `${component.replace('/', '-')}.log`);
 }
 
@@ -182,8 +192,8 @@ export function isAlive(pid: number): boolean {
 /** When the process started, on the wall clock, in milliseconds. */
 export function startedAt(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  // Field 22 of proc_pid_stat(5), counted from after the command's name, in clock ticks since boot; Linux shows
-  // 100 of them a second to programs on every architecture that Kubernetes runs on.
+  // Field 22 of proc_pid_stat(5), counted from after the command's name, in clock ticks since boot; Linux
+  // shows 100 of them a second to programs on every architecture that Kubernetes runs on.
   const ticks = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
   const uptime = Number(readFileSync('/proc/uptime', 'latin1').split(' ')[0]);
   return Date.now() - (uptime - ticks / 100) * 1000;
@@ -195,22 +205,25 @@ export async function untilListening(component: Component, seconds: number): Pro
   if (listens === undefined) {
     return;
   }
-  await until(`${component.name} listens`, seconds, () => {
-    const running = mainProcess(component.name);
-    if (running === undefined) {
-      throw new GiveUp(`${component.name} has ended\n${logTail(component.name)}`);
-    }
-    return isListening(component, running) || `not listening\n${logTail(component.name)}`;
-  }, 50);
+  await until(
+    `${component.name} listens`,
+    seconds,
+    () => {
+      const running = mainProcess(component.name);
+      if (running === undefined) {
+        throw new GiveUp(`${component.name} has ended\n${logTail(component.name)}`);
+      }
+      return isListening(component, running) || `not listening\n${logTail(component.name)}`;
+    },
+    50,
+  );
 }
 
 export function isListening({ listens }: Component, running: MarkedProcess): boolean {
   if (listens === undefined) {
     return true;
   }
-  return 'port' in listens
-    ? listensOn(running.pid, listens.port)
-    : existsIn(running.pid, listens.socket);
+  return 'port' in listens ? listensOn(running.pid, listens.port) : existsIn(running.pid, listens.socket);
 }
 
 /** Does the path exist in this process' mount namespace? */
@@ -218,8 +231,10 @@ export function existsIn(pid: number, path: string): boolean {
   return existsSync(`/proc/${pid}/root${path}`);
 }
 
-/** Does this process' network namespace hold a listening TCP socket on the port? Seen without entering it. */
-export function listensOn(pid: number, port: number): boolean {
+/**
+ * Does this process' network namespace hold a listening TCP socket on the port? Seen without entering it.
+ */
+function listensOn(pid: number, port: number): boolean {
   const wanted = port.toString(16).toUpperCase().padStart(4, '0');
   for (const table of ['tcp', 'tcp6']) {
     try {

@@ -109,7 +109,10 @@ async function* programLayer(): AsyncGenerator<Buffer> {
   }
 }
 
-/** The key stream of a cipher: as random as bytes need to be to resist compression, and the same on every machine. */
+/**
+ * The key stream of a cipher: as random as bytes need to be to resist compression, and the same on every
+ * machine.
+ */
 async function* weightLayer(size: number): AsyncGenerator<Buffer> {
   const key = createHash('sha256').update(`${order.repository}:${order.tag}`).digest().subarray(0, 16);
   const cipher = createCipheriv('aes-128-ctr', key, Buffer.alloc(16));
@@ -162,7 +165,8 @@ async function call(
   };
   const outgoing = request(url, { method, agent, headers: { ...headers, ...authorization } });
   const answered = once(outgoing, 'response') as Promise<[IncomingMessage]>;
-  // Awaited below; without this an early refusal would count as unhandled while the body is still being written.
+  // Awaited below; without this an early refusal would count as unhandled while the body is still being
+  // written.
   answered.catch(() => {});
   for await (const chunk of body) {
     if (!outgoing.write(chunk)) {

@@ -5,7 +5,10 @@ import type { Component } from './process-table.ts';
 
 export const PRIVATE_CREDENTIALS = { username: 'lab', password: 'lab-password' };
 
-/** bcrypt of the password above (the only hash that docker-registry takes); it guards test images in a closed network. */
+/**
+ * bcrypt of the password above (the only hash that docker-registry takes); it guards test images in a
+ * closed network.
+ */
 const HTPASSWD = 'lab:$2y$05$enEy.T5OE6f94kL.j04BXeTPrvHU1aRmz5VGLiP90SDtusvD5vl9O\n';
 
 /** nginx counts 1m as 1024 × 1024 bytes; per connection, so one heavy layer comes at this rate. */
@@ -30,7 +33,10 @@ function storing(ground: Ground, name: 'registry' | 'private'): Component {
     name: `hub/${name}`,
     argv: ['docker-registry', 'serve', config],
     env: ground.tools.env,
-    files: { [config]: JSON.stringify(settings, null, 2), ...(name === 'private' ? { [htpasswd]: HTPASSWD } : {}) },
+    files: {
+      [config]: JSON.stringify(settings, null, 2),
+      ...(name === 'private' ? { [htpasswd]: HTPASSWD } : {}),
+    },
     listens: { port },
   };
 }

@@ -1,13 +1,13 @@
 import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
-import { type NodeAddress, nodeAddress, nodeNumber } from './addresses.ts';
+import { type NodeAddress, nodeNumber } from './addresses.ts';
 import { ApiServer } from './api-server.ts';
+import { identityFiles } from './certificates.ts';
 import { removeCgroups } from './cgroups.ts';
 import { run } from './command.ts';
 import { type Ground, serverUrl } from './ground.ts';
 import { netnsNames, removeEmptyNetnsFolder, removeNetns, removeNodeNetwork } from './namespaces.ts';
 import { CGROUP, MACHINE_FOLDERS, nodeFolder } from './node.ts';
-import { state, STATE } from './paths.ts';
-import { identityFiles } from './certificates.ts';
+import { STATE, state } from './paths.ts';
 import { isAlive, type MarkedProcess, markedProcesses, signal } from './process-table.ts';
 import { until } from './until.ts';
 
@@ -22,8 +22,8 @@ export function nodeNames(): string[] {
 }
 
 /**
- * Ends and removes everything that is marked as the lab's, whatever state it is in. Without mercy: a lab that goes
- * down has nothing to save.
+ * Ends and removes everything that is marked as the lab's, whatever state it is in. Without mercy: a lab
+ * that goes down has nothing to save.
  */
 export async function tearDown(log: (line: string) => void): Promise<void> {
   await endProcesses(() => true);
@@ -58,21 +58,31 @@ export async function removeNode(ground: Ground, node: NodeAddress): Promise<voi
 }
 
 async function endProcesses(which: (process: MarkedProcess) => boolean): Promise<void> {
-  await until("the lab's processes end", 30, () => {
-    const left = markedProcesses().filter((process) => which(process) && isAlive(process.pid));
-    for (const { pid } of left) {
-      signal(pid, 'SIGKILL');
-    }
-    return left.length === 0 || left.map(({ pid, component }) => `${component} (${pid})`).join(', ');
-  }, 30);
+  await until(
+    "the lab's processes end",
+    30,
+    () => {
+      const left = markedProcesses().filter((process) => which(process) && isAlive(process.pid));
+      for (const { pid } of left) {
+        signal(pid, 'SIGKILL');
+      }
+      return left.length === 0 || left.map(({ pid, component }) => `${component} (${pid})`).join(', ');
+    },
+    30,
+  );
 }
 
 /** Processes of a killed node leave their cgroups a moment after they left the process table. */
 async function removeCgroupsSoon(name: string): Promise<void> {
-  await until(`the cgroups ${name} are removed`, 15, () => {
-    removeCgroups(name);
-    return true;
-  }, 50);
+  await until(
+    `the cgroups ${name} are removed`,
+    15,
+    () => {
+      removeCgroups(name);
+      return true;
+    },
+    50,
+  );
 }
 
 async function removeState(): Promise<void> {

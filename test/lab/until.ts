@@ -5,8 +5,8 @@ import { LabError, messageOf } from './errors.ts';
 export class GiveUp extends LabError {}
 
 /**
- * Polls until the probe answers `true`; any other answer is the reason why not yet, and the last one ends up
- * in the error. A probe that throws counts as "not yet", except for GiveUp.
+ * Polls until the probe answers `true`; any other answer is the reason why not yet, and the last one ends
+ * up in the error. A probe that throws counts as "not yet", except for GiveUp.
  */
 export async function until(
   what: string,

@@ -4,10 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { stringify } from 'yaml';
-import { inCluster } from '../../src/cluster/in-cluster.ts';
 import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
 import { type ErrorCode, GateError } from '../../src/errors.ts';
-import { manualClock } from './manual-clock.ts';
 
 async function withFolder(run: (folder: string) => Promise<void>): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'pullgate-credentials-'));
@@ -132,28 +130,4 @@ test('what is wrong with a kubeconfig is told', () =>
     await assert.rejects(load(proxied, 'one'), refuses('PG_KUBECONFIG_INVALID', /proxy-url/));
     const lost = await kubeconfig(folder, users, { 'certificate-authority': 'gone.crt' });
     await assert.rejects(load(lost, 'one'), refuses('PG_KUBECONFIG_CREDENTIALS', /gone\.crt/));
-  }));
-
-test('in a cluster the mounted token is read again after a minute, and at once after it was refused', () =>
-  withFolder(async (folder) => {
-    const clock = manualClock();
-    const options = { host: 'fd00::1', port: '443', clock, folder };
-    await assert.rejects(inCluster(options), refuses('PG_IN_CLUSTER', /ENOENT/));
-    await writeFile(join(folder, 'token'), 'one\n');
-    await writeFile(join(folder, 'ca.crt'), 'the ca');
-    const cluster = await inCluster(options);
-    assert.deepEqual(
-      [cluster.name, cluster.server, cluster.ca],
-      ['in-cluster', 'https://[fd00::1]:443', 'the ca'],
-    );
-    await writeFile(join(folder, 'token'), 'two\n');
-    clock.advance(60_000);
-    assert.equal(await cluster.token(), 'one');
-    clock.advance(1);
-    assert.equal(await cluster.token(), 'two');
-    await writeFile(join(folder, 'token'), 'three\n');
-    cluster.invalidateToken?.('one');
-    assert.equal(await cluster.token(), 'two');
-    cluster.invalidateToken?.('two');
-    assert.equal(await cluster.token(), 'three');
   }));

@@ -29,7 +29,11 @@ cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,relatime,cpu,cpuacct 0 0
 cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0
 `;
   assert.deepEqual(cgroupHierarchies(mounts), [
-    { version: 1, mountPoint: '/sys/fs/cgroup/cpu,cpuacct', controllers: ['rw', 'relatime', 'cpu', 'cpuacct'] },
+    {
+      version: 1,
+      mountPoint: '/sys/fs/cgroup/cpu,cpuacct',
+      controllers: ['rw', 'relatime', 'cpu', 'cpuacct'],
+    },
     { version: 2, mountPoint: '/sys/fs/cgroup/unified', controllers: [] },
   ]);
 });

@@ -47,7 +47,14 @@ test('everything that is lacking is named at once', () => {
     namespaces: 'unshare: Operation not permitted',
     overlay: 'mount: unknown filesystem type',
   }).join('\n');
-  const wanted = ['riscv64', 'noble', '3000 MB available', 'cache folder', '/var/lib/pullgate-lab', 'cgroups: none'];
+  const wanted = [
+    'riscv64',
+    'noble',
+    '3000 MB available',
+    'cache folder',
+    '/var/lib/pullgate-lab',
+    'cgroups: none',
+  ];
   for (const words of [...wanted, 'unshare, nsenter', 'Operation not permitted', 'unknown filesystem']) {
     assert.ok(lines.includes(words), `${words} in\n${lines}`);
   }
@@ -60,11 +67,16 @@ test('without root the trials that need root are not held against the machine', 
 });
 
 test('another operating system gets a short answer', () => {
-  assert.deepEqual(lacking({ ...FINE, platform: 'darwin', cgroups: [], root: false }), ['Linux: this is darwin']);
+  assert.deepEqual(lacking({ ...FINE, platform: 'darwin', cgroups: [], root: false }), [
+    'Linux: this is darwin',
+  ]);
 });
 
 test('a full cache needs no room for a build, and a running lab has its memory already', () => {
-  assert.deepEqual(lacking({ ...FINE, cached: true, freeCacheMegabytes: 0, availableMemoryMegabytes: 2000 }), []);
+  assert.deepEqual(
+    lacking({ ...FINE, cached: true, freeCacheMegabytes: 0, availableMemoryMegabytes: 2000 }),
+    [],
+  );
   assert.deepEqual(lacking({ ...FINE, cached: true, running: true, availableMemoryMegabytes: 100 }), []);
 });
 

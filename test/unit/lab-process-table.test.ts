@@ -4,7 +4,14 @@ import { innermostPid, parseEnvironment, specOf } from '../lab/process-table.ts'
 
 test('an environment is read as the kernel shows it', () => {
   const variables = parseEnvironment('A=1\0PATH=/bin:/usr/bin\0EQUALS=a=b\0broken\0\0');
-  assert.deepEqual([...variables], [['A', '1'], ['PATH', '/bin:/usr/bin'], ['EQUALS', 'a=b']]);
+  assert.deepEqual(
+    [...variables],
+    [
+      ['A', '1'],
+      ['PATH', '/bin:/usr/bin'],
+      ['EQUALS', 'a=b'],
+    ],
+  );
 });
 
 test('the innermost pid is the one that the process sees itself', () => {

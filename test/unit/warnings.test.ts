@@ -54,6 +54,17 @@ test('going back names the containers whose image differs, init containers too, 
   );
 });
 
+test('going back never names a volume, which `set image` does not know', () => {
+  const from = web
+    .initContainer('migrate', 'registry.test/migrate:1')
+    .imageVolume('models', 'registry.test/models:1');
+  const next = from.image('registry.test/app:2').imageVolume('models', 'registry.test/migrate:1');
+  assert.equal(
+    warnings(from, next).at(-1),
+    'Go back: kubectl -n shop set image deployment/web app=registry.test/app:1',
+  );
+});
+
 test('after a restart with policy Always there are no images to go back to', () => {
   const always = web.policy('Always');
   assert.ok(!warnings(always, always.restartedAt('today')).some((line) => line.startsWith('Go back')));
