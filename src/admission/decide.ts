@@ -66,8 +66,9 @@ export function decide(input: DecideInput): Decision {
   const ignored = reasonToIgnore(input, next);
   if (ignored !== undefined) return plain('Ignored', input.object, ignored);
 
-  // Only the old object's hold is believed, and only if it was made for this very Deployment.
-  const hold = ownHold(old, old.uid);
+  // Only the old object's hold is believed, and only if it was made for this very Deployment. Without its pause it has
+  // been resumed while nobody was asked: that rollout has begun, and is never paused half way.
+  const hold = old.paused ? ownHold(old, old.uid) : undefined;
   return hold === undefined ? decideUnheld(input, old, next) : decideHeld(input, old, next, hold);
 }
 
@@ -126,10 +127,10 @@ function decideHeld(input: DecideInput, old: Deployment, next: Deployment, hold:
 function decideUnheld(input: DecideInput, old: Deployment, next: Deployment): Decision {
   const from = runningTemplate(old.template);
   const hash = templateHash(next.template);
-  if (optsOut(old, next) && !input.mayBypass) return refused(input);
+  const optOut = optsOut(old, next);
+  if (optOut && !input.mayBypass) return refused(input);
 
   const clean = withoutStrayHold(input.object, old, next);
-  const optOut = optsOut(old, next);
   if (hash === from.template && !optOut) return plain('Unchanged', clean, 'the template did not change');
 
   const record = (decision: RecordedDecision, reason: string): Decision =>

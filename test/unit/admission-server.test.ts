@@ -33,7 +33,7 @@ function review(oldObject: JsonObject, object: JsonObject, more: JsonObject = {}
       namespace: NAMESPACE,
       name: NAME,
       operation: 'UPDATE',
-      userInfo: { username: 'alice', uid: '7', groups: ['dev'], extra: { scopes: ['a'] } },
+      userInfo: { username: 'a-developer', uid: '7', groups: ['dev'], extra: { scopes: ['a'] } },
       dryRun: false,
       object,
       oldObject,
@@ -159,7 +159,7 @@ describe('the admission server', () => {
     const info = gate.lines.filter(({ level }) => Number(level) >= 30);
     assert.equal(info.length, 1);
     const { deployment, decision, preload, user, dryRun, ms } = info[0] ?? {};
-    assert.deepEqual([deployment, decision, user, dryRun], ['shop/web', 'Held', 'alice', true]);
+    assert.deepEqual([deployment, decision, user, dryRun], ['shop/web', 'Held', 'a-developer', true]);
     assert.match(String(preload), /^web-/);
     assert.equal(typeof ms, 'number');
     assert.deepEqual(
@@ -185,7 +185,7 @@ describe('the admission server', () => {
     const refused = await ask(gate, review(web.object, urgent));
     assert.equal(at(refused.body, 'response', 'auditAnnotations', 'decision'), 'Held');
     assert.deepEqual(asked, [
-      [{ username: 'alice', uid: '7', groups: ['dev'], extra: { scopes: ['a'] } }, 'shop'],
+      [{ username: 'a-developer', uid: '7', groups: ['dev'], extra: { scopes: ['a'] } }, 'shop'],
     ]);
     const granted = await ask(gate, review(web.object, urgent, { userInfo: { username: 'admin' } }));
     assert.equal(at(granted.body, 'response', 'auditAnnotations', 'decision'), 'Bypassed');
@@ -196,7 +196,7 @@ describe('the admission server', () => {
     assert.equal(at(body, 'response', 'allowed'), false);
     assert.equal(at(body, 'response', 'patch'), undefined);
     assert.equal(at(body, 'response', 'status', 'code'), 403);
-    assert.equal(at(body, 'response', 'status', 'message'), 'alice may not opt a Deployment out');
+    assert.equal(at(body, 'response', 'status', 'message'), 'a-developer may not opt a Deployment out');
   });
 
   test('answers requests that come at once, each its own', async () => {

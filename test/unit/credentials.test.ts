@@ -74,13 +74,13 @@ test('the context that is named counts, and tokens, passwords and impersonation 
     const file = await kubeconfig(folder, {
       first: {},
       token: { token: 'abc' },
-      basic: { username: 'jane', password: 'secret' },
+      basic: { username: 'somebody-else', password: 'secret' },
       other: { token: 'abc', as: 'john' },
     });
     assert.equal(await (await loadKubeconfig(file, 'token')).token(), 'abc');
     const basic = await loadKubeconfig(file, 'basic');
     assert.equal(await basic.token(), undefined);
-    assert.equal(basic.headers?.['authorization'], `Basic ${Buffer.from('jane:secret').toString('base64')}`);
+    assert.equal(basic.headers?.['authorization'], `Basic ${Buffer.from('somebody-else:secret').toString('base64')}`);
     assert.deepEqual((await loadKubeconfig(file, 'other')).headers, { 'Impersonate-User': 'john' });
   }));
 

@@ -111,7 +111,7 @@ const decided = fc.record({ template, age }).map(({ template, age }) =>
   JSON.stringify({
     template: templateHash(template),
     decision: 'Held',
-    by: 'alice',
+    by: 'a-developer',
     at: time(age),
     reason: 'registry.test/app:2',
   }),
@@ -164,7 +164,7 @@ const update: fc.Arbitrary<DecideInput> = fc
     oldObject: deployment,
     other: deployment,
     keep: fc.subarray(['template', 'annotations', 'labels', 'paused']),
-    username: fc.oneof({ weight: 9, arbitrary: fc.constant('alice') }, fc.constant(GATE)),
+    username: fc.oneof({ weight: 9, arbitrary: fc.constant('a-developer') }, fc.constant(GATE)),
     mayBypass: fc.boolean(),
   })
   .map(({ oldObject, other, keep, username, mayBypass }) => {
@@ -350,7 +350,7 @@ test('the two commands of a warning do what they say: let through, and go back',
       const decision = decide({ ...input, mayBypass: false });
       const held = plainJson(decision.object);
       const next = (object: JsonObject) =>
-        decide({ ...input, oldObject: held, object, username: 'bob', mayBypass: true, now: NOW + 1000 });
+        decide({ ...input, oldObject: held, object, username: 'another-developer', mayBypass: true, now: NOW + 1000 });
       for (const line of warningsFor(decision, { namespace: 'shop', name: 'web' }, NOW)) {
         const bypass = / annotate deployment web pullgate\.io\/bypass='([^']+)' --overwrite$/.exec(line)?.[1];
         if (bypass !== undefined) assert.equal(next(annotated(held, { [BYPASS]: bypass })).kind, 'Bypassed');
@@ -411,7 +411,7 @@ function updated(stored: JsonObject, step: Step, count: number): JsonObject {
 
 /** What the API server stores. Another webhook may change the template, and admission is called again then. */
 function admitted(oldObject: JsonObject, object: JsonObject, meddled: JsonObject | undefined, now: number) {
-  const input = { oldObject, username: 'alice', gateUsername: GATE, exemptNamespaces: [], mayBypass: true };
+  const input = { oldObject, username: 'a-developer', gateUsername: GATE, exemptNamespaces: [], mayBypass: true };
   const first = plainJson(decide({ ...input, object, now }).object);
   if (meddled === undefined) return first;
   const changed = updated(first, { kind: 'set template', template: meddled }, 0);

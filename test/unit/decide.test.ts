@@ -18,7 +18,7 @@ function update(old: JsonObject, object: JsonObject, more: Update = {}): Decisio
   return decide({
     oldObject: old,
     object,
-    username: 'alice',
+    username: 'a-developer',
     gateUsername: GATE,
     exemptNamespaces: ['kube-system'],
     mayBypass: true,
@@ -85,7 +85,7 @@ describe('a hold begins', () => {
     assert.deepEqual(decided, {
       template: hold?.template,
       decision: 'Held',
-      by: 'alice',
+      by: 'a-developer',
       at: '2026-01-01T00:00:00.000Z',
       reason: V2,
     });
@@ -317,7 +317,7 @@ describe('opting out', () => {
     const decision = update(web.object, off(web).object);
     assert.equal(decision.kind, 'OptedOut');
     const { decided } = marks(decision.object);
-    assert.deepEqual([decided?.decision, decided?.by], ['OptedOut', 'alice']);
+    assert.deepEqual([decided?.decision, decided?.by], ['OptedOut', 'a-developer']);
   });
 
   test('ends a hold', () => {
@@ -433,5 +433,22 @@ describe('called again after another webhook has changed the template', () => {
     assert.equal(update(held.object, changed.object).hold?.userPaused, false);
     const reverted = stored(held.image('registry.test/app:1'), first);
     assertFree(update(held.object, reverted.object));
+  });
+});
+
+describe('a hold whose pause somebody took away while the gate was down', () => {
+  const resumed = heldAt().spec({ paused: undefined });
+
+  test('is dropped: a rollout that has begun is never paused half way', () => {
+    const decision = update(resumed.object, resumed.spec({ replicas: 5 }).object);
+    assert.equal(decision.kind, 'Unchanged');
+    assertFree(decision);
+  });
+
+  test('does not keep the next image from being held, compared with what is rolling out', () => {
+    const decision = update(resumed.object, resumed.image(V3).object);
+    assert.equal(decision.kind, 'Held');
+    assertHeld(decision);
+    assert.deepEqual(decision.hold?.from.images, { app: V2 });
   });
 });

@@ -14,7 +14,7 @@ function row(code: ErrorCode): string {
 }
 
 test('the docs have a line for every error code, in the words of the table', () => {
-  assert.deepEqual(rows.toSorted(), codes.map(row).toSorted());
+  assert.deepEqual(new Set(rows), new Set(codes.map(row)));
 });
 
 test('an error reads: code, what is wrong with the values filled in, what to do; on one line', () => {

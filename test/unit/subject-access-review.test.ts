@@ -7,7 +7,7 @@ import { answer, type Handler, hang, startApiServerDouble, status } from './api-
 import { logDouble } from './log-double.ts';
 
 const PATH = '/apis/authorization.k8s.io/v1/subjectaccessreviews';
-const USER = { username: 'jane', groups: ['dev'], extra: { scopes: ['a', 'b'] } };
+const USER = { username: 'somebody-else', groups: ['dev'], extra: { scopes: ['a', 'b'] } };
 
 async function ask(handler: Handler) {
   const double = await startApiServerDouble();
@@ -31,7 +31,7 @@ test('the API server is asked for this user, with groups and extra, and its answ
     apiVersion: 'authorization.k8s.io/v1',
     kind: 'SubjectAccessReview',
     spec: {
-      user: 'jane',
+      user: 'somebody-else',
       groups: ['dev'],
       extra: { scopes: ['a', 'b'] },
       resourceAttributes: {

@@ -14,7 +14,7 @@ function decided(old: JsonObject, object: JsonObject, more: Partial<DecideInput>
   return decide({
     oldObject: old,
     object,
-    username: 'alice',
+    username: 'a-developer',
     gateUsername: 'gate',
     exemptNamespaces: [],
     mayBypass: true,
