@@ -23,14 +23,9 @@ function canonical(value: unknown): string | undefined {
   }
   if (!isObject(value)) return JSON.stringify(value);
   const parts: string[] = [];
-  for (const key of Object.keys(value).toSorted(byCodeUnit)) {
+  for (const key of Object.keys(value).toSorted()) {
     const text = canonical(value[key]);
     if (text !== undefined) parts.push(`${JSON.stringify(key)}:${text}`);
   }
   return parts.length === 0 ? undefined : `{${parts.join(',')}}`;
-}
-
-/** Not by locale: the order must be the same on every machine. */
-function byCodeUnit(a: string, b: string): number {
-  return a < b ? -1 : Number(a > b);
 }

@@ -188,7 +188,7 @@ disabled_plugins = [
   };
 }
 
-export function kubelet(ground: Ground, node: NodeAddress): Component {
+function kubelet(ground: Ground, node: NodeAddress): Component {
   const folder = nodeFolder(node);
   const dependent = flags(ground.version, `unix://${CONTAINERD_SOCKET}`);
   const configuration = {
@@ -233,7 +233,7 @@ export function kubelet(ground: Ground, node: NodeAddress): Component {
   };
 }
 
-export function kubeProxy(ground: Ground, node: NodeAddress): Component {
+function kubeProxy(ground: Ground, node: NodeAddress): Component {
   const folder = nodeFolder(node);
   const kubeconfigFile = join(folder, 'kube-proxy.kubeconfig');
   const configFile = join(folder, 'kube-proxy.json');

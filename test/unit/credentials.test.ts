@@ -80,7 +80,10 @@ test('the context that is named counts, and tokens, passwords and impersonation 
     assert.equal(await (await loadKubeconfig(file, 'token')).token(), 'abc');
     const basic = await loadKubeconfig(file, 'basic');
     assert.equal(await basic.token(), undefined);
-    assert.equal(basic.headers?.['authorization'], `Basic ${Buffer.from('somebody-else:secret').toString('base64')}`);
+    assert.equal(
+      basic.headers?.['authorization'],
+      `Basic ${Buffer.from('somebody-else:secret').toString('base64')}`,
+    );
     assert.deepEqual((await loadKubeconfig(file, 'other')).headers, { 'Impersonate-User': 'john' });
   }));
 

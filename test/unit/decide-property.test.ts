@@ -350,7 +350,14 @@ test('the two commands of a warning do what they say: let through, and go back',
       const decision = decide({ ...input, mayBypass: false });
       const held = plainJson(decision.object);
       const next = (object: JsonObject) =>
-        decide({ ...input, oldObject: held, object, username: 'another-developer', mayBypass: true, now: NOW + 1000 });
+        decide({
+          ...input,
+          oldObject: held,
+          object,
+          username: 'another-developer',
+          mayBypass: true,
+          now: NOW + 1000,
+        });
       for (const line of warningsFor(decision, { namespace: 'shop', name: 'web' }, NOW)) {
         const bypass = / annotate deployment web pullgate\.io\/bypass='([^']+)' --overwrite$/.exec(line)?.[1];
         if (bypass !== undefined) assert.equal(next(annotated(held, { [BYPASS]: bypass })).kind, 'Bypassed');
@@ -411,7 +418,13 @@ function updated(stored: JsonObject, step: Step, count: number): JsonObject {
 
 /** What the API server stores. Another webhook may change the template, and admission is called again then. */
 function admitted(oldObject: JsonObject, object: JsonObject, meddled: JsonObject | undefined, now: number) {
-  const input = { oldObject, username: 'a-developer', gateUsername: GATE, exemptNamespaces: [], mayBypass: true };
+  const input = {
+    oldObject,
+    username: 'a-developer',
+    gateUsername: GATE,
+    exemptNamespaces: [],
+    mayBypass: true,
+  };
   const first = plainJson(decide({ ...input, object, now }).object);
   if (meddled === undefined) return first;
   const changed = updated(first, { kind: 'set template', template: meddled }, 0);
