@@ -15,6 +15,8 @@ export interface AssessInput {
   podsFor(image: PreloadImage, node: string): readonly PullerPod[];
   /** A failure that an earlier assessment saw there. */
   knownFailure(image: string, node: string): Failure | undefined;
+  /** Whether the pods pull with a secret, their own or their service account's. */
+  readonly withSecret: boolean;
   /** Nodes that run the Deployment's pods: they come first. */
   readonly preferred: ReadonlySet<string>;
   /** ms since the epoch since when no node has been eligible; undefined if unknown. */
@@ -153,7 +155,7 @@ function judgeNode(input: AssessInput, node: Node, remove: PullerPod[]): Map<Pre
   for (const image of input.preload.spec.images) {
     const pods = input.podsFor(image, node.name);
     remove.push(...overtaken(pods));
-    const present = pods.length === 0 && isPresent(input.preload, image, node);
+    const present = pods.length === 0 && !input.withSecret && isListed(image, node);
     map.set(
       image,
       present ? { state: 'present' } : judgeSlot(pods, input.knownFailure(image.image, node.name)),
@@ -163,12 +165,12 @@ function judgeNode(input: AssessInput, node: Node, remove: PullerPod[]): Map<Pre
 }
 
 /**
- * Whether the node's own list says that the image is there. Only for IfNotPresent, and only where no pull secret
- * is involved: a kubelet asks the registry again when another secret is used (KEP-2535). The list is
- * cut at 50 images, so it is never proof of absence.
+ * Whether the node's own list says that the image is there, and a kubelet would ask nobody: only for IfNotPresent. The list
+ * is cut at 50 images, so it is never proof of absence. Where a pull secret is involved it proves nothing either: a
+ * kubelet asks the registry again when another secret is used (KEP-2535).
  */
-function isPresent(preload: ImagePreload, { image, imagePullPolicy }: PreloadImage, node: Node): boolean {
-  if (imagePullPolicy !== 'IfNotPresent' || preload.spec.imagePullSecrets.length > 0) return false;
+export function isListed({ image, imagePullPolicy }: PreloadImage, node: Node): boolean {
+  if (imagePullPolicy !== 'IfNotPresent') return false;
   return node.images.has(image) || node.images.has(normalizeImage(image));
 }
 

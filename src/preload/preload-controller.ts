@@ -11,7 +11,14 @@ import { asArray, asString, at } from '../json.ts';
 import type { Logger } from '../log.ts';
 import { API_GROUP_PATH } from '../names.ts';
 import { type Activity, activityOf } from './activity.ts';
-import { type AssessInput, type Assessment, assess, parallelNodes, type WantedPull } from './assess.ts';
+import {
+  type AssessInput,
+  type Assessment,
+  assess,
+  isListed,
+  parallelNodes,
+  type WantedPull,
+} from './assess.ts';
 import { type EligibleNodes, eligibleNodes } from './eligible-nodes.ts';
 import { type Demand, fairShare } from './fair-share.ts';
 import type { ImagePreload, ImagePreloadStatus, PreloadImage } from './image-preload.ts';
@@ -80,6 +87,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   const byPull = new Map<string, Set<string>>();
   const starved = new Set<string>();
   const preferred = new LRUCache<string, ReadonlySet<string>>({ max: 1000 });
+  const withSecret = new LRUCache<string, boolean>({ max: 1000 });
   let nodesVersion = 0;
   let stopped = false;
 
@@ -172,6 +180,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       excluded,
       podsFor: (image, node) => usablePods(preload, state, image, node),
       knownFailure: (image, node) => knownFailure(preload, state, image, node),
+      withSecret: await pullsWithSecret(preload, eligible),
       preferred: ordered ? await nodesOfWorkload(preload) : new Set(),
       noNodesSince: noNodesSince(preload),
       now,
@@ -188,6 +197,26 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const found = pods.find(state.pulls.get(imageKey(image))?.key ?? '', node);
     if (image.imagePullPolicy === 'IfNotPresent') return found;
     return found.filter((pod) => pod.preloadUid === preload.uid || pod.createdAt > preload.createdAt);
+  }
+
+  /** Asked only where the answer matters: some node lists one of the images. */
+  async function pullsWithSecret(preload: ImagePreload, eligible: readonly Node[]): Promise<boolean> {
+    const { images, imagePullSecrets, serviceAccountName } = preload.spec;
+    if (imagePullSecrets.length > 0) return true;
+    if (!eligible.some((node) => images.some((image) => isListed(image, node)))) return false;
+    const known = withSecret.get(preload.uid);
+    if (known !== undefined) return known;
+    const name = serviceAccountName || 'default';
+    try {
+      const account = await client.get(`/api/v1/namespaces/${preload.namespace}/serviceaccounts/${name}`);
+      const answer = asArray(at(account, 'imagePullSecrets')).length > 0;
+      withSecret.set(preload.uid, answer);
+      return answer;
+    } catch (error) {
+      // A puller pod then finds out what is there.
+      log.debug({ preload: preload.name, err: error }, 'the service account cannot be read');
+      return true;
+    }
   }
 
   async function nodesOfWorkload(preload: ImagePreload): Promise<ReadonlySet<string>> {

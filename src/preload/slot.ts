@@ -33,6 +33,11 @@ export type Slot =
 /** First back-off after a failed attempt; it doubles with each up to the limit. */
 const BACKOFF_MS = 30_000;
 const BACKOFF_LIMIT_MS = 300_000;
+/**
+ * A kubelet that has not read a new pull secret yet pulls without it (seen on 1.20, right after the secret was made): the
+ * first "unauthorized" is asked again at once, and believed the second time.
+ */
+const DOUBT_MS = 2000;
 
 /**
  * Judges the pods of one image on one node. A failure lasts until a later attempt succeeds: the failed pod
@@ -57,14 +62,20 @@ export function judgeSlot(pods: readonly PullerPod[], known: Failure | undefined
   }
   if (latest === undefined) return { state: 'missing' };
   if (failed === undefined) return { state: 'pulling', since: latest.startedAt ?? latest.createdAt };
-  const backoff = Math.min(BACKOFF_MS * 2 ** (latest.attempt - 1), BACKOFF_LIMIT_MS);
+  const failure = withKnownWords(failed.failure, known);
+  const doubted = failure.reason === 'Unauthorized' && failed.pod.attempt === 1;
   return {
     state: 'failed',
-    failure: withKnownWords(failed.failure, known),
+    failure: failure.reason === 'Unauthorized' ? { ...failure, definitive: !doubted } : failure,
     attempt: latest.attempt,
     firstAttemptAt: latest.firstAttemptAt,
-    retryAt: latest === failed.pod ? latest.createdAt + backoff : undefined,
+    retryAt:
+      latest === failed.pod ? latest.createdAt + (doubted ? DOUBT_MS : backoff(latest.attempt)) : undefined,
   };
+}
+
+function backoff(attempt: number): number {
+  return Math.min(BACKOFF_MS * 2 ** (attempt - 1), BACKOFF_LIMIT_MS);
 }
 
 function withKnownWords(failure: Failure, known: Failure | undefined): Failure {

@@ -68,6 +68,7 @@ test('the gate may do this and nothing else', () => {
       'delete imagepreloads.pullgate.io',
       'delete pods',
       'get deployments.apps',
+      'get serviceaccounts',
       'list deployments.apps',
       'list imagepreloads.pullgate.io',
       'list namespaces',
