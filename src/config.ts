@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { GateError } from './errors.ts';
 import { type CountOrPercent, parseCountOrPercent } from './preload/count-or-percent.ts';
 import type { PreloadSettings } from './preload/preload-spec.ts';
 
@@ -29,6 +30,7 @@ export function readConfig(argv: readonly string[]): Config {
   const program = new Command('pullgate')
     .description('Holds Deployment rollouts in opted-in namespaces until their images are on the nodes.')
     .version(version())
+    .configureOutput({ outputError: (text, write) => write(`${configError(text)}\n`) })
     .requiredOption(
       '--kubeconfig <file>',
       'the cluster to serve; KUBECONFIG is never read: it may be production',
@@ -48,9 +50,12 @@ export function readConfig(argv: readonly string[]): Config {
     )
     .addOption(
       set(
-        '--bypass-needs-permission',
+        '--bypass-needs-permission [bool]',
         'bypass and opt-out only for who may "bypass" imagepreloads.pullgate.io',
-      ),
+      )
+        .choices(['true', 'false'])
+        .preset('true')
+        .default('false'),
     )
     .addOption(
       set('--max-concurrent-pulls <n>', 'pulls at a time in the whole cluster', positive).default(200),
@@ -88,7 +93,7 @@ export function readConfig(argv: readonly string[]): Config {
     listen: flags.listen,
     url: flags.url ?? `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
     failurePolicy: flags.failurePolicy,
-    bypassNeedsPermission: flags.bypassNeedsPermission ?? false,
+    bypassNeedsPermission: flags.bypassNeedsPermission === 'true',
     maxConcurrentPulls: flags.maxConcurrentPulls,
     settings: {
       parallelism: flags.parallelism,
@@ -108,7 +113,7 @@ interface Flags {
   readonly listen: { readonly host: string; readonly port: number };
   readonly url?: string;
   readonly failurePolicy: 'Ignore' | 'Fail';
-  readonly bypassNeedsPermission?: boolean;
+  readonly bypassNeedsPermission: 'true' | 'false';
   readonly maxConcurrentPulls: number;
   readonly parallelism?: CountOrPercent;
   readonly minNodes: CountOrPercent;
@@ -116,6 +121,15 @@ interface Flags {
   readonly deadlineSeconds: number;
   readonly ttlSeconds: number;
   readonly logLevel: string;
+}
+
+/** As every error of the table, though commander words it. */
+function configError(text: string): string {
+  const detail = text
+    .trim()
+    .replace(/^error: /, '')
+    .replace(/\.$/, '');
+  return new GateError('PG_CONFIG', { detail }).message;
 }
 
 /** A flag that the environment may set, too: `--min-nodes` is `PULLGATE_MIN_NODES`. */
@@ -144,7 +158,7 @@ function parseAddress(text: string): { host: string; port: number } {
   const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? [];
   const host = bracketed ?? plain;
   const port = Number(digits);
-  if (host !== undefined && port <= 65_535) return { host, port };
+  if (host !== undefined && port >= 1 && port <= 65_535) return { host, port };
   throw new InvalidArgumentError('It must be host:port, such as 127.0.0.1:9443 or [::1]:9443.');
 }
 

@@ -112,9 +112,13 @@ export const ERRORS = {
       'Install the CustomResourceDefinitions of Pullgate (deploy/). It goes on by itself once they are there.',
   },
   PG_RBAC: {
-    message: 'not allowed to read {path}: {detail}',
+    message: 'not allowed to {what}: {detail}',
     remedy:
       'Compare the ClusterRole with the one in deploy/. It goes on by itself once the right is granted.',
+  },
+  PG_CONFIG: {
+    message: '{detail}',
+    remedy: 'The flags and their environment variables are listed by --help.',
   },
   PG_LISTEN: {
     message: 'cannot listen on {address}: {detail}',

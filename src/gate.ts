@@ -32,7 +32,7 @@ export interface GateOptions {
 }
 
 export interface Gate {
-  /** When everything that is stored has been read: from then on holds are carried through. */
+  /** When everything that is stored has been read: from then on holds are carried through. Or when stopped before. */
   readonly ready: Promise<void>;
   /** Releases every hold, takes away what this process put into the cluster, and stops. */
   stop(): Promise<void>;
@@ -79,9 +79,11 @@ export async function startGate({ config, cluster, clock, random, log }: GateOpt
     log,
   });
   const controllers = startControllers({ config, client, clock, random, log });
-  const ready = controllers.synced.then(() => {
-    log.info({ listen: config.listen, url: config.url }, 'ready');
-  });
+  const ready = controllers.synced.then(
+    () => log.info({ listen: config.listen, url: config.url }, 'ready'),
+    // Only a stop ends the reading, and it has to go on until everything is taken away.
+    () => undefined,
+  );
   return {
     ready,
     async stop() {
@@ -132,9 +134,6 @@ function startControllers(options: {
     clock,
     log,
   });
-  /** Nothing is decided on half of what is stored: changes wait until everything has been read. */
-  let ready = false;
-
   const namespaces = createReflector<Namespace>({
     ...common,
     path: '/api/v1/namespaces',
@@ -143,7 +142,7 @@ function startControllers(options: {
     onChange(name, now) {
       const fact = now === undefined ? undefined : modeFact(now);
       if (fact !== undefined) writeEvent(fact);
-      if (ready) namespaceChanged(name);
+      namespaceChanged(name);
     },
   });
   const nodes = createReflector<Node>({
@@ -151,18 +150,14 @@ function startControllers(options: {
     path: '/api/v1/nodes',
     parse: parseNode,
     keyOf: ({ name }) => name,
-    onChange: () => {
-      if (ready) preloadController.nodesChanged();
-    },
+    onChange: () => preloadController.nodesChanged(),
   });
   const deployments = createReflector<Deployment>({
     ...common,
     path: '/apis/apps/v1/deployments',
     parse: parseDeployment,
     keyOf: keyInNamespace,
-    onChange(key, now, before) {
-      if (ready) deploymentChanged(key, (now ?? before)?.uid);
-    },
+    onChange: (key, now, before) => deploymentChanged(key, (now ?? before)?.uid),
   });
   const preloads = createReflector<ImagePreload>({
     ...common,
@@ -170,7 +165,6 @@ function startControllers(options: {
     parse: parseImagePreload,
     keyOf: keyInNamespace,
     onChange(key, now, before) {
-      if (!ready) return;
       preloadController.preloadChanged(key);
       const owner = (now ?? before)?.owner?.name;
       const namespace = (now ?? before)?.namespace;
@@ -229,10 +223,8 @@ function startControllers(options: {
   const reflectors: readonly Reflector<unknown>[] = [namespaces, nodes, deployments, preloads, pods];
   for (const reflector of reflectors) reflector.start();
   const synced = Promise.all(reflectors.map((reflector) => reflector.synced)).then(() => {
-    ready = true;
-    for (const preload of preloads.values()) preloadController.preloadChanged(keyInNamespace(preload));
-    for (const deployment of deployments.values())
-      releaseController.deploymentChanged(keyInNamespace(deployment));
+    preloadController.start();
+    releaseController.start();
   });
 
   return {

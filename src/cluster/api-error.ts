@@ -32,6 +32,12 @@ export function apiErrorOfStatus(status: unknown): ApiError {
 }
 
 export const isForbidden = (error: unknown): error is ApiError => hasStatus(error, 403);
+/**
+ * The authorizer said no, in the words of apiserver/pkg/endpoints/handlers/responsewriters/errors.go. Quotas, policies and
+ * namespaces being deleted answer 403 too.
+ */
+export const isMissingRight = (error: unknown): error is ApiError =>
+  isForbidden(error) && /User "[^"]*" cannot /.test(error.apiMessage);
 export const isNotFound = (error: unknown): error is ApiError => hasStatus(error, 404);
 /** The object has changed since it was read. AlreadyExists is 409 too, but something else. */
 export const isConflict = (error: unknown): error is ApiError =>

@@ -282,6 +282,8 @@ function isWorthRepeating({ status }: ApiError): boolean {
 
 function namedError(error: unknown, path: string): Error {
   if (isNotFound(error)) return new GateError('PG_CRD_MISSING', { path }, error);
-  if (isForbidden(error)) return new GateError('PG_RBAC', { path, detail: error.apiMessage }, error);
+  if (isForbidden(error)) {
+    return new GateError('PG_RBAC', { what: `read ${path}`, detail: error.apiMessage }, error);
+  }
   return error instanceof Error ? error : new Error(String(error));
 }

@@ -1,5 +1,7 @@
 import type { Clock } from '../clock.ts';
+import { GateError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { isMissingRight } from './api-error.ts';
 import { backoffMs } from './backoff.ts';
 
 export interface WorkQueueOptions {
@@ -19,6 +21,8 @@ export interface WorkQueueOptions {
 /** Keys that want reconciling. However often a key is added, it is reconciled once after the last time. */
 export interface WorkQueue {
   add(key: string): void;
+  /** Until then keys are only gathered: nothing is to be decided on half of what is stored. */
+  start(): void;
   /** Resolves when nothing is running any more; keys added later are not taken. */
   stop(): Promise<void>;
 }
@@ -39,6 +43,7 @@ interface Entry {
 export function createWorkQueue({ reconcile, name, clock, log, random }: WorkQueueOptions): WorkQueue {
   const entries = new Map<string, Entry>();
   const running = new Set<Promise<void>>();
+  let started = false;
   let stopped = false;
 
   function schedule(key: string, entry: Entry, ms: number): void {
@@ -57,6 +62,16 @@ export function createWorkQueue({ reconcile, name, clock, log, random }: WorkQue
     running.add(run);
   }
 
+  /** What the operator can mend has a code and needs no stack. */
+  function report(key: string, error: unknown, retryInMs: number): void {
+    const fields = { queue: name, key, retryInMs: Math.round(retryInMs) };
+    const known = isMissingRight(error)
+      ? new GateError('PG_RBAC', { what: `bring ${key} up to date`, detail: error.apiMessage }, error)
+      : error;
+    if (known instanceof GateError) log.error({ ...fields, code: known.code }, known.message);
+    else log.warn({ ...fields, err: error }, 'reconcile failed');
+  }
+
   async function runOnce(key: string, entry: Entry): Promise<void> {
     let wakeIn: number | undefined;
     try {
@@ -65,7 +80,7 @@ export function createWorkQueue({ reconcile, name, clock, log, random }: WorkQue
     } catch (error) {
       wakeIn = 1 + backoffMs(entry.failures, BACKOFF, random());
       entry.failures += 1;
-      log.warn({ queue: name, key, err: error, retryInMs: Math.round(wakeIn) }, 'reconcile failed');
+      report(key, error, wakeIn);
     }
     entry.running = false;
     entry.ranAt = clock.monotonic();
@@ -90,11 +105,16 @@ export function createWorkQueue({ reconcile, name, clock, log, random }: WorkQue
         };
         entries.set(key, entry);
       }
+      if (!started) return;
       if (entry.running) entry.again = true;
       // A key that failed waits for its back-off, or a storm of events would undo it.
       else if (entry.failures === 0 || entry.cancel === undefined) {
         schedule(key, entry, Math.max(0, entry.ranAt + GATHER_MS - clock.monotonic()));
       }
+    },
+    start() {
+      started = true;
+      for (const [key, entry] of entries) schedule(key, entry, 0);
     },
     async stop() {
       stopped = true;

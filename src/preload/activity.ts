@@ -12,9 +12,10 @@ import type { ImagePreload } from './image-preload.ts';
  *   from the kubelet's garbage collector.
  * - `standalone`: made by hand.
  * - `unserved`: made by hand where nobody opted in.
- * - `done`: nothing needs it any more.
+ * - `finished`: its rollout is over, or it was made by hand and has its answer.
+ * - `superseded`: its Deployment has another template by now, or is gone.
  */
-export type Activity = 'holding' | 'rolling' | 'standalone' | 'unserved' | 'done';
+export type Activity = 'holding' | 'rolling' | 'standalone' | 'unserved' | 'finished' | 'superseded';
 
 export function activityOf(
   preload: ImagePreload,
@@ -22,17 +23,20 @@ export function activityOf(
   namespaceOptedIn: boolean,
 ): Activity {
   if (preload.owner === undefined) {
-    if (preload.status?.finishedAt !== undefined) return 'done';
+    if (preload.status?.finishedAt !== undefined) return 'finished';
     return namespaceOptedIn ? 'standalone' : 'unserved';
   }
-  if (deployment === undefined || deployment.uid !== preload.owner.uid || deployment.deleting) return 'done';
+  if (deployment === undefined || deployment.uid !== preload.owner.uid || deployment.deleting)
+    return 'superseded';
   const hash = templateHash(deployment.template);
-  if (hash !== preload.spec.templateHash) return 'done';
+  if (hash !== preload.spec.templateHash) return 'superseded';
   const hold = parseHold(deployment.annotations[HOLD_ANNOTATION]);
   if (hold?.uid === deployment.uid) {
-    return preload.name === awaitedPreload(deployment, hold) ? 'holding' : 'done';
+    return preload.name === awaitedPreload(deployment, hold) ? 'holding' : 'superseded';
   }
-  return rolloutFinished(deployment) ? 'done' : 'rolling';
+  // Once finished, always finished: a pod that fails later, or a scaling, is no rollout.
+  const finished = preload.status?.finishedAt !== undefined || rolloutFinished(deployment);
+  return finished ? 'finished' : 'rolling';
 }
 
 /** As `kubectl rollout status` judges it; one that has exceeded its progress deadline is over, too. */

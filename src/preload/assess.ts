@@ -36,7 +36,7 @@ interface NodeFailure extends Failure {
   readonly node: string;
   readonly image: string;
   /** Set once the node no longer counts. */
-  readonly left?: 'PullFailed' | 'PullTimedOut';
+  readonly left?: GivenUp;
 }
 
 interface ImageCount {
@@ -78,19 +78,26 @@ export interface Assessment {
   readonly wanted: readonly WantedPull[];
   /** Pulls under way. */
   readonly running: number;
+  /** The deadline has passed, whatever the verdict. */
+  readonly overdue: boolean;
   readonly remove: readonly PullerPod[];
   /** ms since the epoch when time alone changes the answer. */
   readonly wakeAt: number | undefined;
 }
 
-/** A node leaves the count when its pull has failed this often over this long, and another node is ready. */
-const LEAVES_AFTER_ATTEMPTS = 3;
-const LEAVES_AFTER_MS = 120_000;
+/**
+ * A node is given up when its pull has failed this often over this long, or still runs when the time for one node is
+ * over: it leaves the count once another node is ready, and no longer keeps others waiting. It is tried all the same.
+ */
+const GIVEN_UP_AFTER_ATTEMPTS = 3;
+const GIVEN_UP_AFTER_MS = 120_000;
 /** Without any eligible node for so long there is nothing to wait for: scale-from-zero pools would deadlock. */
 const NO_NODES_MS = 120_000;
 /** Default parallelism: this many nodes, or a tenth of them if that is more. */
 const PARALLEL_NODES = 20;
 const PARALLEL_SHARE = 0.1;
+
+type GivenUp = 'PullFailed' | 'PullTimedOut';
 
 interface NodeView {
   readonly name: string;
@@ -98,20 +105,23 @@ interface NodeView {
   readonly ready: boolean;
   readonly pulling: boolean;
   readonly failed: boolean;
-  readonly left: 'PullFailed' | 'PullTimedOut' | undefined;
+  /** Takes one of the places that parallelism gives. */
+  readonly busy: boolean;
+  readonly left: GivenUp | undefined;
 }
 
 /** Decides what to do next for one preload. Pure: pods and nodes say everything, so any process can go on. */
 export function assess(input: AssessInput): Assessment {
   const { preload, now } = input;
   const remove: PullerPod[] = [];
-  const slots = input.eligible.map((node) => judgeNode(input, node, remove));
+  const listed = preload.spec.images.map(isListed);
+  const slots = input.eligible.map((node) => judgeNode(input, node, listed, remove));
   const anyReady = slots.some(isReady);
   const nodes = slots.map((map, index) => viewNode(input, input.eligible[index]?.name ?? '', map, anyReady));
   const counted = nodes.filter(({ left }) => left === undefined);
   const ready = counted.filter((node) => node.ready).length;
   const required = resolveCountOrPercent(preload.spec.minNodes, counted.length);
-  const halted = haltedImages(preload.spec.images, nodes);
+  const halted = haltedImages(input, nodes);
   const failures = nodes.flatMap((node) => failuresOf(node));
   const deadline = lastReadyAt(preload, nodes) + preload.spec.deadlineSeconds * 1000;
 
@@ -126,8 +136,8 @@ export function assess(input: AssessInput): Assessment {
     return now >= deadline ? { kind: 'Overdue' } : { kind: 'Preloading' };
   })();
 
-  const wanted = wantedPulls(input, nodes, halted, anyReady);
-  const times = wakeTimes(input, nodes, halted, anyReady);
+  const wanted = wantedPulls(input, nodes, halted);
+  const times = wakeTimes(input, nodes, halted);
   if (verdict.kind === 'NoNodes') times.push(verdict.since + NO_NODES_MS);
   else times.push(deadline);
   const future = times.filter((time) => time > now);
@@ -145,20 +155,26 @@ export function assess(input: AssessInput): Assessment {
     failures,
     wanted,
     running: nodes.reduce((sum, { slots: map }) => sum + countRunning(map), 0),
+    overdue: now >= deadline,
     remove,
     wakeAt: future.length === 0 ? undefined : Math.min(...future),
   };
 }
 
-function judgeNode(input: AssessInput, node: Node, remove: PullerPod[]): Map<PreloadImage, Slot> {
+function judgeNode(
+  input: AssessInput,
+  node: Node,
+  listed: readonly ((node: Node) => boolean)[],
+  remove: PullerPod[],
+): Map<PreloadImage, Slot> {
   const map = new Map<PreloadImage, Slot>();
-  for (const image of input.preload.spec.images) {
+  for (const [index, image] of input.preload.spec.images.entries()) {
     const pods = input.podsFor(image, node.name);
-    remove.push(...overtaken(pods));
-    const present = pods.length === 0 && !input.withSecret && isListed(image, node);
+    if (pods.length > 1) remove.push(...overtaken(pods));
+    const present = pods.length === 0 && !input.withSecret && listed[index]?.(node);
     map.set(
       image,
-      present ? { state: 'present' } : judgeSlot(pods, input.knownFailure(image.image, node.name)),
+      present ? { state: 'present' } : judgeSlot(pods, () => input.knownFailure(image.image, node.name)),
     );
   }
   return map;
@@ -169,9 +185,10 @@ function judgeNode(input: AssessInput, node: Node, remove: PullerPod[]): Map<Pre
  * is cut at 50 images, so it is never proof of absence. Where a pull secret is involved it proves nothing either: a
  * kubelet asks the registry again when another secret is used (KEP-2535).
  */
-export function isListed({ image, imagePullPolicy }: PreloadImage, node: Node): boolean {
-  if (imagePullPolicy !== 'IfNotPresent') return false;
-  return node.images.has(image) || node.images.has(normalizeImage(image));
+export function isListed({ image, imagePullPolicy }: PreloadImage): (node: Node) => boolean {
+  if (imagePullPolicy !== 'IfNotPresent') return () => false;
+  const name = normalizeImage(image);
+  return ({ images }) => images.has(image) || images.has(name);
 }
 
 function isReady(slots: ReadonlyMap<PreloadImage, Slot>): boolean {
@@ -185,25 +202,38 @@ function viewNode(
   anyReady: boolean,
 ): NodeView {
   const all = [...slots.values()];
-  let left: NodeView['left'];
-  if (anyReady) {
-    for (const slot of all) {
-      if (slot.state === 'failed' && hasFailedForGood(slot, input.now)) left ??= 'PullFailed';
-      if (slot.state === 'pulling' && input.now >= slot.since + nodeTimeout(input)) left ??= 'PullTimedOut';
-    }
-  }
+  const givenUp = all.map((slot) => reasonToGiveUp(slot, input)).find((reason) => reason !== undefined);
+  const failed = all.some(({ state }) => state === 'failed');
   return {
     name,
     slots,
     ready: isReady(slots),
     pulling: countRunning(slots) > 0,
-    failed: all.some(({ state }) => state === 'failed'),
-    left,
+    failed,
+    // A failing node keeps its place until some node is ready: a dead registry is asked by one wave, not by all. But not
+    // for ever: what fails may be the node.
+    busy:
+      all.some((slot) => runningSince(slot) !== undefined && !isHanging(slot, input)) ||
+      (failed && !anyReady && givenUp === undefined),
+    left: anyReady ? givenUp : undefined,
   };
 }
 
-function hasFailedForGood(slot: Slot & { state: 'failed' }, now: number): boolean {
-  return slot.attempt >= LEAVES_AFTER_ATTEMPTS && now - slot.firstAttemptAt >= LEAVES_AFTER_MS;
+function reasonToGiveUp(slot: Slot, input: AssessInput): GivenUp | undefined {
+  if (isHanging(slot, input)) return 'PullTimedOut';
+  if (slot.state !== 'failed' || slot.failedAttempts < GIVEN_UP_AFTER_ATTEMPTS) return undefined;
+  return input.now - slot.firstAttemptAt >= GIVEN_UP_AFTER_MS ? 'PullFailed' : undefined;
+}
+
+/** When the pull began that runs now, the retry of a failed one included. */
+function runningSince(slot: Slot): number | undefined {
+  if (slot.state === 'pulling') return slot.since;
+  return slot.state === 'failed' ? slot.retryingSince : undefined;
+}
+
+function isHanging(slot: Slot, input: AssessInput): boolean {
+  const since = runningSince(slot);
+  return since !== undefined && input.now >= since + nodeTimeout(input);
 }
 
 function nodeTimeout(input: AssessInput): number {
@@ -213,22 +243,23 @@ function nodeTimeout(input: AssessInput): number {
 /** Pulls under way, retries of failed ones included. */
 function countRunning(slots: ReadonlyMap<PreloadImage, Slot>): number {
   let running = 0;
-  for (const slot of slots.values()) {
-    if (slot.state === 'pulling' || (slot.state === 'failed' && slot.retryAt === undefined)) running += 1;
-  }
+  for (const slot of slots.values()) if (runningSince(slot) !== undefined) running += 1;
   return running;
 }
 
-/** Images that a registry has definitively refused and that no node has: more pulls of them are pointless. */
-function haltedImages(images: readonly PreloadImage[], nodes: readonly NodeView[]): Set<string> {
+/**
+ * Images that a registry has definitively refused and that no node has: more pulls of them are pointless. A node
+ * that hangs when it is to ask again is no witness any more: others are asked then.
+ */
+function haltedImages(input: AssessInput, nodes: readonly NodeView[]): Set<string> {
   const halted = new Set<string>();
-  for (const image of images) {
+  for (const image of input.preload.spec.images) {
     let refused = false;
     let somewhere = false;
     for (const { slots } of nodes) {
       const slot = slots.get(image);
       somewhere ||= slot?.state === 'present' || slot?.state === 'pulled';
-      refused ||= slot?.state === 'failed' && slot.failure.definitive;
+      refused ||= slot?.state === 'failed' && slot.failure.definitive && !isHanging(slot, input);
     }
     if (refused && !somewhere) halted.add(image.image);
   }
@@ -269,45 +300,50 @@ function wantedPulls(
   input: AssessInput,
   nodes: readonly NodeView[],
   halted: ReadonlySet<string>,
-  anyReady: boolean,
 ): WantedPull[] {
   const wanted: WantedPull[] = [];
-  for (const { node, image, slot } of dueRetries(input, nodes, halted)) {
-    if (slot.retryAt === undefined || slot.retryAt > input.now) continue;
-    wanted.push({ node, image, attempt: slot.attempt + 1, firstAttemptAt: slot.firstAttemptAt });
-  }
-  if (halted.size > 0) return wanted;
-
-  // Failing nodes keep their place until some node is ready: a dead registry is asked by one wave, not by all.
-  let busy = nodes.filter(({ pulling, failed }) => pulling || (failed && !anyReady)).length;
+  const busy = new Set(nodes.filter((node) => node.busy).map(({ name }) => name));
   const limit = parallelNodes(input.preload, input.eligible.length);
-  for (const node of byImportance(nodes, input.preferred)) {
-    const missing = [...node.slots].filter(([, { state }]) => state === 'missing');
-    if (missing.length === 0) continue;
-    if (!node.pulling && busy >= limit) continue;
-    if (!node.pulling) busy += 1;
-    for (const [image] of missing) {
+  const takesPlace = (node: string): boolean => {
+    if (busy.size < limit) busy.add(node);
+    return busy.has(node);
+  };
+  // Before the retries: a node that has not been tried is the better bet.
+  for (const node of halted.size > 0 ? [] : byImportance(nodes, input.preferred)) {
+    for (const [image, { state }] of node.slots) {
+      if (state !== 'missing' || !takesPlace(node.name)) continue;
       wanted.push({ node: node.name, image, attempt: 1, firstAttemptAt: input.now });
     }
+  }
+  const due = retries(input, nodes, halted).filter(({ retryAt }) => retryAt <= input.now);
+  for (const { node, image, slot } of due.sort((a, b) => a.retryAt - b.retryAt)) {
+    if (!halted.has(image.image) && !takesPlace(node)) continue;
+    wanted.push({ node, image, attempt: slot.attempt + 1, firstAttemptAt: slot.firstAttemptAt });
   }
   return wanted;
 }
 
-/** The failed pulls that may be tried again: all of them, but only one for each image that is refused everywhere. */
-function dueRetries(
-  input: AssessInput,
-  nodes: readonly NodeView[],
-  halted: ReadonlySet<string>,
-): { node: string; image: PreloadImage; slot: Slot & { state: 'failed' } }[] {
+interface Retry {
+  readonly node: string;
+  readonly image: PreloadImage;
+  readonly slot: Slot & { readonly state: 'failed' };
+  readonly retryAt: number;
+}
+
+/** The failed pulls that are to be tried again: all of them, but only one for each image that is refused everywhere. */
+function retries(input: AssessInput, nodes: readonly NodeView[], halted: ReadonlySet<string>): Retry[] {
   return input.preload.spec.images.flatMap((image) => {
     const failed = nodes.flatMap(({ name, slots }) => {
       const slot = slots.get(image);
-      return slot?.state === 'failed' ? [{ node: name, image, slot }] : [];
+      return slot?.state === 'failed' && !isHanging(slot, input) ? [{ node: name, image, slot }] : [];
     });
-    if (!halted.has(image.image)) return failed;
     // The one that has been tried most stays the one: the others' kubelets still try by themselves now and then.
-    const probe = failed.reduce((a, b) => (b.slot.attempt > a.slot.attempt ? b : a));
-    return [probe];
+    const tried = halted.has(image.image)
+      ? failed.reduce((a, b) => (b.slot.attempt > a.slot.attempt ? b : a))
+      : undefined;
+    return (tried === undefined ? failed : [tried]).flatMap((entry) =>
+      entry.slot.retryAt === undefined ? [] : { ...entry, retryAt: entry.slot.retryAt },
+    );
   });
 }
 
@@ -323,18 +359,13 @@ function byImportance(nodes: readonly NodeView[], preferred: ReadonlySet<string>
   return [...first, ...rest];
 }
 
-function wakeTimes(
-  input: AssessInput,
-  nodes: readonly NodeView[],
-  halted: ReadonlySet<string>,
-  anyReady: boolean,
-): number[] {
-  const times = dueRetries(input, nodes, halted).flatMap(({ slot }) => slot.retryAt ?? []);
-  if (!anyReady) return times;
+function wakeTimes(input: AssessInput, nodes: readonly NodeView[], halted: ReadonlySet<string>): number[] {
+  const times = retries(input, nodes, halted).map(({ retryAt }) => retryAt);
   for (const { slots } of nodes) {
     for (const slot of slots.values()) {
-      if (slot.state === 'failed') times.push(slot.firstAttemptAt + LEAVES_AFTER_MS);
-      if (slot.state === 'pulling') times.push(slot.since + nodeTimeout(input));
+      const since = runningSince(slot);
+      if (since !== undefined) times.push(since + nodeTimeout(input));
+      if (slot.state === 'failed') times.push(slot.firstAttemptAt + GIVEN_UP_AFTER_MS);
     }
   }
   return times;

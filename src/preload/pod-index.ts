@@ -8,8 +8,11 @@ import type { PullerPod } from './puller-pod-status.ts';
 export interface PodIndex {
   /** What the watch says; undefined for a pod that is gone. */
   observe(key: string, pod: PullerPod | undefined): void;
-  /** A pod that is being created. Its place is taken by the real one as soon as the watch shows it. */
-  expect(pod: PullerPod): void;
+  /**
+   * A pod that is about to be created. Its place is taken by the real one as soon as the watch shows it. False if one of
+   * that name is still there, on its way out: the watch will tell when it is gone.
+   */
+  expect(pod: PullerPod): boolean;
   /** The API server refused to create an expected pod, with its words. */
   refuse(pod: PullerPod, message: string): void;
   /** An expected pod that will not come after all. */
@@ -17,8 +20,11 @@ export interface PodIndex {
   /** Pods of this pull on this node that are not being deleted. */
   find(pull: string, node: string): readonly PullerPod[];
   ofPull(pull: string): readonly PullerPod[];
-  /** Forgets what was expected long ago and never seen: made and deleted in a gap of the watch. */
-  expire(now: number): void;
+  /**
+   * Forgets what was expected long ago and never seen: made and deleted in a gap of the watch. Returns when the next one
+   * is due, in ms since the epoch.
+   */
+  expire(now: number): number | undefined;
   /** Pulls under way in the whole cluster. */
   readonly running: number;
 }
@@ -60,9 +66,10 @@ export function createPodIndex(): PodIndex {
     },
     expect(pod) {
       const key = podKey(pod);
-      if (pods.has(key)) return;
+      if (pods.has(key)) return false;
       expected.add(key);
       put(key, pod);
+      return true;
     },
     refuse(pod, message) {
       const key = podKey(pod);
@@ -75,13 +82,19 @@ export function createPodIndex(): PodIndex {
     find: (pull, node) => [...(places.get(pull)?.get(node) ?? [])].filter(({ deleting }) => !deleting),
     ofPull: (pull) => [...(places.get(pull)?.values() ?? [])].flatMap((there) => [...there]),
     expire(now) {
+      let next: number | undefined;
       for (const key of expected) {
         const pod = pods.get(key);
-        if (pod === undefined || (pod.phase === 'Pending' && now - pod.createdAt > EXPECTED_MS)) {
-          expected.delete(key);
-          put(key, undefined);
+        if (pod?.phase !== 'Pending') continue;
+        const due = pod.createdAt + EXPECTED_MS;
+        if (due > now) {
+          next = Math.min(next ?? due, due);
+          continue;
         }
+        expected.delete(key);
+        put(key, undefined);
       }
+      return next;
     },
     get running() {
       return running;

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
-import { ApiError, isAlreadyExists, isConflict, isInvalid, isNotFound } from '../cluster/api-error.ts';
+import { ApiError, isAlreadyExists, isConflict, isNotFound } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
@@ -25,7 +25,7 @@ import type { ImagePreload, ImagePreloadStatus, PreloadImage } from './image-pre
 import type { Node } from './node.ts';
 import { createPodIndex, podKey } from './pod-index.ts';
 import { preloadFacts } from './preload-facts.ts';
-import { noNodesSince, preloadStatus } from './preload-status.ts';
+import { endedStatus, noNodesSince, preloadStatus } from './preload-status.ts';
 import { recordedFailure } from './pull-failure.ts';
 import { type PullSpec, pullerPod, pullKey } from './puller-pod.ts';
 import { type PullerPod, parsePullerPod } from './puller-pod-status.ts';
@@ -52,18 +52,23 @@ export interface PreloadControllerOptions {
 
 /** Carries out ImagePreloads: puller pods and status. Told of changes by the reflectors, after their caches show them. */
 export interface PreloadController {
+  /** When everything that is stored has been read. */
+  start(): void;
   preloadChanged(key: string): void;
   nodesChanged(): void;
   podChanged(key: string, now: PullerPod | undefined, before: PullerPod | undefined): void;
-  /** What is known of a preload now; undefined until it has been looked at. */
+  /** What is known of a preload now; undefined until it has been looked at, and once nothing needs it any more. */
   assessmentOf(key: string): Assessment | undefined;
   stop(): Promise<void>;
 }
 
 /** The status is for people: once a second is as fast as they read. */
 const STATUS_INTERVAL_MS = 1000;
-/** A create that was refused for its name waits for the pod that still has it to be gone. */
-const NAME_TAKEN_MS = 1000;
+const STATUS_RETRY_MS = 5000;
+/** Nodes report something all the time, and each time every preload has to look at all of them. */
+const NODES_INTERVAL_MS = 1000;
+/** A pod that could not be created or deleted through no fault of its own. */
+const RETRY_MS = 1000;
 const DELETE_NOW = { gracePeriodSeconds: 0 };
 
 interface State {
@@ -72,7 +77,7 @@ interface State {
   /** By `imageKey`. */
   readonly pulls: ReadonlyMap<string, { readonly spec: PullSpec; readonly key: string }>;
   assessment: Assessment | undefined;
-  /** Whether it may need its pods; until it has been looked at, it may. */
+  /** Whether it may need its pods; until it has been looked at, it may. Without, `assessment` is of the past. */
   live: boolean;
   status: ImagePreloadStatus | undefined;
   statusAt: number;
@@ -85,10 +90,15 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   const pods = createPodIndex();
   const states = new Map<string, State>();
   const byPull = new Map<string, Set<string>>();
-  const starved = new Set<string>();
+  /** The preloads that may not start all they could, and what each of them is short of. */
+  const starved = new Map<string, Demand>();
+  /** uids of pods that the API server was asked to delete. */
+  const removing = new Set<string>();
+  const timers = new Set<() => void>();
   const preferred = new LRUCache<string, ReadonlySet<string>>({ max: 1000 });
   const withSecret = new LRUCache<string, boolean>({ max: 1000 });
   let nodesVersion = 0;
+  let nodesGathered: (() => void) | undefined;
   let stopped = false;
 
   const queue = createWorkQueue({ name: 'preload', reconcile, clock, log, random });
@@ -99,15 +109,17 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       forget(key);
       return undefined;
     }
-    const now = clock.now();
-    pods.expire(now);
+    const expiresAt = pods.expire(clock.now());
     const state = stateOf(key, preload);
-    const activity = activityOf(preload, ownerOf(preload), options.isOptedIn(preload.namespace));
-    state.live = activity === 'holding' || activity === 'rolling' || activity === 'standalone';
-    if (activity === 'unserved') return undefined;
-    if (!state.live) return await finish(key, preload, state);
+    const known = withStatus(preload, state.status);
+    const activity = activityOf(known, ownerOf(preload), options.isOptedIn(preload.namespace));
+    const live = activity === 'holding' || activity === 'rolling' || activity === 'standalone';
+    // What was known of it before says nothing about now: its pods are gone.
+    if (live && !state.live) state.assessment = undefined;
+    state.live = live;
+    if (!live) return await finish(key, preload, state, activity);
 
-    const input = await assessInput(preload, state, now);
+    const input = await assessInput(known, state);
     const assessment = assess(input);
     const before = state.assessment;
     state.assessment = assessment;
@@ -116,10 +128,11 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     if (activity !== 'rolling') for (const event of preloadFacts(preload, assessment)) writeEvent(event);
 
     startPulls(key, preload, state, assessment);
-    for (const pod of assessment.remove) removePod(pod);
-    const statusIn = await writeStatus(key, preload, state, activity);
-    const wakeIn = assessment.wakeAt === undefined ? undefined : Math.max(0, assessment.wakeAt - clock.now());
-    return earliest(statusIn, wakeIn);
+    for (const pod of assessment.remove) void removePod(pod);
+    const status = preloadStatus({ preload: known, assessment, activity, now: input.now });
+    const statusIn = await writeStatus(key, preload, state, status);
+    const wakeAt = earliest(assessment.wakeAt, expiresAt);
+    return earliest(statusIn, wakeAt === undefined ? undefined : Math.max(0, wakeAt - clock.now()));
   }
 
   function ownerOf(preload: ImagePreload): Deployment | undefined {
@@ -157,16 +170,21 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const state = states.get(key);
     if (state === undefined) return;
     states.delete(key);
-    starved.delete(key);
+    satisfied(key);
     for (const { key: pull } of state.pulls.values()) {
       const sharers = byPull.get(pull);
       sharers?.delete(key);
-      if (sharers?.size === 0) byPull.delete(pull);
-      else wakeSharers(pull);
+      if (sharers === undefined || sharers.size > 0) {
+        wakeSharers(pull);
+        continue;
+      }
+      byPull.delete(pull);
+      // The garbage collector takes the pods. Those that were refused are only known here.
+      for (const pod of pods.ofPull(pull)) if (pod.uid === '') pods.forget(pod);
     }
   }
 
-  async function assessInput(preload: ImagePreload, state: State, now: number): Promise<AssessInput> {
+  async function assessInput(preload: ImagePreload, state: State): Promise<AssessInput> {
     if (state.eligible?.version !== nodesVersion) {
       const eligible = eligibleNodes(nodes.values(), preload.spec.scheduling);
       state.eligible = { version: nodesVersion, nodes: eligible };
@@ -174,16 +192,18 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const { eligible, excluded } = state.eligible.nodes;
     // Order matters only if not all can start at once.
     const ordered = parallelNodes(preload, eligible.length) < eligible.length;
+    const failures = new Map((state.assessment?.failures ?? []).map((entry) => [failureKey(entry), entry]));
     return {
       preload,
       eligible,
       excluded,
       podsFor: (image, node) => usablePods(preload, state, image, node),
-      knownFailure: (image, node) => knownFailure(preload, state, image, node),
+      knownFailure: (image, node) =>
+        failures.get(failureKey({ image, node })) ?? recorded(preload, image, node),
       withSecret: await pullsWithSecret(preload, eligible),
       preferred: ordered ? await nodesOfWorkload(preload) : new Set(),
       noNodesSince: noNodesSince(preload),
-      now,
+      now: clock.now(),
     };
   }
 
@@ -203,7 +223,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   async function pullsWithSecret(preload: ImagePreload, eligible: readonly Node[]): Promise<boolean> {
     const { images, imagePullSecrets, serviceAccountName } = preload.spec;
     if (imagePullSecrets.length > 0) return true;
-    if (!eligible.some((node) => images.some((image) => isListed(image, node)))) return false;
+    if (!images.some((image) => eligible.some(isListed(image)))) return false;
     const known = withSecret.get(preload.uid);
     if (known !== undefined) return known;
     const name = serviceAccountName || 'default';
@@ -241,26 +261,33 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   }
 
   function startPulls(key: string, preload: ImagePreload, state: State, assessment: Assessment): void {
-    const granted = grantFor(key, assessment);
-    if (granted < assessment.wanted.length) starved.add(key);
-    else starved.delete(key);
-    for (const pull of assessment.wanted.slice(0, granted)) startPull(key, preload, state, pull);
+    const { wanted, running } = assessment;
+    const granted = grantFor({ key, running, wanted: wanted.length });
+    for (const pull of wanted.slice(0, granted)) startPull(key, preload, state, pull);
+    if (granted === wanted.length) satisfied(key);
+    else starved.set(key, { key, running: running + granted, wanted: wanted.length - granted });
   }
 
-  function grantFor(key: string, { wanted, running }: Assessment): number {
+  /** How many of the pulls that it wants a preload may start. */
+  function grantFor(demand: Demand): number {
     const { maxConcurrentPulls } = options;
-    if (wanted.length === 0) return 0;
-    if (pods.running + wanted.length <= maxConcurrentPulls && starved.size === 0) return wanted.length;
-    const demands: Demand[] = [{ key, running, wanted: wanted.length }];
-    for (const other of starved) {
-      const known = states.get(other)?.assessment;
-      if (other === key || known === undefined) continue;
-      demands.push({ key: other, running: known.running, wanted: known.wanted.length });
-    }
-    // What runs for nobody in the list takes its part of the cap, too.
-    const listed = demands.reduce((sum, demand) => sum + demand.running, 0);
-    const cap = maxConcurrentPulls - Math.max(0, pods.running - listed);
-    return fairShare(cap, demands).get(key) ?? 0;
+    if (demand.wanted === 0) return 0;
+    if (pods.running + demand.wanted <= maxConcurrentPulls && starved.size === 0) return demand.wanted;
+    const others = [...starved.values()].filter(({ key }) => key !== demand.key);
+    const demands = [demand, ...others];
+    // What runs for nobody in the list takes its part of the cap, too; what two of them share takes it once.
+    const listed = demands.reduce((sum, { running }) => sum + running, 0);
+    const cap = maxConcurrentPulls - pods.running + listed;
+    return fairShare(cap, demands).get(demand.key) ?? 0;
+  }
+
+  /** What it leaves of its share is the others'. */
+  function satisfied(key: string): void {
+    if (starved.delete(key)) wakeStarved();
+  }
+
+  function wakeStarved(): void {
+    for (const key of starved.keys()) queue.add(key);
   }
 
   function startPull(key: string, preload: ImagePreload, state: State, pull: WantedPull): void {
@@ -275,7 +302,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       random: random().toString(36).slice(2),
     });
     const pod: PullerPod = { ...parsePullerPod(manifest), createdAt: clock.now(), phase: 'Pending' };
-    pods.expect(pod);
+    if (!pods.expect(pod)) return;
     log.debug({ preload: key, node: pull.node, image: spec.image, attempt: pull.attempt }, 'pull starts');
     client.create(`/api/v1/namespaces/${preload.namespace}/pods`, manifest).then(
       () => undefined,
@@ -285,47 +312,67 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
 
   function onCreateFailed(key: string, pod: PullerPod, error: unknown): void {
     if (stopped) return;
-    if (isAlreadyExists(error)) {
-      // The watch will show it, or it is on its way out; either way the place is looked at again.
-      clock.setTimer(NAME_TAKEN_MS, () => {
-        pods.forget(pod);
-        queue.add(key);
-      });
+    // Quota, policy webhook, admission: the pod was refused, and the words are the operator's to read.
+    if (error instanceof ApiError && isRefusal(error)) {
+      pods.refuse(pod, error.apiMessage);
+      queue.add(key);
       return;
     }
-    // Quota, policy webhook, admission: the pod was refused, and the words are the operator's to read. All else
-    // is the API server's trouble and says nothing about the node.
-    if (error instanceof ApiError && error.status >= 400 && error.status < 500) {
-      pods.refuse(pod, error.apiMessage);
-    } else {
-      pods.forget(pod);
+    // Its name is taken: the watch will show it, or it is on its way out. All else is the API server's trouble and
+    // says nothing about the node.
+    if (!isAlreadyExists(error)) {
       log.warn({ preload: key, node: pod.node, err: error }, 'a puller pod could not be created');
     }
-    queue.add(key);
-  }
-
-  function removePod(pod: PullerPod): void {
-    if (pod.uid === '') {
+    later(RETRY_MS, () => {
       pods.forget(pod);
-      return;
-    }
-    const path = `/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
-    const body = { ...DELETE_NOW, preconditions: { uid: pod.uid } };
-    client.delete(path, body).catch((error: unknown) => {
-      if (isNotFound(error) || isConflict(error) || stopped) return;
-      log.warn({ pod: podKey(pod), err: error }, 'a puller pod could not be deleted');
+      queue.add(key);
     });
   }
 
-  /** Nothing needs it any more: its pods go unless somebody else needs them, the object stays for its time to live. */
-  async function finish(key: string, preload: ImagePreload, state: State): Promise<number | undefined> {
-    starved.delete(key);
-    state.readyNodes.clear();
-    for (const { key: pull } of state.pulls.values()) {
-      if (!isNeeded(pull)) for (const pod of pods.ofPull(pull)) if (!pod.deleting) removePod(pod);
+  /** False if the API server could not do it now. */
+  async function removePod(pod: PullerPod): Promise<boolean> {
+    if (pod.uid === '') pods.forget(pod);
+    if (pod.uid === '' || pod.deleting || removing.has(pod.uid)) return true;
+    removing.add(pod.uid);
+    const path = `/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
+    try {
+      await client.delete(path, { ...DELETE_NOW, preconditions: { uid: pod.uid } });
+    } catch (error) {
+      if (isNotFound(error) || isConflict(error)) return true;
+      removing.delete(pod.uid);
+      if (!stopped) log.warn({ pod: podKey(pod), err: error }, 'a puller pod could not be deleted');
+      return false;
     }
-    const statusIn = await writeStatus(key, preload, state, 'done');
-    return statusIn ?? (await expire(preload, state.status?.finishedAt));
+    return true;
+  }
+
+  /** Nothing needs it any more: its pods go unless somebody else needs them, the object stays for its time to live. */
+  async function finish(
+    key: string,
+    preload: ImagePreload,
+    state: State,
+    activity: Activity,
+  ): Promise<number | undefined> {
+    satisfied(key);
+    state.readyNodes.clear();
+    const unneeded = [...state.pulls.values()].filter(({ key: pull }) => !isNeeded(pull));
+    const removed = await Promise.all(unneeded.flatMap(({ key: pull }) => pods.ofPull(pull)).map(removePod));
+    const removeIn = removed.includes(false) ? RETRY_MS : undefined;
+    if (activity === 'unserved') return removeIn;
+    let statusIn: number | undefined;
+    if (state.status?.finishedAt === undefined) {
+      const status = endedStatus(await lastStatus(preload, state), activity, clock.now());
+      statusIn = await writeStatus(key, preload, state, status);
+    }
+    return earliest(removeIn, statusIn) ?? (await expire(preload, state.status?.finishedAt));
+  }
+
+  /** How far it came. */
+  async function lastStatus(preload: ImagePreload, state: State): Promise<ImagePreloadStatus> {
+    if (state.assessment === undefined && state.status !== undefined) return state.status;
+    const known = withStatus(preload, state.status);
+    const assessment = state.assessment ?? assess(await assessInput(known, state));
+    return preloadStatus({ preload: known, assessment, activity: 'rolling', now: clock.now() });
   }
 
   /** Deletes it once its time to live is over; until then returns in how many ms that is. */
@@ -346,33 +393,30 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     return false;
   }
 
-  /** Returns in how many ms to come back if it is too early to write, or if the write was refused. */
+  /** Returns in how many ms to come back if it is too early to write, or if that went wrong. */
   async function writeStatus(
     key: string,
     preload: ImagePreload,
     state: State,
-    activity: Activity,
+    status: ImagePreloadStatus,
   ): Promise<number | undefined> {
-    const now = clock.now();
-    const assessment = state.assessment ?? assess(await assessInput(preload, state, now));
-    const status = preloadStatus({ preload: withStatus(preload, state.status), assessment, activity, now });
     if (isDeepStrictEqual(status, state.status)) return undefined;
     const tooEarly = state.statusAt + STATUS_INTERVAL_MS - clock.monotonic();
-    if (tooEarly > 0 && activity !== 'done') return tooEarly;
+    if (tooEarly > 0) return tooEarly;
     state.statusAt = clock.monotonic();
     try {
       await client.jsonPatch(`${preloadPath(preload)}/status`, [
         { op: 'test', path: '/metadata/uid', value: preload.uid },
         { op: 'add', path: '/status', value: status },
       ]);
-      state.status = status;
     } catch (error) {
       if (isNotFound(error)) return undefined;
-      if (isConflict(error) || isInvalid(error)) return STATUS_INTERVAL_MS;
-      throw error;
-    } finally {
-      log.debug({ preload: key, phase: status.phase, ready: status.ready }, 'status written');
+      // Not thrown: pulls do not wait until their status can be told.
+      log.warn({ preload: key, err: error }, 'the status could not be written');
+      return STATUS_RETRY_MS;
     }
+    state.status = status;
+    log.debug({ preload: key, phase: status.phase, ready: status.ready }, 'status written');
     return undefined;
   }
 
@@ -403,6 +447,19 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     for (const key of byPull.get(pull) ?? []) queue.add(key);
   }
 
+  function wakeLive(): void {
+    for (const [key, { live }] of states) if (live) queue.add(key);
+  }
+
+  function later(ms: number, fn: () => void): () => void {
+    const cancel = clock.setTimer(ms, () => {
+      timers.delete(cancel);
+      fn();
+    });
+    timers.add(cancel);
+    return cancel;
+  }
+
   return {
     preloadChanged(key) {
       const preload = preloads.get(key);
@@ -412,19 +469,30 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     },
     nodesChanged() {
       nodesVersion += 1;
-      for (const [key, { live }] of states) if (live) queue.add(key);
+      if (nodesGathered !== undefined) return;
+      wakeLive();
+      const seen = nodesVersion;
+      nodesGathered = later(NODES_INTERVAL_MS, () => {
+        nodesGathered = undefined;
+        if (nodesVersion !== seen) wakeLive();
+      });
     },
     podChanged(key, now, before) {
-      const full = pods.running >= options.maxConcurrentPulls;
       pods.observe(key, now);
+      if (before !== undefined && before.uid !== now?.uid) removing.delete(before.uid);
       for (const pull of new Set([now?.pull, before?.pull])) if (pull !== undefined) wakeSharers(pull);
       const pod = now ?? before;
       if (pod !== undefined) queue.add(`${pod.namespace}/${pod.preload}`);
-      if (full || starved.size > 0) for (const other of starved) queue.add(other);
+      wakeStarved();
     },
-    assessmentOf: (key) => states.get(key)?.assessment,
+    assessmentOf(key) {
+      const state = states.get(key);
+      return state?.live === true ? state.assessment : undefined;
+    },
+    start: () => queue.start(),
     async stop() {
       stopped = true;
+      for (const cancel of timers) cancel();
       await queue.stop();
     },
   };
@@ -447,13 +515,19 @@ function pullSpec(preload: ImagePreload, image: PreloadImage): PullSpec {
   };
 }
 
-function knownFailure(preload: ImagePreload, state: State, image: string, node: string): Failure | undefined {
-  const seen = state.assessment?.failures.find((failure) => failure.image === image && failure.node === node);
-  if (seen !== undefined) return seen;
-  const recorded = preload.status?.failures.find(
-    (failure) => failure.image === image && failure.node === node,
-  );
-  return recorded && recordedFailure(recorded.reason, recorded.message);
+/** A failure that the status tells of: what was seen before a restart. */
+function recorded({ status }: ImagePreload, image: string, node: string): Failure | undefined {
+  const found = status?.failures.find((failure) => failure.image === image && failure.node === node);
+  return found && recordedFailure(found.reason, found.message);
+}
+
+function failureKey({ image, node }: { readonly image: string; readonly node: string }): string {
+  return `${node} ${image}`;
+}
+
+/** An answer about this very pod. */
+function isRefusal({ status }: ApiError): boolean {
+  return status === 400 || status === 403 || status === 404 || status === 422;
 }
 
 function withStatus(preload: ImagePreload, status: ImagePreloadStatus | undefined): ImagePreload {

@@ -39,14 +39,10 @@ export function preloadFacts(preload: ImagePreload, assessment: Assessment): Gat
     const note =
       `${verdict.image}: ${verdict.message} (${verdict.reason} on ${verdict.node}); what runs goes on running. ` +
       'It is tried again by itself: push the image or mend the secret, or set the image back';
-    const { image, reason, message } = verdict;
+    // Without the words: they may name another node or request each time.
+    const { image, reason } = verdict;
     facts.push(
-      fact({
-        type: 'Warning',
-        reason: 'PreloadFailed',
-        note,
-        fact: `${preload.uid} ${image} ${reason} ${message}`,
-      }),
+      fact({ type: 'Warning', reason: 'PreloadFailed', note, fact: `${preload.uid} ${image} ${reason}` }),
     );
   }
   if (verdict.kind === 'Ready') {

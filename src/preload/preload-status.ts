@@ -18,11 +18,11 @@ export interface StatusInput {
   readonly now: number;
 }
 
-/** The whole status, times kept from the one before where nothing changed. */
+/** The whole status of one that is needed, times kept from the one before where nothing changed. */
 export function preloadStatus({ preload, assessment, activity, now }: StatusInput): ImagePreloadStatus {
   const before = preload.status;
   const time = rfc3339(now);
-  const ended = isEnded(assessment, activity);
+  const ended = activity === 'standalone' && isAnswered(assessment);
   const { phase, reason, message } = summary(assessment);
   const condition = (type: string, status: boolean, why: string, text: string): Condition => {
     const value = status ? 'True' : 'False';
@@ -40,9 +40,10 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
   };
   const ready = assessment.verdict.kind === 'Ready';
   const degraded = assessment.failures[0];
-  const finishedAt = before?.finishedAt ?? (ended ? time : undefined);
+  // One that a rollout waits for again has not finished.
+  const finishedAt = ended ? (before?.finishedAt ?? time) : undefined;
   return {
-    phase: activity === 'done' ? (ready || wasReady(preload) ? 'Finished' : 'Superseded') : phase,
+    phase,
     ready: `${assessment.ready}/${assessment.desired}`,
     imageNames: cut(preload.spec.images.map(({ image }) => image).join(','), IMAGE_NAMES_LIMIT),
     desiredNodes: assessment.desired,
@@ -69,19 +70,26 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
   };
 }
 
-/** Once nothing needs it; one made by hand as soon as there is an answer. */
-function isEnded({ verdict }: Assessment, activity: Activity): boolean {
-  if (activity === 'done') return true;
-  if (activity !== 'standalone') return false;
-  return (
-    verdict.kind === 'Ready' || verdict.kind === 'Overdue' || (verdict.kind === 'NoNodes' && verdict.over)
-  );
+/** What is left of a status once nothing needs the preload any more: how far it came, and when that was. */
+export function endedStatus(last: ImagePreloadStatus, activity: Activity, now: number): ImagePreloadStatus {
+  const time = rfc3339(now);
+  const wasReady = last.conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
+  return {
+    ...last,
+    phase: activity === 'finished' || wasReady ? 'Finished' : 'Superseded',
+    pullingNodes: 0,
+    conditions: last.conditions.map((condition) =>
+      condition.type === 'Progressing' && condition.status !== 'False'
+        ? { ...condition, status: 'False', lastTransitionTime: time }
+        : condition,
+    ),
+    finishedAt: last.finishedAt ?? time,
+  };
 }
 
-export function wasReady(preload: ImagePreload): boolean {
-  return (
-    preload.status?.conditions.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false
-  );
+/** One made by hand ends as soon as there is an answer; a failing one is tried until its deadline. */
+function isAnswered({ verdict, overdue }: Assessment): boolean {
+  return verdict.kind === 'Ready' || (verdict.kind === 'NoNodes' ? verdict.over : overdue);
 }
 
 /** Since when there has been no eligible node, as the status has it: a restart must not begin to count anew. */

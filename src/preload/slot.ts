@@ -24,10 +24,14 @@ export type Slot =
   | {
       readonly state: 'failed';
       readonly failure: Failure;
+      /** The last attempt, and the last one that has failed: all before have failed, too. */
       readonly attempt: number;
+      readonly failedAttempts: number;
       readonly firstAttemptAt: number;
       /** When a new attempt is due; undefined while one runs. */
       readonly retryAt: number | undefined;
+      /** When the attempt that runs began; undefined while none does. */
+      readonly retryingSince: number | undefined;
     };
 
 /** First back-off after a failed attempt; it doubles with each up to the limit. */
@@ -44,13 +48,13 @@ const DOUBT_MS = 2000;
  * is kept while the next one runs, so that nothing has to be remembered anywhere else.
  * @param known the failure seen earlier: kubelets before 1.31 drop the registry's words while they back off.
  */
-export function judgeSlot(pods: readonly PullerPod[], known: Failure | undefined): Slot {
+export function judgeSlot(pods: readonly PullerPod[], known: () => Failure | undefined): Slot {
   let latest: PullerPod | undefined;
   let failed: { pod: PullerPod; failure: Failure } | undefined;
   for (const pod of pods) {
     const outcome = pullOutcome(pod);
     if (outcome.state === 'succeeded') {
-      const began = pod.startedAt ?? pod.createdAt;
+      const began = startOf(pod);
       const finishedAt = outcome.finishedAt ?? began;
       const seconds = Math.max(0, (finishedAt - began) / 1000);
       return { state: 'pulled', imageID: outcome.imageID, finishedAt, seconds };
@@ -61,26 +65,35 @@ export function judgeSlot(pods: readonly PullerPod[], known: Failure | undefined
     }
   }
   if (latest === undefined) return { state: 'missing' };
-  if (failed === undefined) return { state: 'pulling', since: latest.startedAt ?? latest.createdAt };
+  if (failed === undefined) return { state: 'pulling', since: startOf(latest) };
   const failure = withKnownWords(failed.failure, known);
   const doubted = failure.reason === 'Unauthorized' && failed.pod.attempt === 1;
+  const retrying = latest !== failed.pod;
   return {
     state: 'failed',
     failure: failure.reason === 'Unauthorized' ? { ...failure, definitive: !doubted } : failure,
     attempt: latest.attempt,
+    failedAttempts: failed.pod.attempt,
     firstAttemptAt: latest.firstAttemptAt,
-    retryAt:
-      latest === failed.pod ? latest.createdAt + (doubted ? DOUBT_MS : backoff(latest.attempt)) : undefined,
+    retryAt: retrying ? undefined : latest.createdAt + (doubted ? DOUBT_MS : backoff(latest.attempt)),
+    retryingSince: retrying ? startOf(latest) : undefined,
   };
+}
+
+/** As the kubelet has it, once it has taken the pod on. */
+function startOf(pod: PullerPod): number {
+  return pod.startedAt ?? pod.createdAt;
 }
 
 function backoff(attempt: number): number {
   return Math.min(BACKOFF_MS * 2 ** (attempt - 1), BACKOFF_LIMIT_MS);
 }
 
-function withKnownWords(failure: Failure, known: Failure | undefined): Failure {
-  const { reason, definitive, message } =
-    failure.reason === 'Unknown' && known !== undefined ? known : failure;
+/** All that such a kubelet says while it backs off. */
+const NO_WORDS = /^Back-off pulling image "[^"]*"$/;
+
+function withKnownWords(failure: Failure, known: () => Failure | undefined): Failure {
+  const { reason, definitive, message } = (NO_WORDS.test(failure.message) ? known() : undefined) ?? failure;
   return { reason, definitive, message };
 }
 

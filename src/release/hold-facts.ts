@@ -21,7 +21,7 @@ const REASONS: Readonly<Record<RecordedDecision, EventReason | undefined>> = {
 /** The Event for what admission decided, as the Deployment itself tells it: admission writes none. */
 export function decisionFact(deployment: Deployment, now: number): GateEvent | undefined {
   const decided = parseDecided(deployment.annotations[DECIDED_ANNOTATION]);
-  if (decided === undefined || now - Date.parse(decided.at) > FACT_LIFE_MS) return undefined;
+  if (decided === undefined || !(now - Date.parse(decided.at) <= FACT_LIFE_MS)) return undefined;
   const reason = REASONS[decided.decision];
   if (reason === undefined) return undefined;
   const preload = parseHold(deployment.annotations[HOLD_ANNOTATION])?.preload;
@@ -80,7 +80,7 @@ export function stepFacts(deployment: Deployment, step: NextStep, now: number): 
   if (step.reason === 'NoEligibleNodes')
     warn('NoEligibleNodes', 'no node is eligible, so none can be preloaded');
   facts.push({
-    type: step.reason === 'Ready' ? 'Normal' : 'Warning',
+    type: step.reason === 'Ready' || step.reason === 'Reverted' ? 'Normal' : 'Warning',
     reason: 'RolloutReleased',
     action: 'Release',
     regarding,

@@ -1,7 +1,9 @@
 import type { Deployment } from '../hold/deployment.ts';
 import { type Hold, parseHold } from '../hold/hold.ts';
+import { imagesToPull } from '../hold/needs-pull.ts';
 import { HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL, MODE_OFF } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
+import { templateHash } from '../template/template-hash.ts';
 import { pausedAfterHold } from './release-patch.ts';
 
 export interface NextStepInput {
@@ -13,7 +15,7 @@ export interface NextStepInput {
 }
 
 /** Why a hold is taken off. */
-export type ReleaseReason = 'Ready' | 'DeadlineExceeded' | 'NoEligibleNodes' | 'OptedOut';
+export type ReleaseReason = 'Ready' | 'DeadlineExceeded' | 'NoEligibleNodes' | 'OptedOut' | 'Reverted';
 /** Why a hold that is none is dropped. */
 export type DropReason = 'Foreign' | 'Unreadable' | 'Resumed';
 
@@ -52,6 +54,8 @@ export function nextStep({ deployment, mode, assessment }: NextStepInput): NextS
   if (mode !== 'pause' || deployment.labels[MODE_LABEL] === MODE_OFF) {
     return { step: 'release', reason: 'OptedOut', hold, paused };
   }
+  // Admission ends such a hold itself; this one was stored while it was away.
+  if (!needsPull(deployment, hold)) return { step: 'release', reason: 'Reverted', hold, paused };
   if (assessment === undefined) return { step: 'preload', hold };
 
   const release = releaseReason(assessment);
@@ -63,6 +67,10 @@ export function nextStep({ deployment, mode, assessment }: NextStepInput): NextS
     return said ? { step: 'nothing' } : { step: 'fail', message: CONDITION_PREFIX + failure };
   }
   return ours ? { step: 'recover' } : { step: 'nothing' };
+}
+
+function needsPull({ template }: Deployment, hold: Hold): boolean {
+  return imagesToPull(hold.from, template, templateHash(template)).length > 0;
 }
 
 function withoutHold(deployment: Deployment): NextStep {

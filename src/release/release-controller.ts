@@ -42,9 +42,14 @@ export interface ReleaseControllerOptions {
 
 /** Carries holds through: makes their ImagePreloads and releases them. */
 export interface ReleaseController {
+  /** When everything that is stored has been read. */
+  start(): void;
   deploymentChanged(key: string): void;
   namespaceChanged(namespace: string): void;
-  /** Releases every hold there is, whatever its preload says. For a gate that goes away for good. */
+  /**
+   * Releases every hold there is, whatever its preload says. For a gate that goes away for good. Throws, after all of them,
+   * if one could not be released.
+   */
   releaseAll(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -54,6 +59,8 @@ const isStale = (error: unknown) => isConflict(error) || isInvalid(error) || isN
 
 /** If the watch is late, or the refusal had another cause, look again by then. */
 const STALE_RETRY_MS = 1000;
+/** Nobody changes a Deployment that often in a row: it is refused for another reason. */
+const RELEASE_ATTEMPTS = 10;
 
 export function createReleaseController(options: ReleaseControllerOptions): ReleaseController {
   const { client, clock, random, log, writeEvent, deployments, preloads } = options;
@@ -136,6 +143,8 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
       await client.create(collection(deployment), preloadManifest(deployment, name, spec));
       log.info({ ...fieldsOf(deployment), preload: name, images: spec.images }, 'preload made');
     } catch (error) {
+      // Not a stale read: the same object would be refused for ever.
+      if (isInvalid(error)) throw new Error(`ImagePreload ${name} was refused`, { cause: error });
       if (!isAlreadyExists(error)) throw error;
     }
     return undefined;
@@ -143,7 +152,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
 
   async function releaseWhateverComes(read: Deployment): Promise<void> {
     let deployment = read;
-    for (;;) {
+    for (let attempt = 1; ; attempt += 1) {
       try {
         const paused = pausedAfterHold(deployment);
         await client.jsonPatch(deploymentPath(deployment), releasePatch(deployment, paused));
@@ -151,7 +160,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
         return;
       } catch (error) {
         if (isNotFound(error)) return;
-        if (!isStale(error)) throw error;
+        if (!isStale(error) || attempt === RELEASE_ATTEMPTS) throw error;
       }
       deployment = parseDeployment(await client.get(deploymentPath(deployment)));
       if (deployment.annotations[HOLD_ANNOTATION] === undefined) return;
@@ -168,10 +177,18 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     async releaseAll() {
       // Asked for anew: the cache may lag behind what admission has just held.
       const list = await client.get('/apis/apps/v1/deployments', { labelSelector: HELD_LABEL });
+      const failures: unknown[] = [];
       for (const deployment of asArray(at(list, 'items')).map(parseDeployment)) {
-        await releaseWhateverComes(deployment);
+        try {
+          await releaseWhateverComes(deployment);
+        } catch (err) {
+          log.error({ ...fieldsOf(deployment), err }, 'the hold could not be released');
+          failures.push(err);
+        }
       }
+      if (failures.length > 0) throw new AggregateError(failures, 'some holds could not be released');
     },
+    start: () => queue.start(),
     stop: () => queue.stop(),
   };
 }

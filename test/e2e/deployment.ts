@@ -1,7 +1,7 @@
-import type { CommandResult } from '../lab/command.ts';
+import { parseDeployment, type Deployment as Stored } from '../../src/hold/deployment.ts';
 import type { JsonObject } from '../../src/json.ts';
 import { HELD_LABEL, HOLD_ANNOTATION } from '../../src/names.ts';
-import { type Deployment as Stored, parseDeployment } from '../../src/hold/deployment.ts';
+import type { CommandResult } from '../lab/command.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import type { Namespace } from './namespace.ts';
 import { imagesOf, type Moment } from './timeline.ts';
@@ -30,7 +30,7 @@ export interface Deployment {
 export async function deploy(
   namespace: Namespace,
   name: string,
-  { replicas = 2, image = PAUSE_IMAGE, pod = {} }: DeploymentOptions = {},
+  { replicas = 1, image = PAUSE_IMAGE, pod = {} }: DeploymentOptions = {},
 ): Promise<Deployment> {
   const labels = { app: name };
   const path = `/apis/apps/v1/namespaces/${namespace.name}/deployments`;

@@ -27,6 +27,12 @@ export interface GateProcess {
   kill9(): Promise<void>;
 }
 
+/** A gate that outlived its tests would go on holding. */
+const running = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
 /** Runs with exactly these arguments. */
 export function spawnGate(args: readonly string[], env: Readonly<Record<string, string>> = {}): GateProcess {
   const child = spawn(process.execPath, [MAIN, ...args], {
@@ -34,8 +40,8 @@ export function spawnGate(args: readonly string[], env: Readonly<Record<string, 
     env: { PATH: process.env['PATH'] ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  // A gate that outlived its tests would go on holding.
-  process.once('exit', () => child.kill('SIGKILL'));
+  running.add(child);
+  child.once('exit', () => running.delete(child));
   const lines: JsonObject[] = [];
   const text: string[] = [];
   for (const stream of [child.stdout, child.stderr]) {

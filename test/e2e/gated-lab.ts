@@ -1,10 +1,10 @@
-import { after, before, type TestContext } from 'node:test';
+import { after, before } from 'node:test';
 import { systemClock } from '../../src/clock.ts';
 import { type ApiClient, createApiClient } from '../../src/cluster/api-client.ts';
 import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
 import { attach, type Lab } from '../lab/lab.ts';
 import { type GateProcess, startGate } from './gate-process.ts';
-import { createNamespace, type Namespace } from './namespace.ts';
+import { createNamespace, type Namespace, type Scope } from './namespace.ts';
 
 /** The lab, a gate for it, and the lab's admin at the API server. */
 export interface GatedLab {
@@ -12,7 +12,7 @@ export interface GatedLab {
   readonly api: ApiClient;
   /** A test that ends it puts another one here, or leaves it ended. */
   gate: GateProcess;
-  namespace(t: TestContext, labels?: Readonly<Record<string, string>>): Promise<Namespace>;
+  namespace(scope: Scope, labels?: Readonly<Record<string, string>>): Promise<Namespace>;
 }
 
 /** For all tests of a file: begins before the first and ends after the last one. */
@@ -43,7 +43,7 @@ export function gatedLab(flags: readonly string[] = []): GatedLab {
     set gate(gate) {
       here().gate = gate;
     },
-    namespace: (t, labels) => createNamespace(t, here().lab, here().api, labels),
+    namespace: (scope, labels) => createNamespace(scope, here().lab, here().api, labels),
   };
 }
 

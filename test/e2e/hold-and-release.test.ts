@@ -1,42 +1,159 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { parseDeployment } from '../../src/hold/deployment.ts';
-import { asArray, at } from '../../src/json.ts';
+import { after, before, describe, test } from 'node:test';
+import type { Deployment as Stored } from '../../src/hold/deployment.ts';
+import { asArray, asString, at } from '../../src/json.ts';
+import { DECIDED_ANNOTATION } from '../../src/names.ts';
 import { parseImagePreload } from '../../src/preload/image-preload.ts';
-import { mainProcess } from '../lab/process-table.ts';
-import { deploy, holding, isHeld } from './deployment.ts';
+import type { CommandResult } from '../lab/command.ts';
+import { withControllersHeldBack } from './controllers-held-back.ts';
+import { deploy, holding } from './deployment.ts';
 import { gatedLab } from './gated-lab.ts';
-import { isPullerPod } from './namespace.ts';
+import { isPullerPod, type Namespace } from './namespace.ts';
 import { imagesOf, type Moment, type Timeline } from './timeline.ts';
 import { until } from './until.ts';
 
-const { lab, ...world } = destructurable(gatedLab());
+const world = gatedLab();
 
-test('the image is in the store of every node before the first new pod is created', async (t) => {
-  const shop = await world.namespace(t);
-  const image = await shop.pushSlow('v2', 25);
-  const web = await deploy(shop, 'web');
-  const timeline = shop.timeline();
-  const old = new Set(await runningPods(timeline));
+describe('one upgrade, from kubectl set image to the end of its rollout', () => {
+  let shop: Namespace;
+  let image: string;
+  let timeline: Timeline;
+  let asked: CommandResult;
+  let waited: CommandResult;
+  let stores: string[][];
+  let podsAtRelease: readonly unknown[];
+  let held: Stored;
+  let done: Stored;
 
-  const { stderr } = await web.setImage(image);
-  assert.match(stderr, /^Warning: pullgate: the rollout of \S+\/web is held until its nodes have \S+v2; watch: /m);
-  assert.match(stderr, /^Warning: Let it through now: kubectl -n \S+ annotate deployment web /m);
-  assert.match(stderr, /^Warning: Go back: kubectl -n \S+ set image deployment\/web app=\S+$/m);
+  before(async () => {
+    shop = await world.namespace({ after });
+    image = await shop.pushSlow('v2', 25);
+    const web = await deploy(shop, 'web', { replicas: 2 });
+    timeline = shop.timeline();
+    asked = await web.setImage(image);
+    held = await web.read();
+    const [preload] = await until('a preload', 10, shop.preloads, ({ length }) => length > 0);
+    const waiting = shop.kubectl('wait', '--for=condition=Ready', `ipl/${preload?.name}`, '--timeout=60s');
+    await withControllersHeldBack(async () => {
+      await web.released(60);
+      stores = await Promise.all(world.lab.nodes().map((node) => world.lab.nodeImages(node)));
+      podsAtRelease = asArray(at(await world.api.get(`/api/v1/namespaces/${shop.name}/pods`), 'items'));
+      waited = await waiting;
+    });
+    done = await web.rolledOut(60);
+    await until('the puller pods go', 30, shop.pullerPods, ({ length }) => length === 0);
+    await until('it is finished', 10, shop.preloads, ([one]) => one?.status?.phase === 'Finished');
+  });
 
-  const [held] = await shop.preloads();
-  assert.ok(held, 'a preload begins');
-  const waiting = shop.kubectl('wait', '--for=condition=Ready', `ipl/${held.name}`, '--timeout=60s');
+  test('kubectl prints that it is held, where to look and the two ways out', () => {
+    const lines = asked.stderr.split('\n').filter((line) => line.startsWith('Warning: '));
+    assert.equal(lines.length, 3, asked.stderr);
+    assert.match(
+      lines[0] ?? '',
+      /the rollout of \S+\/web is held until its nodes have \S+:v2; watch: kubectl/,
+    );
+    assert.match(
+      lines[1] ?? '',
+      /Let it through now: kubectl -n \S+ annotate deployment web pullgate\.io\/bypass=/,
+    );
+    assert.match(lines[2] ?? '', /Go back: kubectl -n \S+ set image deployment\/web app=\S+$/);
+  });
 
-  // The controller that would make the new pods stands still, so that there is time to look into the stores.
-  await withoutControllers(async () => {
-    await web.released(60);
-    for (const node of lab().nodes()) {
-      assert.ok((await lab().nodeImages(node)).includes(image), `${node} has it`);
-    }
-    const list = await world.api().get(`/api/v1/namespaces/${shop.name}/pods`);
-    const users = asArray(at(list, 'items')).filter((pod) => !isPullerPod(pod));
-    assert.equal(users.length, 2, 'no new pod yet');
-    await waiting;
+  test('the Deployment is paused and marked as held', () => {
+    assert.equal(held.paused, true);
+    assert.equal(held.labels['pullgate.io/held'], 'true');
+    const hold = JSON.parse(held.annotations['pullgate.io/hold'] ?? '{}') as Record<string, unknown>;
+    assert.equal(hold['uid'], held.uid);
+    assert.equal(hold['userPaused'], false);
+  });
+
+  test('every node has the image in its store before the first new pod is created', () => {
+    assert.equal(stores.length, world.lab.nodes().length);
+    for (const store of stores) assert.ok(store.includes(image), store.join('\n'));
+    const created = podsAtRelease.filter((pod) => !isPullerPod(pod));
+    assert.equal(created.length, 2, 'the two old ones');
+  });
+
+  test('nothing of the rollout exists while it is held', () => {
+    const released = timeline.of('Deployment', 'web').findIndex(holding('web', image, false));
+    const release = timeline.of('Deployment', 'web')[released];
+    const replicaSet = timeline.of('ReplicaSet').find(({ object }) => imagesOf(object).includes(image));
+    const pod = newPods(timeline, image)[0];
+    assert.ok(release && replicaSet && pod);
+    assert.ok(release.at < replicaSet.at && replicaSet.at < pod.at);
+  });
+
+  test('the old pods serve until new ones do', () => {
+    assert.ok(fewestReady(timeline) >= 2);
+  });
+
+  test('kubectl wait --for=condition=Ready sees the preload become ready', () => {
+    assert.match(waited.stdout, /condition met/);
+  });
+
+  test('the preload is Ready, and Finished after the rollout', () => {
+    const phases = timeline
+      .of('ImagePreload')
+      .filter(({ type }) => type !== 'DELETED')
+      .map(({ object }) => parseImagePreload(object).status?.phase);
+    assert.ok(phases.includes('Ready'), phases.join());
+    assert.equal(phases.at(-1), 'Finished');
+    assert.ok(phases.indexOf('Ready') < phases.indexOf('Finished'));
+  });
+
+  test('it is told that it is held, preloaded, ready and released, once each', async () => {
+    const events = await until(
+      'the events',
+      10,
+      () => shop.events('web'),
+      ({ length }) => length >= 4,
+    );
+    assert.deepEqual(events.map(({ reason }) => reason).sort(), [
+      'PreloadReady',
+      'PreloadStarted',
+      'RolloutHeld',
+      'RolloutReleased',
+    ]);
+    assert.ok(events.every(({ type }) => type === 'Normal'));
+    assert.ok(events.every(({ related }) => related.startsWith('ImagePreload/web-')));
+  });
+
+  test('nothing of the hold is left on the Deployment', () => {
+    assert.equal(done.paused, false);
+    assert.equal(done.labels['pullgate.io/held'], undefined);
+    const ours = Object.keys(done.annotations).filter((name) => name.startsWith('pullgate.io/'));
+    assert.deepEqual(ours, [DECIDED_ANNOTATION]);
+  });
+
+  test('no pod of the rollout had to pull', async () => {
+    const list = await world.api.get(`/api/v1/namespaces/${shop.name}/events`);
+    const users = new Set(newPods(timeline, image).map(({ name }) => name));
+    const said = asArray(at(list, 'items'))
+      .filter((event) => users.has(asString(at(event, 'involvedObject', 'name')) ?? ''))
+      .map((event) => asString(at(event, 'reason')));
+    assert.ok(said.includes('Pulled'), said.join());
+    assert.ok(!said.includes('Pulling'), said.join());
   });
 });
+
+function newPods(timeline: Timeline, image: string): Moment[] {
+  return timeline
+    .of('Pod')
+    .filter(
+      ({ type, object }) => type === 'ADDED' && imagesOf(object).includes(image) && !isPullerPod(object),
+    );
+}
+
+/** The smallest number of ready pods of the workload that there ever was. */
+function fewestReady(timeline: Timeline): number {
+  const ready = new Set<string>();
+  let least = Number.POSITIVE_INFINITY;
+  for (const { name, type, object } of timeline.of('Pod')) {
+    if (isPullerPod(object)) continue;
+    const conditions = asArray(at(object, 'status', 'conditions'));
+    const isReady = conditions.some((one) => at(one, 'type') === 'Ready' && at(one, 'status') === 'True');
+    if (isReady && type !== 'DELETED') ready.add(name);
+    else if (ready.delete(name)) least = Math.min(least, ready.size);
+  }
+  return Math.min(least, ready.size);
+}

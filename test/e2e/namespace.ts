@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import type { TestContext } from 'node:test';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
 import { API_GROUP_PATH, MODE_LABEL, PULLER_LABEL } from '../../src/names.ts';
@@ -41,9 +40,14 @@ export interface Namespace {
   timeline(): Timeline;
 }
 
-/** Opted in unless the label says otherwise; deleted when the test ends. */
+/** A test, or `{ after }` of node:test for all tests of a file: whoever has something to clean up when it ends. */
+export interface Scope {
+  after(end: () => unknown): void;
+}
+
+/** Opted in unless the label says otherwise; deleted when the scope ends. */
 export async function createNamespace(
-  t: TestContext,
+  scope: Scope,
   lab: Lab,
   api: ApiClient,
   labels: Readonly<Record<string, string>> = { [MODE_LABEL]: 'pause' },
@@ -55,7 +59,7 @@ export async function createNamespace(
     kind: 'Namespace',
     metadata: { name, labels },
   });
-  t.after(() => api.delete(`/api/v1/namespaces/${name}`));
+  scope.after(() => api.delete(`/api/v1/namespaces/${name}`));
   await until(
     'the namespace has its ServiceAccount',
     20,
@@ -108,7 +112,7 @@ export async function createNamespace(
     },
     timeline() {
       const timeline = record(api, name);
-      t.after(() => timeline.stop());
+      scope.after(() => timeline.stop());
       return timeline;
     },
   };

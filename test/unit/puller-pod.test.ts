@@ -145,10 +145,10 @@ test('it passes the restricted Pod Security Standard', () => {
   });
 });
 
-test('its requests are its limits', () => {
+test('it has requests and limits, reserves next to nothing and has the processor to set up its containers', () => {
   const { requests, limits } = at(container(pullerPod(options)), 'resources') as Record<string, unknown>;
   assert.deepEqual(requests, { cpu: '10m', memory: '16Mi' });
-  assert.deepEqual(limits, requests);
+  assert.deepEqual(limits, { cpu: '100m', memory: '16Mi' });
 });
 
 test('it carries own labels only, so that no Service and no disruption budget selects it', () => {

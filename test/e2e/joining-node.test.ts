@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { asArray, at } from '../../src/json.ts';
+import { deploy, isHeld } from './deployment.ts';
+import { gatedLab } from './gated-lab.ts';
+import { until } from './until.ts';
+
+const world = gatedLab();
+
+test('a node that joins during a hold gets the image before the release', async (t) => {
+  const shop = await world.namespace(t);
+  // Time enough for a node to become Ready.
+  const image = await shop.pushSlow('v2', 150);
+  const web = await deploy(shop, 'web');
+  const before = world.lab.nodes().length;
+
+  const adding = world.lab.addNode();
+  t.after(async () => world.lab.removeNode(await adding));
+  // On the way, but no node for the gate yet: hold now, and it joins in the middle of it.
+  await until('the node registers', 60, nodeNames, ({ length }) => length > before);
+  await web.setImage(image);
+  const joined = await adding;
+  assert.ok(isHeld(await web.read()), 'still held when the node is Ready');
+
+  await web.released(120);
+  assert.ok((await world.lab.nodeImages(joined)).includes(image), `${joined} has it`);
+  const [preload] = await shop.preloads();
+  assert.equal(preload?.status?.desiredNodes, before + 1);
+  await web.rolledOut(60);
+});
+
+async function nodeNames(): Promise<unknown[]> {
+  const list = await world.api.get('/api/v1/nodes');
+  return asArray(at(list, 'items')).map((node) => at(node, 'metadata', 'name'));
+}

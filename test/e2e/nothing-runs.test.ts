@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { test } from 'node:test';
+import { HUB_ADDRESS } from '../lab/addresses.ts';
+import { withControllersHeldBack } from './controllers-held-back.ts';
+import { deploy } from './deployment.ts';
+import { gatedLab } from './gated-lab.ts';
+import type { Namespace, Scope } from './namespace.ts';
+import { until } from './until.ts';
+
+const world = gatedLab();
+
+/** Where containers can leave a trace. */
+async function listen(scope: Scope): Promise<{ url: string; traces: string[] }> {
+  const traces: string[] = [];
+  const server = createServer((request, response) => {
+    traces.push(request.url ?? '');
+    response.end();
+  });
+  server.listen(0, HUB_ADDRESS);
+  await once(server, 'listening');
+  scope.after(() => server.close());
+  const address = server.address();
+  const port = typeof address === 'object' ? address?.port : undefined;
+  return { url: `http://${HUB_ADDRESS}:${port}`, traces };
+}
+
+/** Leaves its trace first thing when anything of it runs as its author meant it. */
+function traceImage(namespace: Namespace, url: string, tag: string): Promise<string> {
+  const script = `wget -q -O /dev/null ${url}/${tag}; trap "exit 0" TERM; while :; do sleep 3600 & wait $!; done`;
+  return namespace.push(tag, { base: 'busybox', entrypoint: ['/bin/sh', '-c', script] });
+}
+
+test('nothing of an image runs while it is preloaded', async (t) => {
+  const shop = await world.namespace(t);
+  const { url, traces } = await listen(t);
+  const v1 = await traceImage(shop, url, 'v1');
+  const v2 = await traceImage(shop, url, 'v2');
+  const web = await deploy(shop, 'web', { image: v1 });
+  await until(
+    'the old version leaves its trace',
+    20,
+    () => traces,
+    (seen) => seen.includes('/v1'),
+  );
+
+  await web.setImage(v2);
+  await withControllersHeldBack(async () => {
+    await web.released(60);
+    for (const node of world.lab.nodes()) assert.ok((await world.lab.nodeImages(node)).includes(v2));
+    // Each of them has had its container made, and failed to start: what would run has had its chance.
+    await until(
+      'every puller pod has ended',
+      20,
+      () => pullerStates(shop),
+      (states) => states.length === 2 && states.every((state) => state === 'StartError'),
+    );
+    assert.deepEqual(traces, ['/v1']);
+  });
+
+  await web.rolledOut(60);
+  await until(
+    'the new version leaves its trace',
+    20,
+    () => traces,
+    (seen) => seen.includes('/v2'),
+  );
+  assert.deepEqual(traces, ['/v1', '/v2']);
+});
+
+async function pullerStates(namespace: Namespace): Promise<string[]> {
+  const path = '{.items[*].status.containerStatuses[*].state.terminated.reason}';
+  const { stdout } = await namespace.kubectl(
+    'get',
+    'pods',
+    '-l',
+    'pullgate.io/puller',
+    '-o',
+    `jsonpath=${path}`,
+  );
+  return stdout.split(' ').filter(Boolean);
+}
+
+test('an image without a shell, or anything but its one program, is preloaded', async (t) => {
+  const shop = await world.namespace(t);
+  const image = await shop.push('v2', { base: 'scratch' });
+  const web = await deploy(shop, 'web');
+  await web.setImage(image);
+  await web.released(60);
+  for (const node of world.lab.nodes()) assert.ok((await world.lab.nodeImages(node)).includes(image));
+  await web.rolledOut(60);
+});

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { deploy, isHeld } from './deployment.ts';
+import { startGate } from './gate-process.ts';
+import { gatedLab } from './gated-lab.ts';
+
+const world = gatedLab();
+
+test('a gate that is stopped releases its holds and takes away what it registered', async (t) => {
+  const shop = await world.namespace(t);
+  const [web, quiet] = await Promise.all([deploy(shop, 'web'), deploy(shop, 'quiet')]);
+  await shop.kubectl('rollout', 'pause', 'deployment/quiet');
+  await web.setImage(await shop.pushSlow('v2', 60));
+  await quiet.setImage(`${world.lab.registry}/${shop.name}:missing`);
+  assert.ok(isHeld(await web.read()));
+
+  assert.equal(await world.gate.stop(), 0);
+  const stored = await web.read();
+  assert.equal(isHeld(stored), false);
+  assert.equal(stored.paused, false);
+  assert.equal((await quiet.read()).paused, true, 'the users own pause');
+  assert.equal(isHeld(await quiet.read()), false);
+  for (const left of [
+    ['get', 'mutatingwebhookconfiguration', 'pullgate'],
+    ['get', 'crd', 'imagepreloads.pullgate.io'],
+  ]) {
+    const { code, stderr } = await world.lab.kubectl(left);
+    assert.equal(code, 1);
+    assert.match(stderr, /NotFound/);
+  }
+  await web.rolledOut(60);
+
+  // Without a gate nothing is gated, and the next one finds nothing to mend.
+  await web.setImage(await shop.push('v3'));
+  assert.equal(isHeld(await web.read()), false);
+  await web.rolledOut(60);
+  world.gate = await startGate(world.lab);
+  await web.setImage(await shop.push('v4'));
+  assert.ok(isHeld(await web.read()));
+  await web.released(60);
+});

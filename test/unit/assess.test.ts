@@ -1,0 +1,394 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { type Assessment, assess } from '../../src/preload/assess.ts';
+import type { CountOrPercent } from '../../src/preload/count-or-percent.ts';
+import {
+  at,
+  BACK_OFF,
+  DIGEST,
+  IMAGE,
+  images,
+  NOT_FOUND,
+  node,
+  nodes,
+  preload,
+  puller,
+  REFUSED,
+  type Situation,
+  situation,
+} from './preload-builder.ts';
+
+const look = (given: Situation): Assessment => assess(situation(given));
+const wantedNodes = ({ wanted }: Assessment) => wanted.map((pull) => pull.node);
+const kind = (given: Situation) => look(given).verdict.kind;
+/** Failed three times, the last time made at 90 s. */
+const failedThrice = (name: string) => puller(name).attempt(3, 90).failing(REFUSED);
+
+describe('waves', () => {
+  const cases: { parallelism?: CountOrPercent; total: number; want: number }[] = [
+    { parallelism: 1, total: 10, want: 1 },
+    { parallelism: 4, total: 10, want: 4 },
+    { parallelism: 40, total: 10, want: 10 },
+    { parallelism: '25%', total: 10, want: 3 },
+    { parallelism: '100%', total: 10, want: 10 },
+    { parallelism: '1%', total: 10, want: 1 },
+    { total: 10, want: 10 },
+    { total: 100, want: 20 },
+    { total: 300, want: 30 },
+  ];
+  for (const { parallelism, total, want } of cases) {
+    test(`with parallelism ${parallelism ?? 'by default'}, ${want} of ${total} nodes begin`, () => {
+      const spec = parallelism === undefined ? {} : { parallelism };
+      const { wanted, verdict } = look({ preload: preload(spec), nodes: nodes(total) });
+      assert.equal(wanted.length, want);
+      assert.equal(verdict.kind, 'Preloading');
+      for (const pull of wanted)
+        assert.deepEqual([pull.attempt, pull.firstAttemptAt, pull.image.image], [1, at(0), IMAGE]);
+    });
+  }
+
+  test('nodes that run the pods of the workload come first', () => {
+    const given = { preload: preload({ parallelism: 2 }), nodes: nodes(5), preferred: ['n5', 'n3'] };
+    assert.deepEqual(wantedNodes(look(given)), ['n3', 'n5']);
+  });
+
+  test('the next node begins when one is ready, not while it pulls', () => {
+    const given = { preload: preload({ parallelism: 1 }), nodes: nodes(3) };
+    assert.deepEqual(wantedNodes(look({ ...given, pods: [puller('n1').pulling()] })), []);
+    assert.deepEqual(wantedNodes(look({ ...given, pods: [puller('n1').pulled(5)], now: 5 })), ['n2']);
+  });
+
+  test('all images of a node are pulled at the same time, and take one place', () => {
+    const given = { preload: preload({ parallelism: 1, images: images('a:1', 'b:1') }), nodes: nodes(2) };
+    assert.deepEqual(
+      look(given).wanted.map((pull) => `${pull.node} ${pull.image.image}`),
+      ['n1 a:1', 'n1 b:1'],
+    );
+    const half = look({ ...given, pods: [puller('n1').image('a:1').pulling()] });
+    assert.deepEqual(
+      half.wanted.map((pull) => `${pull.node} ${pull.image.image}`),
+      ['n1 b:1'],
+    );
+  });
+
+  test('a retry needs a place as well, and comes after the nodes that have not been tried', () => {
+    const pods = [puller('n1').pulled(3), puller('n2').failing(REFUSED)];
+    const given = { preload: preload({ parallelism: 1 }), nodes: nodes(3), pods, now: 31 };
+    assert.deepEqual(wantedNodes(look(given)), ['n3']);
+    const later = look({ ...given, pods: [...pods, puller('n3').pulling()] });
+    assert.deepEqual(wantedNodes(later), []);
+    const last = look({ ...given, pods: [...pods, puller('n3').pulled(30)] });
+    assert.deepEqual(
+      last.wanted.map((pull) => [pull.node, pull.attempt, pull.firstAttemptAt]),
+      [['n2', 2, at(0)]],
+    );
+  });
+});
+
+describe('ready', () => {
+  const cases: { minNodes: CountOrPercent; ready: number; want: 'Ready' | 'Preloading' }[] = [
+    { minNodes: '100%', ready: 4, want: 'Ready' },
+    { minNodes: '100%', ready: 3, want: 'Preloading' },
+    { minNodes: '50%', ready: 2, want: 'Ready' },
+    { minNodes: '50%', ready: 1, want: 'Preloading' },
+    { minNodes: 1, ready: 1, want: 'Ready' },
+    { minNodes: 1, ready: 0, want: 'Preloading' },
+    { minNodes: 99, ready: 3, want: 'Preloading' },
+    { minNodes: 99, ready: 4, want: 'Ready' },
+  ];
+  for (const { minNodes, ready, want } of cases) {
+    test(`${ready} of 4 nodes with minNodes ${minNodes}: ${want}`, () => {
+      const pods = nodes(4).map(({ name }, index) =>
+        index < ready ? puller(name).pulled(5) : puller(name).pulling(),
+      );
+      assert.equal(kind({ preload: preload({ minNodes }), nodes: nodes(4), pods }), want);
+    });
+  }
+
+  test('with enough nodes ready the others go on', () => {
+    const given = { preload: preload({ minNodes: 1, parallelism: 1 }), nodes: nodes(3) };
+    const { verdict, wanted } = look({ ...given, pods: [puller('n1').pulled(5)] });
+    assert.equal(verdict.kind, 'Ready');
+    assert.equal(wanted.length, 1);
+  });
+
+  test('a node needs every image', () => {
+    const given = { preload: preload({ images: images('a:1', 'b:1') }), nodes: nodes(1) };
+    const a = puller('n1').image('a:1').pulled(5);
+    assert.equal(kind({ ...given, pods: [a, puller('n1').image('b:1').pulling()] }), 'Preloading');
+    assert.equal(kind({ ...given, pods: [a, puller('n1').image('b:1').pulled(9)] }), 'Ready');
+  });
+
+  test('a node that joins has to become ready, one that leaves is not waited for', () => {
+    const pods = [puller('n1').pulled(5), puller('n2').pulled(6)];
+    assert.equal(kind({ nodes: nodes(2), pods }), 'Ready');
+    const joined = look({ nodes: nodes(3), pods });
+    assert.equal(joined.verdict.kind, 'Preloading');
+    assert.deepEqual(wantedNodes(joined), ['n3']);
+    assert.equal(kind({ nodes: nodes(1), pods: [...pods, puller('n3').failing(NOT_FOUND)] }), 'Ready');
+  });
+});
+
+describe('an image that a node lists', () => {
+  const there = [node('n1', { images: new Set(['registry.test/app:2']) })];
+  test('counts at once', () => {
+    const { verdict, images: counts, wanted } = look({ nodes: there });
+    assert.equal(verdict.kind, 'Ready');
+    assert.deepEqual(wanted, []);
+    assert.deepEqual([counts[0]?.alreadyPresent, counts[0]?.pulled], [1, 0]);
+  });
+  test('is known by its full name, too', () => {
+    const short = [node('n1', { images: new Set(['docker.io/library/busybox:latest']) })];
+    assert.equal(kind({ preload: preload({ images: images('busybox') }), nodes: short }), 'Ready');
+  });
+  test('is not taken for one whose name it begins', () => {
+    const longer = [node('n1', { images: new Set(['registry.test/app:2.1']) })];
+    assert.equal(kind({ nodes: longer }), 'Preloading');
+  });
+  test('proves nothing with a pull secret', () => {
+    assert.deepEqual(wantedNodes(look({ nodes: there, withSecret: true })), ['n1']);
+  });
+  test('proves nothing with policy Always', () => {
+    const always = preload({ images: [{ image: IMAGE, imagePullPolicy: 'Always' }] });
+    assert.deepEqual(wantedNodes(look({ preload: always, nodes: there })), ['n1']);
+  });
+});
+
+describe('a definitive answer', () => {
+  test('on one node stops the fan-out at once', () => {
+    const given = { preload: preload({ parallelism: 2 }), nodes: nodes(5) };
+    const { verdict, wanted } = look({ ...given, pods: [puller('n1').failing(NOT_FOUND)] });
+    assert.deepEqual(wanted, []);
+    assert.equal(verdict.kind, 'Failed');
+    if (verdict.kind !== 'Failed') return;
+    assert.deepEqual([verdict.node, verdict.image, verdict.reason], ['n1', IMAGE, 'NotFound']);
+    assert.match(verdict.message, /not found/);
+  });
+
+  test('stops it for all images: a rollout needs every one', () => {
+    const given = { preload: preload({ images: images('a:1', IMAGE), parallelism: 2 }), nodes: nodes(9) };
+    const pods = [puller('n1').failing(NOT_FOUND), puller('n1').image('a:1').pulled(2)];
+    const { verdict, wanted } = look({ ...given, pods });
+    assert.deepEqual([verdict.kind, wanted], ['Failed', []]);
+  });
+
+  test('is asked for again by one probe only', () => {
+    const pods = nodes(5).map(({ name }) => puller(name).failing(NOT_FOUND));
+    const given = { nodes: nodes(5), pods };
+    assert.deepEqual(look({ ...given, now: 29 }).wanted, []);
+    assert.equal(look({ ...given, now: 29 }).wakeAt, at(30));
+    assert.deepEqual(wantedNodes(look({ ...given, now: 31 })), ['n1']);
+    const probing = [...pods, puller('n1').attempt(2, 30).pulling()];
+    assert.deepEqual(look({ ...given, pods: probing, now: 31 }).wanted, []);
+    const again = [...pods, puller('n1').attempt(2, 30).failing(NOT_FOUND)];
+    assert.deepEqual(look({ ...given, pods: again, now: 89 }).wanted, []);
+    assert.deepEqual(wantedNodes(look({ ...given, pods: again, now: 91 })), ['n1']);
+  });
+
+  test('a probe that succeeds starts the fan-out again', () => {
+    const pods = [puller('n1').failing(NOT_FOUND), puller('n1').attempt(2, 30).pulled(33)];
+    const { verdict, wanted, remove } = look({ nodes: nodes(3), pods, now: 33 });
+    assert.equal(verdict.kind, 'Preloading');
+    assert.deepEqual(wanted.map((pull) => pull.node).sort(), ['n2', 'n3']);
+    assert.deepEqual(
+      remove.map(({ attempt }) => attempt),
+      [1],
+    );
+  });
+
+  test('where another node has the image it is a failure of the node', () => {
+    const pods = [puller('n1').failing(NOT_FOUND), puller('n2').pulled(5)];
+    const { verdict, wanted } = look({ nodes: nodes(3), pods, now: 31 });
+    assert.equal(verdict.kind, 'Preloading');
+    assert.deepEqual(wanted.map((pull) => pull.node).sort(), ['n1', 'n3']);
+  });
+
+  test('does not stay if the node that got it leaves', () => {
+    const given = { nodes: nodes(3).slice(1), pods: [puller('n1').failing(NOT_FOUND)] };
+    assert.deepEqual(wantedNodes(look(given)), ['n2', 'n3']);
+  });
+
+  test('is still asked for when fewer nodes, and so fewer places, are left', () => {
+    const pods = nodes(6).map(({ name }) => puller(name).attempt(3, 90).failing(NOT_FOUND));
+    const given = { preload: preload({ parallelism: '25%' }), nodes: nodes(6), pods, now: 300 };
+    assert.deepEqual(wantedNodes(look(given)), ['n1']);
+  });
+
+  test('is asked of others when the probe hangs', () => {
+    const pods = [puller('n1').failing(NOT_FOUND), puller('n1').attempt(2, 30).pulling()];
+    const given = { preload: preload({ parallelism: 1 }), nodes: nodes(3), pods };
+    assert.deepEqual(look({ ...given, now: 31 }).wanted, []);
+    assert.equal(look({ ...given, now: 31 }).verdict.kind, 'Failed');
+    assert.deepEqual(wantedNodes(look({ ...given, now: 930 })), ['n2']);
+  });
+
+  test('is kept while the kubelet backs off without words', () => {
+    const known = { reason: 'NotFound', definitive: true, message: 'not found' } as const;
+    assert.equal(kind({ nodes: nodes(3), pods: [puller('n1').failing(BACK_OFF)], known }), 'Failed');
+    assert.equal(kind({ nodes: nodes(3), pods: [puller('n1').failing(BACK_OFF)] }), 'Preloading');
+  });
+});
+
+describe('a failure that may pass', () => {
+  const parallel = preload({ parallelism: 2 });
+  test('does not stop the others, but keeps its place until some node is ready', () => {
+    const given = { preload: parallel, nodes: nodes(5) };
+    const pods = [puller('n1').failing(REFUSED), puller('n2').failing(REFUSED)];
+    assert.deepEqual(look({ ...given, pods, now: 10 }).wanted, []);
+    const one = [puller('n1').failing(REFUSED), puller('n2').pulled(9)];
+    assert.deepEqual(wantedNodes(look({ ...given, pods: one, now: 10 })), ['n3', 'n4']);
+  });
+
+  test('is tried again when its back-off is over', () => {
+    const given = { nodes: nodes(1), pods: [puller('n1').failing(REFUSED)] };
+    assert.deepEqual([look({ ...given, now: 10 }).wanted, look({ ...given, now: 10 }).wakeAt], [[], at(30)]);
+    const { wanted, verdict } = look({ ...given, now: 30 });
+    assert.deepEqual([wanted[0]?.attempt, verdict.kind], [2, 'Preloading']);
+  });
+
+  test('gives its place to others after three attempts in 2 minutes: it may be the node', () => {
+    const given = { preload: preload({ parallelism: 1 }), nodes: nodes(3), pods: [failedThrice('n1')] };
+    assert.deepEqual(look({ ...given, now: 119 }).wanted, []);
+    assert.equal(look({ ...given, now: 119 }).wakeAt, at(120));
+    assert.deepEqual(wantedNodes(look({ ...given, now: 120 })), ['n2']);
+  });
+
+  test('a pull that hangs gives its place to others, too', () => {
+    const given = { preload: preload({ parallelism: 1 }), nodes: nodes(3), pods: [puller('n1').pulling()] };
+    assert.deepEqual(look({ ...given, now: 899 }).wanted, []);
+    assert.equal(look({ ...given, now: 899 }).wakeAt, at(900));
+    assert.deepEqual(wantedNodes(look({ ...given, now: 900 })), ['n2']);
+  });
+});
+
+describe('stragglers', () => {
+  const ready = puller('n1').pulled(5);
+  const left = ({ excluded }: Assessment) => Object.fromEntries(excluded.map((e) => [e.reason, e.count]));
+
+  test('three failures in 2 minutes leave the count, once another node is ready', () => {
+    const given = { nodes: nodes(2), pods: [ready, failedThrice('n2')] };
+    const early = look({ ...given, now: 119 });
+    assert.deepEqual([early.verdict.kind, early.desired, early.wakeAt], ['Preloading', 2, at(120)]);
+    const late = look({ ...given, now: 120 });
+    assert.deepEqual([late.verdict.kind, late.desired, late.ready], ['Ready', 1, 1]);
+    assert.deepEqual(left(late), { PullFailed: 1 });
+    assert.equal(late.failures[0]?.left, 'PullFailed');
+  });
+
+  test('with no node ready nobody leaves the count', () => {
+    const given = { nodes: nodes(2), pods: [failedThrice('n1'), failedThrice('n2')], now: 500 };
+    const { verdict, desired } = look(given);
+    assert.deepEqual([verdict.kind, desired], ['Preloading', 2]);
+  });
+
+  test('two failures do not leave it, however long ago, while a third attempt runs', () => {
+    const second = puller('n2').attempt(2, 30).failing(REFUSED);
+    const third = puller('n2').attempt(3, 90).pulling();
+    const given = { nodes: nodes(2), pods: [ready, second, third] };
+    assert.equal(look({ ...given, now: 600 }).desired, 2);
+    assert.equal(look({ ...given, now: 600 }).wakeAt, at(990));
+  });
+
+  test('a pull that is not done when the time for one node is over leaves it', () => {
+    const slow = puller('n2').pulling();
+    const given = { preload: preload({ nodeTimeoutSeconds: 60 }), nodes: nodes(2), pods: [ready, slow] };
+    const early = look({ ...given, now: 59 });
+    assert.deepEqual([early.desired, early.wakeAt], [2, at(60)]);
+    const late = look({ ...given, now: 60 });
+    assert.deepEqual([late.verdict.kind, left(late)], ['Ready', { PullTimedOut: 1 }]);
+    assert.deepEqual([late.failures[0]?.node, late.failures[0]?.reason], ['n2', 'Timeout']);
+  });
+
+  test('a retry that is not done then leaves it as well', () => {
+    const pods = [ready, puller('n2').failing(REFUSED), puller('n2').attempt(2, 30).pulling()];
+    const given = { preload: preload({ nodeTimeoutSeconds: 60 }), nodes: nodes(2), pods };
+    assert.equal(look({ ...given, now: 89 }).wakeAt, at(90));
+    assert.deepEqual(left(look({ ...given, now: 90 })), { PullTimedOut: 1 });
+  });
+
+  test('one that gets it after all counts again', () => {
+    const pods = [ready, failedThrice('n2'), puller('n2').attempt(4, 210).pulled(220)];
+    const { desired, ready: count, verdict } = look({ nodes: nodes(2), pods, now: 230 });
+    assert.deepEqual([desired, count, verdict.kind], [2, 2, 'Ready']);
+  });
+});
+
+describe('the deadline', () => {
+  const spec = preload({ deadlineSeconds: 100 });
+  test('counts from the making as long as no node is ready', () => {
+    const given = { preload: spec, nodes: nodes(2), pods: [puller('n1').pulling()] };
+    assert.equal(kind({ ...given, now: 99 }), 'Preloading');
+    assert.equal(look({ ...given, now: 99 }).wakeAt, at(100));
+    const { verdict, ready } = look({ ...given, now: 100 });
+    assert.deepEqual([verdict.kind, ready], ['Overdue', 0]);
+  });
+
+  test('counts from the last node that became ready', () => {
+    const pods = [puller('n1').pulled(50), puller('n2').pulling()];
+    const given = { preload: spec, nodes: nodes(2), pods };
+    assert.equal(kind({ ...given, now: 149 }), 'Preloading');
+    const { verdict, ready } = look({ ...given, now: 150 });
+    assert.deepEqual([verdict.kind, ready], ['Overdue', 1]);
+  });
+
+  test('does not hide a definitive answer', () => {
+    const given = { preload: spec, nodes: nodes(2), pods: [puller('n1').failing(NOT_FOUND)] };
+    const { verdict, overdue } = look({ ...given, now: 500 });
+    assert.deepEqual([verdict.kind, overdue], ['Failed', true]);
+  });
+
+  test('pulls go on after it', () => {
+    const { wanted } = look({ preload: spec, nodes: nodes(2), now: 500 });
+    assert.equal(wanted.length, 2);
+  });
+});
+
+describe('no eligible node', () => {
+  test('is waited out for 2 minutes from when it was first seen', () => {
+    const first = look({ nodes: [], now: 10 });
+    assert.deepEqual(first.verdict, { kind: 'NoNodes', since: at(10), over: false });
+    assert.equal(first.wakeAt, at(130));
+    assert.deepEqual(look({ nodes: [], now: 129, noNodesSince: 10 }).wakeAt, at(130));
+    const last = look({ nodes: [], now: 130, noNodesSince: 10 });
+    assert.deepEqual(last.verdict, { kind: 'NoNodes', since: at(10), over: true });
+  });
+
+  test('a node that comes back ends it', () => {
+    assert.equal(kind({ nodes: nodes(1), now: 500, noNodesSince: 10 }), 'Preloading');
+  });
+});
+
+describe('what is told of it', () => {
+  test('counts by image, digests and the slowest node', () => {
+    const pods = [puller('n1').pulled(5), puller('n2').pulled(9), puller('n3').failing(REFUSED)];
+    const { images: counts, failed, ready, pulling } = look({ nodes: nodes(4), pods, now: 9 });
+    assert.deepEqual(counts, [
+      {
+        image: IMAGE,
+        digests: [DIGEST],
+        alreadyPresent: 0,
+        pulled: 2,
+        failed: 1,
+        slowest: { node: 'n2', seconds: 9 },
+      },
+    ]);
+    assert.deepEqual([ready, failed, pulling], [2, 1, 0]);
+  });
+
+  test('excluded nodes are listed as they came', () => {
+    const excluded = [{ reason: 'Cordoned', count: 2 }] as const;
+    assert.deepEqual(look({ nodes: nodes(1), excluded }).excluded, excluded);
+  });
+
+  test('5,000 nodes are assessed in a blink', () => {
+    const many = nodes(5000);
+    const input = situation({ nodes: many, pods: many.map(({ name }) => puller(name).pulled(5)), now: 9 });
+    const times = Array.from({ length: 5 }, () => {
+      const began = performance.now();
+      assert.equal(assess(input).verdict.kind, 'Ready');
+      return performance.now() - began;
+    });
+    // 15 ms or so on a slow core; the best of several, as the machine may be busy.
+    assert.ok(Math.min(...times) < 100, `${Math.min(...times)} ms`);
+  });
+});

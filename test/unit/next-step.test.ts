@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
+import { HELD_LABEL, HOLD_ANNOTATION, KEEP_PAUSED_ANNOTATION, MODE_LABEL } from '../../src/names.ts';
+import { type Assessment, assess } from '../../src/preload/assess.ts';
+import { type NextStep, type NextStepInput, nextStep } from '../../src/release/next-step.ts';
+import { progressCondition } from '../../src/release/progress-condition.ts';
+import { deployment } from './deployment-builder.ts';
+import { held, heldObject, updated } from './held-deployment.ts';
+import { NOT_FOUND, nodes, preload, puller, REFUSED, type Situation, situation } from './preload-builder.ts';
+
+const look = (given: Situation) => assess(situation(given));
+const ready = look({ nodes: nodes(1), pods: [puller('n1').pulled(5)] });
+const pulling = look({ nodes: nodes(2), pods: [puller('n1').pulled(5)] });
+const failed = look({ nodes: nodes(1), pods: [puller('n1').failing(NOT_FOUND)] });
+const transient = look({ nodes: nodes(1), pods: [puller('n1').failing(REFUSED)] });
+const noNodesYet = look({ nodes: [], now: 60, noNodesSince: 0 });
+const noNodes = look({ nodes: [], now: 120, noNodesSince: 0 });
+const patient = preload({ nodeTimeoutSeconds: 86_400 });
+const overdue = look({
+  preload: patient,
+  nodes: nodes(2),
+  pods: [puller('n1').pulled(5), puller('n2').pulling()],
+  now: 4000,
+});
+const overdueWithNone = look({ preload: patient, nodes: nodes(2), now: 4000 });
+
+/** Its condition Progressing, as it would be stored after this step. */
+function after(step: NextStep & { step: 'fail' | 'recover' }, object = heldObject()): Deployment {
+  const { status } = progressCondition(step, 0) as { status: object };
+  return parseDeployment({ ...object, status });
+}
+const words = (assessment: Assessment): string => {
+  const step = nextStep({ deployment: held(), mode: 'pause', assessment });
+  return step.step === 'fail' ? step.message : assert.fail(`${step.step}, not fail`);
+};
+const told = (assessment: Assessment, object = heldObject()) =>
+  after({ step: 'fail', message: words(assessment) }, object);
+
+const plain = parseDeployment(updated.object);
+const at = (deployment: Deployment, assessment?: Assessment, mode: string | undefined = 'pause') => ({
+  deployment,
+  mode,
+  assessment,
+});
+
+const table: readonly (readonly [string, NextStepInput, object])[] = [
+  ['without a hold there is nothing to do', at(plain), { step: 'nothing' }],
+  [
+    'a Deployment that is being deleted is left alone',
+    at(held(updated.metadata({ deletionTimestamp: '2026-01-01T00:00:00Z' }))),
+    { step: 'nothing' },
+  ],
+  [
+    'a hold that is no JSON is dropped, with its pause',
+    at(parseDeployment(updated.annotate(HOLD_ANNOTATION, '{').spec({ paused: true }).object)),
+    { step: 'drop', reason: 'Unreadable', paused: false },
+  ],
+  [
+    "another Deployment's hold is dropped, with its pause",
+    at(held(updated, { uid: 'another' })),
+    { step: 'drop', reason: 'Foreign', paused: false },
+  ],
+  [
+    'a hold without its pause is dropped: someone resumed it',
+    at(parseDeployment({ ...heldObject(), spec: updated.object['spec'] })),
+    { step: 'drop', reason: 'Resumed', paused: false },
+  ],
+  [
+    'a stray label is dropped, and a pause that is not known to be ours kept',
+    at(parseDeployment(updated.label(HELD_LABEL, 'true').spec({ paused: true }).object)),
+    { step: 'drop', reason: 'Unreadable', paused: true },
+  ],
+  [
+    'where the label is gone from the namespace it is released',
+    { deployment: held(), mode: undefined, assessment: undefined },
+    { step: 'release', reason: 'OptedOut', paused: false },
+  ],
+  [
+    'where another mode was chosen it is released',
+    at(held(), undefined, 'audit'),
+    { step: 'release', reason: 'OptedOut' },
+  ],
+  [
+    'a Deployment that opted out is released',
+    at(held(updated.label(MODE_LABEL, 'off'))),
+    { step: 'release', reason: 'OptedOut' },
+  ],
+  [
+    'a template that needs nothing any more is released, with or without a preload',
+    at(held(deployment().restartedAt('2026-01-01T00:00:00Z'))),
+    { step: 'release', reason: 'Reverted', paused: false },
+  ],
+  ['without a preload one is made', at(held()), { step: 'preload' }],
+  ['while it preloads there is nothing to do', at(held(), pulling), { step: 'nothing' }],
+  ['a failure that may pass is no reason to fail', at(held(), transient), { step: 'nothing' }],
+  ['when it is ready it is released', at(held(), ready), { step: 'release', reason: 'Ready', paused: false }],
+  [
+    'a pause that its owner wants stays',
+    at(held(updated, { userPaused: true }), ready),
+    { step: 'release', reason: 'Ready', paused: true },
+  ],
+  [
+    'a pause that was asked for during the hold stays',
+    at(held(updated.annotate(KEEP_PAUSED_ANNOTATION, 'true')), ready),
+    { step: 'release', reason: 'Ready', paused: true },
+  ],
+  [
+    'after the deadline it is released if a node is ready',
+    at(held(), overdue),
+    { step: 'release', reason: 'DeadlineExceeded' },
+  ],
+  ['after the deadline it stays held if none is', at(held(), overdueWithNone), { step: 'fail' }],
+  ['without an eligible node it waits', at(held(), noNodesYet), { step: 'nothing' }],
+  [
+    'without an eligible node for 2 minutes it is released',
+    at(held(), noNodes),
+    { step: 'release', reason: 'NoEligibleNodes' },
+  ],
+  [
+    "a refusal makes a waiting rollout status fail, with the registry's words",
+    at(held(), failed),
+    { step: 'fail' },
+  ],
+  ['a refusal that has been told is not told again', at(told(failed), failed), { step: 'nothing' }],
+  ['a refusal in other words is told', at(told(overdueWithNone), failed), { step: 'fail' }],
+  ['when it can go on, rollout status waits again', at(told(failed), pulling), { step: 'recover' }],
+  [
+    'what failed and is ready now is released at once',
+    at(told(failed), ready),
+    { step: 'release', reason: 'Ready' },
+  ],
+  [
+    'after a hold, a Deployment that stays paused does not stay failed',
+    at(told(failed, updated.spec({ paused: true }).object)),
+    { step: 'recover' },
+  ],
+  [
+    'after a hold, the condition of one that is not paused is its controller’s',
+    at(told(failed, updated.object)),
+    { step: 'nothing' },
+  ],
+  [
+    "a progress deadline that is the Deployment's own is none of ours",
+    at(
+      parseDeployment({
+        ...heldObject(),
+        status: {
+          conditions: [{ type: 'Progressing', reason: 'ProgressDeadlineExceeded', message: 'timed out' }],
+        },
+      }),
+      pulling,
+    ),
+    { step: 'nothing' },
+  ],
+];
+for (const [promise, input, want] of table) {
+  test(promise, () => {
+    assert.partialDeepStrictEqual(nextStep(input), want);
+  });
+}
+
+test('what is told holds the image, the reason and the node, and that it is from here', () => {
+  assert.match(words(failed), /^pullgate: registry\.test\/app:2: .*not found \(NotFound on n1\)$/);
+  assert.match(words(overdueWithNone), /^pullgate: the deadline has passed with 0 of 2 nodes ready$/);
+});
+
+test('the condition makes rollout status exit at once, or wait again', () => {
+  const time = '2026-01-01T00:00:00Z';
+  const conditionOf = (step: NextStep & { step: 'fail' | 'recover' }) =>
+    (progressCondition(step, Date.parse(time) + 123) as { status: { conditions: object[] } }).status
+      .conditions;
+  const times = { lastUpdateTime: time, lastTransitionTime: time };
+  assert.deepEqual(conditionOf({ step: 'fail', message: 'pullgate: no' }), [
+    {
+      type: 'Progressing',
+      status: 'False',
+      reason: 'ProgressDeadlineExceeded',
+      message: 'pullgate: no',
+      ...times,
+    },
+  ]);
+  assert.partialDeepStrictEqual(conditionOf({ step: 'recover' }), [
+    { type: 'Progressing', status: 'Unknown', reason: 'DeploymentPaused', ...times },
+  ]);
+});

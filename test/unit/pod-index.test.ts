@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { createPodIndex, podKey } from '../../src/preload/pod-index.ts';
+import { pullOutcome } from '../../src/preload/pull-outcome.ts';
+import type { PullerPod } from '../../src/preload/puller-pod-status.ts';
+import { at, IMAGE, puller, REFUSED } from './preload-builder.ts';
+
+/** As the controller makes it before it asks the API server. */
+const expected = (seconds = 0, node = 'n1') => puller(node).with({ uid: '', createdAt: at(seconds) }).pod;
+const found = (index: ReturnType<typeof createPodIndex>, node = 'n1') => index.find(IMAGE, node);
+
+test('pods are found by what they pull and where', () => {
+  const index = createPodIndex();
+  for (const node of ['n1', 'n2']) index.observe(`shop/${node}`, puller(node).pulling().pod);
+  index.observe('shop/other', puller('n1').image('other:1').pulling().pod);
+  assert.deepEqual(
+    found(index).map(({ name }) => name),
+    [puller('n1').pod.name],
+  );
+  assert.equal(index.ofPull(IMAGE).length, 2);
+  assert.deepEqual(index.find('nothing', 'n1'), []);
+});
+
+test('a pod that was just asked for counts, and the real one takes its place', () => {
+  const index = createPodIndex();
+  assert.equal(index.expect(expected()), true);
+  assert.deepEqual([found(index).length, index.running], [1, 1]);
+  const real = puller().pulling().pod;
+  index.observe(podKey(real), real);
+  assert.deepEqual([found(index), index.running], [[real], 1]);
+  index.forget(expected());
+  assert.deepEqual(found(index), [real], 'what has been seen is not forgotten');
+});
+
+test('a pod that is being deleted is not found, and its name is not free yet', () => {
+  const index = createPodIndex();
+  const real = puller().pulling().with({ deleting: true }).pod;
+  index.observe(podKey(real), real);
+  assert.deepEqual([found(index), index.running], [[], 0]);
+  assert.equal(index.expect(expected()), false);
+  index.observe(podKey(real), undefined);
+  assert.equal(index.expect(expected()), true);
+});
+
+test('a refused pod stays as a failure with the words of the refusal, and runs no more', () => {
+  const index = createPodIndex();
+  index.expect(expected());
+  index.refuse(expected(), 'exceeded quota: pods=10');
+  const [pod] = found(index);
+  assert.ok(pod);
+  const outcome = pullOutcome(pod);
+  assert.deepEqual([outcome.state, index.running], ['failed', 0]);
+  assert.match(outcome.state === 'failed' ? outcome.message : '', /exceeded quota/);
+  assert.equal(index.expire(at(10_000)), undefined);
+  assert.equal(found(index).length, 1, 'a failure does not expire');
+  index.forget(expected());
+  assert.deepEqual(found(index), []);
+});
+
+test('a refusal that comes after the pod was seen is no refusal of that pod', () => {
+  const index = createPodIndex();
+  index.expect(expected());
+  const real = puller().pulling().pod;
+  index.observe(podKey(real), real);
+  index.refuse(expected(), 'late');
+  assert.deepEqual(found(index), [real]);
+});
+
+test('what was expected and not seen for a minute is forgotten, and it is told when that will be', () => {
+  const index = createPodIndex();
+  index.expect(expected(0));
+  index.expect(expected(20, 'n2'));
+  assert.equal(index.expire(at(59)), at(60));
+  assert.equal(found(index).length, 1);
+  assert.equal(index.expire(at(60)), at(80));
+  assert.deepEqual([found(index).length, found(index, 'n2').length, index.running], [0, 1, 1]);
+  assert.equal(index.expire(at(80)), undefined);
+  assert.equal(index.running, 0);
+});
+
+const anyPod = fc
+  .record({
+    node: fc.constantFrom('n1', 'n2'),
+    image: fc.constantFrom('a:1', 'b:1'),
+    state: fc.constantFrom('new', 'pulling', 'pulled', 'failing', 'deleting'),
+  })
+  .map(({ node, image, state }): PullerPod => {
+    const pod = puller(node).image(image);
+    if (state === 'pulling') return pod.pulling().pod;
+    if (state === 'pulled') return pod.pulled(5).pod;
+    if (state === 'failing') return pod.failing(REFUSED).pod;
+    return pod.with({ deleting: state === 'deleting' }).pod;
+  });
+const anyStep = fc.record({
+  act: fc.constantFrom(
+    'observe' as const,
+    'gone' as const,
+    'expect' as const,
+    'refuse' as const,
+    'forget' as const,
+  ),
+  pod: anyPod,
+});
+
+test('whatever happens, the running count is what a recount says, and every pod is found in one place', () => {
+  fc.assert(
+    fc.property(fc.array(anyStep, { maxLength: 40 }), (steps) => {
+      const index = createPodIndex();
+      for (const { act, pod } of steps) {
+        if (act === 'observe') index.observe(podKey(pod), pod);
+        else if (act === 'gone') index.observe(podKey(pod), undefined);
+        else if (act === 'expect') index.expect({ ...pod, uid: '' });
+        else if (act === 'refuse') index.refuse(pod, 'no');
+        else index.forget(pod);
+
+        const all = ['a:1', 'b:1'].flatMap((image) => index.ofPull(image));
+        const running = all.filter(
+          (one) => !one.deleting && ['starting', 'pulling'].includes(pullOutcome(one).state),
+        );
+        assert.equal(index.running, running.length);
+        assert.equal(new Set(all.map(podKey)).size, all.length);
+        const places = ['a:1', 'b:1'].flatMap((image) =>
+          ['n1', 'n2'].flatMap((node) => index.find(image, node)),
+        );
+        assert.deepEqual(new Set(places), new Set(all.filter(({ deleting }) => !deleting)));
+      }
+    }),
+  );
+});

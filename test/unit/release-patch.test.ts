@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import jsonPatch, { type Operation } from 'fast-json-patch';
+import { parseDeployment } from '../../src/hold/deployment.ts';
+import { withMarks } from '../../src/hold/held-object.ts';
+import { writeHold } from '../../src/hold/hold.ts';
+import type { JsonObject } from '../../src/json.ts';
+import { HELD_LABEL, HOLD_ANNOTATION, KEEP_PAUSED_ANNOTATION } from '../../src/names.ts';
+import { pausedAfterHold, releasePatch } from '../../src/release/release-patch.ts';
+import { heldObject, holdOf, updated } from './held-deployment.ts';
+
+const patchOf = (object: JsonObject): Operation[] => {
+  const deployment = parseDeployment(object);
+  return releasePatch(deployment, pausedAfterHold(deployment)) as Operation[];
+};
+/** As the API server applies it: on a copy, or not at all. */
+const apply = (object: JsonObject, patch: Operation[]) =>
+  jsonPatch.applyPatch(structuredClone(object), patch, true).newDocument;
+
+const anyHeld = fc
+  .record({
+    annotations: fc.dictionary(fc.stringMatching(/^[a-z~/.]{1,8}$/), fc.string()),
+    labels: fc.dictionary(fc.stringMatching(/^[a-z/.]{1,8}$/), fc.string()),
+    keepPaused: fc.constantFrom(undefined, 'true', 'false'),
+    userPaused: fc.boolean(),
+    generation: fc.nat(),
+    paused: fc.boolean(),
+  })
+  .map(({ annotations, labels, keepPaused, userPaused, generation, paused }) => {
+    let builder = updated.metadata({ generation });
+    for (const [name, value] of Object.entries(annotations)) builder = builder.annotate(name, value);
+    for (const [name, value] of Object.entries(labels)) builder = builder.label(name, value);
+    if (keepPaused !== undefined) builder = builder.annotate(KEEP_PAUSED_ANNOTATION, keepPaused);
+    const object = withMarks(builder.object, { hold: holdOf(updated, { userPaused }), paused });
+    return { object, before: builder.object, wantsPause: paused && (userPaused || keepPaused === 'true') };
+  });
+
+test('it takes off the hold, its label and its pause, restores what the owner wants, and touches nothing else', () => {
+  fc.assert(
+    fc.property(anyHeld, ({ object, before, wantsPause }) => {
+      const released = apply(object, patchOf(object));
+      const want = withMarks(before, { paused: wantsPause });
+      assert.deepEqual(withMarks(released, { paused: wantsPause }), want);
+      assert.equal(parseDeployment(released).paused, wantsPause);
+    }),
+  );
+});
+
+test('it fails on a Deployment that has changed since it was read', () => {
+  const object = heldObject();
+  const patch = patchOf(object);
+  const changed: readonly (readonly [string, JsonObject])[] = [
+    ['its generation', heldObject(updated.metadata({ generation: 4 }))],
+    ['its hold', heldObject(updated, { since: '2026-01-01T00:00:01.000Z' })],
+    ['the hold is gone', updated.object],
+    ['it was made again', heldObject(updated.metadata({ uid: 'another', generation: 1 }))],
+  ];
+  for (const [what, other] of changed) assert.throws(() => apply(other, patch), what);
+  apply({ ...object, status: { observedGeneration: 4 } }, patch);
+});
+
+test('what it tests comes before what it changes', () => {
+  const operations = patchOf(heldObject()).map(({ op }) => op);
+  assert.deepEqual(operations, ['test', 'test', 'remove', 'remove', 'replace']);
+});
+
+test('a stray label is taken off, with the pause left as it is', () => {
+  const object = updated.label(HELD_LABEL, 'true').spec({ paused: true }).object;
+  const released = apply(object, releasePatch(parseDeployment(object), true) as Operation[]);
+  assert.deepEqual(parseDeployment(released), parseDeployment(updated.spec({ paused: true }).object));
+});
+
+test('an unreadable hold says nothing of a wish to pause, so nothing stays paused', () => {
+  for (const hold of ['', '{', writeHold({ ...holdOf(), userPaused: true }).replace('"v":1', '"v":2')]) {
+    const object = updated.annotate(HOLD_ANNOTATION, hold).spec({ paused: true }).object;
+    assert.equal(pausedAfterHold(parseDeployment(object)), false, hold);
+  }
+});

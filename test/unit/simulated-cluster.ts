@@ -1,0 +1,135 @@
+import { type Assessment, assess, parallelNodes } from '../../src/preload/assess.ts';
+import type { ImagePreload, PreloadImage } from '../../src/preload/image-preload.ts';
+import {
+  at,
+  DENIED,
+  NOT_FOUND,
+  node,
+  type PullerBuilder,
+  puller,
+  REFUSED,
+  situation,
+} from './preload-builder.ts';
+
+/** How a node's pulls end, each time. */
+export type Pull =
+  | { readonly end: 'pulled' | 'refused connection' | 'rejected'; readonly seconds: number }
+  | { readonly end: 'never' };
+
+export interface SimulatedNode {
+  readonly joins: number;
+  readonly leaves: number;
+  /** By attempt; the last one is repeated. */
+  readonly pulls: readonly Pull[];
+}
+
+export interface SimulatedCluster {
+  readonly preload: ImagePreload;
+  readonly nodes: readonly SimulatedNode[];
+  /** When the registry begins to have the images; what it says before. */
+  readonly published: number;
+  readonly until: 'not found' | 'denied';
+}
+
+interface Running {
+  readonly pod: PullerBuilder;
+  readonly image: PreloadImage;
+  readonly began: number;
+  readonly ends: number;
+}
+
+export interface Moment {
+  readonly seconds: number;
+  readonly assessment: Assessment;
+  readonly eligible: number;
+  /** Nodes with a pull under way that is not out of time, after what was wanted began. */
+  readonly pullingNodes: number;
+  readonly limit: number;
+  readonly started: number;
+  /** Whether anything will happen in the cluster by itself. */
+  readonly moving: boolean;
+  /** Names of nodes that have every image. */
+  readonly complete: ReadonlySet<string>;
+}
+
+/** Lives through it in virtual time, from one thing that happens to the next. Nothing is remembered between two looks. */
+export function* live(cluster: SimulatedCluster, untilSeconds: number): Generator<Moment> {
+  const { preload, nodes } = cluster;
+  let pods: PullerBuilder[] = [];
+  let running: Running[] = [];
+  let started = 0;
+  let noNodesSince: number | undefined;
+  let seconds = 0;
+
+  const here = (index: number) => {
+    const { joins, leaves } = nodes[index] ?? { joins: 0, leaves: 0 };
+    return joins <= seconds && seconds < leaves;
+  };
+
+  function settle(pull: Running): void {
+    const { pod } = pull.pod;
+    const script = nodes[Number(pod.node)]?.pulls ?? [];
+    const { end } = script[Math.min(pod.attempt, script.length) - 1] ?? { end: 'pulled' };
+    const failing = end === 'refused connection' ? REFUSED : cluster.until === 'denied' ? DENIED : NOT_FOUND;
+    const is = (other: PullerBuilder) => other.pod.uid === pod.uid;
+    const outcome = (of: PullerBuilder): PullerBuilder => {
+      if (end === 'rejected') return of.rejected('OutOfpods', 'Node has no room');
+      if (end === 'pulled' && pull.ends >= cluster.published) return of.pulled(pull.ends);
+      return of.failing(failing);
+    };
+    pods = pods.map((other) => (is(other) ? outcome(other) : other));
+  }
+
+  while (seconds <= untilSeconds) {
+    for (const pull of running.filter(({ ends }) => ends <= seconds)) settle(pull);
+    running = running.filter(({ ends }) => ends > seconds);
+    running = running.filter(({ pod }) => here(Number(pod.pod.node)));
+    pods = pods.filter(({ pod }) => here(Number(pod.node)));
+    const eligible = nodes.flatMap((_, index) => (here(index) ? [node(String(index))] : []));
+    noNodesSince = eligible.length === 0 ? (noNodesSince ?? seconds) : undefined;
+
+    const given = { preload, nodes: eligible, pods, now: seconds };
+    const assessment = assess(
+      situation(noNodesSince === undefined ? given : { ...given, noNodesSince: noNodesSince }),
+    );
+    for (const gone of assessment.remove) pods = pods.filter(({ pod }) => pod.uid !== gone.uid);
+    for (const { node: name, image, attempt, firstAttemptAt } of assessment.wanted) {
+      const script = nodes[Number(name)]?.pulls ?? [];
+      const pull = script[Math.min(attempt, script.length) - 1];
+      const ends =
+        pull === undefined || pull.end === 'never' ? Number.POSITIVE_INFINITY : seconds + pull.seconds;
+      const pod = puller(name)
+        .attempt(attempt, seconds)
+        .image(image.image)
+        .with({ firstAttemptAt, uid: `${name} ${image.image} ${attempt} ${seconds}` });
+      pods = [...pods, pod];
+      running.push({ pod, image, began: seconds, ends });
+      started += 1;
+    }
+
+    const timeout = preload.spec.nodeTimeoutSeconds;
+    const pullingNodes = new Set(
+      running.filter(({ began }) => seconds < began + timeout).map(({ pod }) => pod.pod.node),
+    ).size;
+    const events = [
+      ...running.map(({ ends }) => ends),
+      ...nodes.flatMap(({ joins, leaves }) => [joins, leaves]),
+    ].filter((time) => time > seconds && Number.isFinite(time));
+    const has = (name: string, { image }: PreloadImage) =>
+      pods.some(({ pod }) => pod.node === name && pod.pull === image && pod.container?.imageID);
+    const complete = eligible.filter(({ name }) => preload.spec.images.every((image) => has(name, image)));
+    yield {
+      seconds,
+      assessment,
+      eligible: eligible.length,
+      pullingNodes,
+      limit: parallelNodes(preload, eligible.length),
+      started,
+      moving: events.length > 0,
+      complete: new Set(complete.map(({ name }) => name)),
+    };
+    const wake = assessment.wakeAt === undefined ? [] : [(assessment.wakeAt - at(0)) / 1000];
+    // The watch shows each new pod, and that is a reason to look again.
+    if (assessment.wanted.length === 0) seconds = Math.min(...events, ...wake);
+  }
+}

@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { judgeSlot, overtaken, type Slot } from '../../src/preload/slot.ts';
+import {
+  at,
+  BACK_OFF,
+  DENIED,
+  DIGEST,
+  NOT_FOUND,
+  type PullerBuilder,
+  puller,
+  REFUSED,
+} from './preload-builder.ts';
+
+const judge = (...pods: PullerBuilder[]): Slot =>
+  judgeSlot(
+    pods.map(({ pod }) => pod),
+    () => undefined,
+  );
+
+function failed(slot: Slot): Slot & { state: 'failed' } {
+  assert.equal(slot.state, 'failed');
+  return slot as Slot & { state: 'failed' };
+}
+
+test('without a pod the image is missing', () => {
+  assert.deepEqual(judge(), { state: 'missing' });
+});
+
+test('a pull runs from when the kubelet took the pod on, before that from when the pod was made', () => {
+  assert.deepEqual(judge(puller()), { state: 'pulling', since: at(0) });
+  assert.deepEqual(
+    judge(
+      puller()
+        .pulling()
+        .with({ startedAt: at(4) }),
+    ),
+    { state: 'pulling', since: at(4) },
+  );
+});
+
+test('a success says what was pulled, when, and how long it took', () => {
+  const imageID = `registry.test/app@${DIGEST}`;
+  assert.deepEqual(judge(puller().pulled(7)), { state: 'pulled', imageID, finishedAt: at(7), seconds: 7 });
+});
+
+test('a success counts, whatever other attempts came to', () => {
+  const first = puller().failing(NOT_FOUND);
+  const second = puller().attempt(2, 30).pulled(40);
+  assert.equal(judge(first, second).state, 'pulled');
+  assert.equal(judge(second, first).state, 'pulled');
+  assert.equal(judge(puller().pulled(3), puller().attempt(2, 30).failing(REFUSED)).state, 'pulled');
+});
+
+test('a failure lasts until a later attempt has succeeded', () => {
+  const first = puller().failing(NOT_FOUND);
+  const running = failed(judge(first, puller().attempt(2, 30).pulling()));
+  assert.equal(running.failure.reason, 'NotFound');
+  assert.deepEqual([running.attempt, running.failedAttempts], [2, 1]);
+  assert.deepEqual([running.retryAt, running.retryingSince], [undefined, at(30)]);
+});
+
+test('of several failures the latest one is told', () => {
+  const slot = failed(judge(puller().attempt(2, 30).failing(REFUSED), puller().failing(NOT_FOUND)));
+  assert.equal(slot.failure.reason, 'ConnectionRefused');
+  assert.equal(slot.failedAttempts, 2);
+});
+
+for (const [attempt, wait] of [
+  [1, 30],
+  [2, 60],
+  [3, 120],
+  [4, 240],
+  [5, 300],
+  [50, 300],
+] as const) {
+  test(`after attempt ${attempt} the next one is due ${wait} s after it was made`, () => {
+    const slot = failed(judge(puller().attempt(attempt, 1000).failing(REFUSED)));
+    assert.equal(slot.retryAt, at(1000 + wait));
+    assert.equal(slot.retryingSince, undefined);
+  });
+}
+
+test('a first "unauthorized" is doubted and asked again after 2 s, a second one is believed', () => {
+  const first = failed(judge(puller().failing(DENIED)));
+  assert.deepEqual([first.failure.definitive, first.retryAt], [false, at(2)]);
+  const second = failed(judge(puller().failing(DENIED), puller().attempt(2, 2).failing(DENIED)));
+  assert.deepEqual([second.failure.definitive, second.retryAt], [true, at(2 + 60)]);
+});
+
+test('a first "not found" is believed', () => {
+  const { failure } = failed(judge(puller().failing(NOT_FOUND)));
+  assert.deepEqual([failure.reason, failure.definitive], ['NotFound', true]);
+});
+
+test("the registry's words are kept while the kubelet says no more than that it backs off", () => {
+  const known = { reason: 'NotFound', definitive: true, message: 'app:2: not found' } as const;
+  const pods = [puller().failing(BACK_OFF).pod];
+  assert.deepEqual(failed(judgeSlot(pods, () => known)).failure, known);
+  assert.equal(failed(judgeSlot(pods, () => undefined)).failure.reason, 'Unknown');
+});
+
+test('new words replace the known ones, even if nobody knows what they mean', () => {
+  const known = { reason: 'NotFound', definitive: true, message: 'app:2: not found' } as const;
+  const pods = [puller().failing('failed to extract layer: something odd').pod];
+  const { failure } = failed(judgeSlot(pods, () => known));
+  assert.deepEqual([failure.reason, failure.definitive], ['Unknown', false]);
+  assert.match(failure.message, /something odd/);
+});
+
+test('what is known is looked up only where it is needed', () => {
+  const unexpected = () => assert.fail('looked up');
+  for (const pod of [puller(), puller().pulled(1), puller().failing(NOT_FOUND)])
+    judgeSlot([pod.pod], unexpected);
+});
+
+test('a pod that the node rejected is a failure of that node, with its words', () => {
+  const { failure } = failed(judge(puller().rejected('OutOfpods', 'Node has no room')));
+  assert.deepEqual(failure, {
+    reason: 'PodRejected',
+    definitive: false,
+    message: 'OutOfpods: Node has no room',
+  });
+});
+
+test('an attempt is overtaken once a later one has an outcome of its own, not before', () => {
+  const first = puller().failing(NOT_FOUND).pod;
+  const second = puller().attempt(2, 30);
+  assert.deepEqual(overtaken([first]), []);
+  assert.deepEqual(overtaken([first, second.pulling().pod]), []);
+  assert.deepEqual(overtaken([first, second.failing(NOT_FOUND).pod]), [first]);
+  assert.deepEqual(overtaken([second.pulled(40).pod, first]), [first]);
+});

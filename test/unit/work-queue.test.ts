@@ -1,0 +1,196 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { createWorkQueue } from '../../src/cluster/work-queue.ts';
+import { logDouble } from './log-double.ts';
+import { manualClock } from './manual-clock.ts';
+
+type Answer = number | undefined | Error;
+
+/** A queue whose runs end when the test says so, or at once with the answers given. */
+function world({ started = true } = {}) {
+  const clock = manualClock();
+  const { log, lines } = logDouble();
+  const runs: string[] = [];
+  const open: { key: string; end(answer: Answer): Promise<void> }[] = [];
+  const queue = createWorkQueue({
+    name: 'test',
+    clock,
+    log,
+    random: () => 0.999,
+    reconcile(key) {
+      runs.push(key);
+      const { promise, resolve, reject } = Promise.withResolvers<number | undefined>();
+      open.push({
+        key,
+        async end(answer) {
+          if (answer instanceof Error) reject(answer);
+          else resolve(answer);
+          await nextTurn();
+        },
+      });
+      return promise;
+    },
+  });
+  if (started) queue.start();
+  return {
+    queue,
+    runs,
+    lines,
+    clock,
+    /** Ends the run that began first. */
+    end: async (answer: Answer = undefined) => {
+      const run = open.shift();
+      assert.ok(run, 'nothing runs');
+      await run.end(answer);
+    },
+    /** Lets time pass and returns how many runs began meanwhile. */
+    pass(ms: number) {
+      const before = runs.length;
+      clock.advance(ms);
+      return runs.length - before;
+    },
+  };
+}
+
+test('a key that is added is reconciled at once', () => {
+  const { queue, runs, pass } = world();
+  queue.add('a');
+  assert.equal(pass(0), 1);
+  assert.deepEqual(runs, ['a']);
+});
+
+test('however often a key is added, it is reconciled once', () => {
+  const { queue, pass } = world();
+  for (let n = 0; n < 100; n += 1) queue.add('a');
+  assert.equal(pass(1000), 1);
+});
+
+test('before the start keys are gathered, and all are taken then', () => {
+  const { queue, runs, pass } = world({ started: false });
+  for (const key of ['a', 'b', 'a']) queue.add(key);
+  assert.equal(pass(1000), 0);
+  queue.start();
+  pass(0);
+  assert.deepEqual(runs, ['a', 'b']);
+});
+
+test('keys are reconciled side by side, one key never twice at a time', async () => {
+  const { queue, runs, pass, end } = world();
+  queue.add('a');
+  queue.add('b');
+  pass(0);
+  assert.deepEqual(runs, ['a', 'b']);
+  queue.add('a');
+  assert.equal(pass(60_000), 0);
+  await end();
+  pass(1000);
+  assert.deepEqual(runs, ['a', 'b', 'a']);
+});
+
+test('what is added during a run is reconciled again after it, once', async () => {
+  const { queue, pass, end } = world();
+  queue.add('a');
+  pass(0);
+  queue.add('a');
+  queue.add('a');
+  await end();
+  assert.equal(pass(1000), 1);
+  await end();
+  assert.equal(pass(100_000), 0);
+});
+
+test('a storm is gathered: with a wake-up pending, additions run 25 ms after the last run', async () => {
+  const { queue, pass, end } = world();
+  queue.add('a');
+  pass(0);
+  await end(60_000);
+  queue.add('a');
+  assert.equal(pass(24), 0);
+  queue.add('a');
+  assert.equal(pass(1), 1);
+});
+
+test('it wakes up when the run said so, if nothing comes before', async () => {
+  const { queue, pass, end } = world();
+  queue.add('a');
+  pass(0);
+  await end(5000);
+  assert.equal(pass(4999), 0);
+  assert.equal(pass(1), 1);
+  await end(5000);
+  queue.add('a');
+  assert.equal(pass(25), 1);
+  await end();
+  assert.equal(pass(100_000), 0, 'the wake-up is that of the last run');
+});
+
+test('a wake-up further away than a timer can be set comes early rather than at once', async () => {
+  const { queue, pass, end } = world();
+  queue.add('a');
+  pass(0);
+  await end(2 ** 40);
+  assert.equal(pass(23 * 3600_000), 0);
+});
+
+test('a run that fails is logged and tried again, with a back-off that doubles up to 30 s', async () => {
+  const { queue, pass, end, lines, clock } = world();
+  queue.add('a');
+  pass(0);
+  const waits: number[] = [];
+  for (let n = 0; n < 9; n += 1) {
+    await end(new Error('no'));
+    const [wait = 0] = clock.timers();
+    waits.push(Math.round(wait));
+    pass(wait);
+  }
+  assert.deepEqual(waits, [501, 1000, 1999, 3997, 7993, 15_985, 29_971, 29_971, 29_971]);
+  assert.equal(lines.length, 9);
+  await end();
+  queue.add('a');
+  pass(25);
+  await end(new Error('no'));
+  assert.equal(Math.round(clock.timers()[0] ?? 0), 501, 'a success begins anew');
+});
+
+test('an addition during the back-off neither undoes it nor is lost', async () => {
+  const { queue, pass, end } = world();
+  queue.add('a');
+  pass(0);
+  await end(new Error('no'));
+  queue.add('a');
+  assert.equal(pass(400), 0);
+  assert.equal(pass(200), 1);
+});
+
+test('an addition during a run that fails waits for the back-off', async () => {
+  const { queue, pass, end } = world();
+  queue.add('a');
+  pass(0);
+  queue.add('a');
+  await end(new Error('no'));
+  assert.equal(pass(400), 0);
+  assert.equal(pass(200), 1);
+  await end();
+  assert.equal(pass(100_000), 0);
+});
+
+test('a stop waits for what runs, and nothing begins after it', async () => {
+  const { queue, pass, end, runs } = world();
+  queue.add('a');
+  queue.add('b');
+  pass(0);
+  await end(1000);
+  queue.add('b');
+  let stopped = false;
+  const stop = queue.stop().then(() => {
+    stopped = true;
+  });
+  await nextTurn();
+  assert.equal(stopped, false);
+  await end(new Error('aborted'));
+  await stop;
+  queue.add('c');
+  assert.equal(pass(100_000), 0);
+  assert.deepEqual(runs, ['a', 'b']);
+});
