@@ -58,7 +58,7 @@ export function readConfig(argv: readonly string[]): Config {
         .default('false'),
     )
     .addOption(
-      set('--max-concurrent-pulls <n>', 'pulls at a time in the whole cluster', positive).default(200),
+      set('--max-concurrent-pulls <n>', 'pulls at a time in the whole cluster', upTo(100_000)).default(200),
     )
     .addOption(
       set(
@@ -73,16 +73,24 @@ export function readConfig(argv: readonly string[]): Config {
       ),
     )
     .addOption(
-      set('--node-timeout-seconds <n>', 'a node still pulling then is not waited for', positive).default(900),
+      set(
+        '--node-timeout-seconds <n>',
+        'a node still pulling then is not waited for',
+        upTo(DAY_SECONDS),
+      ).default(900),
     )
     .addOption(
       set(
         '--deadline-seconds <n>',
         'without a further node ready for so long, go on without the rest',
-        positive,
+        upTo(7 * DAY_SECONDS),
       ).default(3600),
     )
-    .addOption(set('--ttl-seconds <n>', 'how long a finished ImagePreload stays', positive).default(3600))
+    .addOption(
+      set('--ttl-seconds <n>', 'how long a finished ImagePreload stays', upTo(365 * DAY_SECONDS)).default(
+        3600,
+      ),
+    )
     .addOption(set('--log-level <level>', 'what to log').choices(LOG_LEVELS).default('info'));
   program.parse([...argv]);
   const flags = program.opts<Flags>();
@@ -139,13 +147,15 @@ function set<T>(flags: string, description: string, parse?: (text: string) => T)
   return parse === undefined ? option : option.argParser(parse);
 }
 
-/** Seconds and counts alike: the largest is what the CRD takes. */
-const LARGEST = 604_800;
+const DAY_SECONDS = 86_400;
 
-function positive(text: string): number {
-  const number = Number(text);
-  if (/^\d+$/.test(text) && number >= 1 && number <= LARGEST) return number;
-  throw new InvalidArgumentError(`It must be a whole number from 1 to ${LARGEST}.`);
+/** @param largest of seconds: what the CRD takes, as an ImagePreload with more would be refused */
+function upTo(largest: number): (text: string) => number {
+  return (text) => {
+    const number = Number(text);
+    if (/^\d+$/.test(text) && number >= 1 && number <= largest) return number;
+    throw new InvalidArgumentError(`It must be a whole number from 1 to ${largest}.`);
+  };
 }
 
 function countOrPercent(text: string): CountOrPercent {

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { up } from './lab/lab.ts';
 
 /**
@@ -45,11 +45,11 @@ try {
   if (process.argv[2] !== 'unit') {
     const lab = await up({ log: (line) => process.stdout.write(`lab: ${line}\n`) });
     const all = globSync('test/e2e/**/*.test.ts');
-    // Whatever takes the lab down comes when nothing needs it any more.
-    const last = all.filter((file) => file.endsWith('lab-down.test.ts'));
-    const first = all.filter((file) => !last.includes(file));
-    run('on the lab', first, (argv) => lab.enter(argv), 1);
-    run('the end of the lab', last, (argv) => argv, 1);
+    // These kill parts of the lab, and in the end all of it: they come when nothing else needs it any more.
+    const ofTheLab = all.filter((file) => basename(file).startsWith('lab'));
+    const ofTheGate = all.filter((file) => !ofTheLab.includes(file));
+    run('the gate, on the lab', ofTheGate, (argv) => lab.enter(argv), 1);
+    for (const file of ofTheLab.toSorted().toReversed()) run(file, [file], (argv) => argv, 1);
   }
 } catch (error) {
   total.failed += 1;

@@ -74,6 +74,8 @@ const DELETE_NOW = { gracePeriodSeconds: 0 };
 interface State {
   /** A preload that was deleted and made again has the same name. */
   readonly uid: string;
+  /** Nothing forbids to edit its spec on servers without CEL. */
+  readonly generation: number;
   /** By `imageKey`. */
   readonly pulls: ReadonlyMap<string, { readonly spec: PullSpec; readonly key: string }>;
   assessment: Assessment | undefined;
@@ -143,7 +145,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
 
   function stateOf(key: string, preload: ImagePreload): State {
     const there = states.get(key);
-    if (there?.uid === preload.uid) return there;
+    if (there?.uid === preload.uid && there.generation === preload.generation) return there;
     forget(key);
     const pulls = new Map(
       preload.spec.images.map((image) => {
@@ -154,6 +156,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     for (const { key: pull } of pulls.values()) byPull.set(pull, (byPull.get(pull) ?? new Set()).add(key));
     const state: State = {
       uid: preload.uid,
+      generation: preload.generation,
       pulls,
       assessment: undefined,
       live: true,

@@ -2,6 +2,7 @@ import type { GateEvent, ObjectRef } from '../cluster/events.ts';
 import { API_VERSION, IMAGE_PRELOAD_KIND } from '../names.ts';
 import type { Assessment } from './assess.ts';
 import type { ImagePreload } from './image-preload.ts';
+import { wordsAbout } from './pull-failure.ts';
 
 /** Each failing node is a fact; on a large cluster the first ones say it all. */
 const NODE_FACTS = 10;
@@ -25,7 +26,7 @@ export function preloadFacts(preload: ImagePreload, assessment: Assessment): Gat
       fact({
         type: 'Warning',
         reason: 'PreloadNodeFailed',
-        note: `${node}: ${image}: ${message} (${left ?? reason})${left === undefined ? '' : '; this node no longer counts'}`,
+        note: `${node}: ${wordsAbout(image, message)} (${left ?? reason})${left === undefined ? '' : '; this node no longer counts'}`,
         fact: `${preload.uid} ${node} ${image} ${left ?? reason}`,
       }),
     );
@@ -37,7 +38,7 @@ export function preloadFacts(preload: ImagePreload, assessment: Assessment): Gat
   facts.push(...nodeFailed);
   if (verdict.kind === 'Failed') {
     const note =
-      `${verdict.image}: ${verdict.message} (${verdict.reason} on ${verdict.node}); what runs goes on running. ` +
+      `${wordsAbout(verdict.image, verdict.message)} (${verdict.reason} on ${verdict.node}); what runs goes on running. ` +
       'It is tried again by itself: push the image or mend the secret, or set the image back';
     // Without the words: they may name another node or request each time.
     const { image, reason } = verdict;

@@ -9,6 +9,7 @@ import {
   type ImagePreloadStatus,
   type PreloadPhase,
 } from './image-preload.ts';
+import { wordsAbout } from './pull-failure.ts';
 
 export interface StatusInput {
   readonly preload: ImagePreload;
@@ -117,7 +118,7 @@ function summary(assessment: Assessment): { phase: PreloadPhase; reason: string;
         message: ready === desired ? count : `${count}, ${required} were asked for`,
       };
     case 'Failed':
-      return { phase: 'Failed', reason: verdict.reason, message: `${verdict.image}: ${verdict.message}` };
+      return { phase: 'Failed', reason: verdict.reason, message: wordsAbout(verdict.image, verdict.message) };
     case 'Overdue':
       return { phase: 'Failed', reason: 'DeadlineExceeded', message: `the deadline has passed: ${count}` };
     case 'NoNodes':

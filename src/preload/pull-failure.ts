@@ -193,3 +193,8 @@ export function recordedFailure(
   const known = REASONS.find((candidate) => candidate === reason);
   return known === undefined || known === 'Unknown' ? undefined : { ...failure(known), message };
 }
+
+/** The registry's words about an image, which most registries begin with the image themselves. */
+export function wordsAbout(image: string, message: string): string {
+  return message.startsWith(image) ? message : `${image}: ${message}`;
+}

@@ -75,7 +75,7 @@ export function judgeSlot(pods: readonly PullerPod[], known: () => Failure | und
     attempt: latest.attempt,
     failedAttempts: failed.pod.attempt,
     firstAttemptAt: latest.firstAttemptAt,
-    retryAt: retrying ? undefined : latest.createdAt + (doubted ? DOUBT_MS : backoff(latest.attempt)),
+    retryAt: retrying ? undefined : latest.createdAt + retryIn(latest.attempt, failure.reason),
     retryingSince: retrying ? startOf(latest) : undefined,
   };
 }
@@ -83,6 +83,12 @@ export function judgeSlot(pods: readonly PullerPod[], known: () => Failure | und
 /** As the kubelet has it, once it has taken the pod on. */
 function startOf(pod: PullerPod): number {
   return pod.startedAt ?? pod.createdAt;
+}
+
+function retryIn(attempt: number, reason: PullFailureReason): number {
+  if (reason !== 'Unauthorized') return backoff(attempt);
+  // The doubted one was no attempt of its own: who mends a secret waits no longer than who pushes a tag.
+  return attempt === 1 ? DOUBT_MS : backoff(attempt - 1);
 }
 
 function backoff(attempt: number): number {

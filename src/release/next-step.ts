@@ -3,6 +3,7 @@ import { type Hold, parseHold } from '../hold/hold.ts';
 import { imagesToPull } from '../hold/needs-pull.ts';
 import { HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL, MODE_OFF } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
+import { wordsAbout } from '../preload/pull-failure.ts';
 import { templateHash } from '../template/template-hash.ts';
 import { pausedAfterHold } from './release-patch.ts';
 
@@ -90,8 +91,8 @@ function releaseReason({ verdict, ready }: Assessment): ReleaseReason | undefine
 
 /** Why a waiting `kubectl rollout status` should fail; undefined as long as waiting makes sense. */
 function failureMessage({ verdict, ready, desired }: Assessment): string | undefined {
-  if (verdict.kind === 'Failed')
-    return `${verdict.image}: ${verdict.message} (${verdict.reason} on ${verdict.node})`;
+  // Without the node: as more nodes fail in the same way, the first of them changes.
+  if (verdict.kind === 'Failed') return `${wordsAbout(verdict.image, verdict.message)} (${verdict.reason})`;
   if (verdict.kind === 'Overdue') return `the deadline has passed with ${ready} of ${desired} nodes ready`;
   return undefined;
 }

@@ -27,15 +27,15 @@ tag that does not exist. Ends with a table, and with exit code 0 only if the gat
 
 const MEGABYTES = 300;
 const REPOSITORY = 'demo-app';
-const PLAN = `Pullgate demo, about 3 minutes: one upgrade with and without the gate, on a real cluster on this machine.
+const PLAN = `Pullgate demo, 2 to 3 minutes: one upgrade with and without the gate, on a real cluster on this machine.
 
-  prepare  the lab, two images of ${MEGABYTES} MB, the gate, two namespaces with two Deployments each    15 s
-  (a)      ungated: both Deployments get a new image, from a registry that gives 10 MB/s        35 to 70 s
-  (b)      gated: the same, to another image, in a namespace with pullgate.io/mode=pause        40 s
+  prepare  the lab, two images of ${MEGABYTES} MB, the gate, two namespaces with two Deployments each    10 s
+  (a)      ungated: both Deployments get a new image, from a registry that gives 10 MB/s        35 to 65 s
+  (b)      gated: the same, to another image, in a namespace with pullgate.io/mode=pause        35 to 45 s
   (c)      a tag that does not exist, in both namespaces                                        25 s
-  end      the table, what it means; all but the lab is taken away                              15 s
+  end      the table and what it means; all but the lab is taken away                           10 s
 
-The very first run on a machine prepares the lab, some 10 minutes more.
+The very first run on a machine also prepares the lab, and says how long that takes.
 `;
 
 interface Made {
@@ -210,7 +210,9 @@ function sayWhatIsKept(lab: Lab): void {
     `less ${GATE_LOG}`,
   ])
     terminal.print(`  ${command}`);
-  terminal.print('The next demo replaces all of it; this ends all of it: npm run lab -- down');
+  terminal.print(
+    'The next demo replaces the namespaces and the gate. The end of everything: npm run lab -- down',
+  );
 }
 
 async function takeAway({ lab, stores }: Made): Promise<void> {

@@ -143,7 +143,7 @@ export async function missingTag(
   terminal.print(
     'The ungated one comes back by itself: first its kubelet clears away the pod that never started,',
   );
-  terminal.print('which takes Kubernetes 1.20 up to a minute. That is not counted here.');
+  terminal.print('which can take an old one more than a minute. That is not counted here.');
   const without = (namespace: string, to: number) =>
     timeline.secondsWithoutReadyPod(namespace, 'critical', from, to);
   return {

@@ -56,7 +56,7 @@ function rowsOf({ ungated, gated, missing, megabytes }: Results): { title: strin
       ],
     },
     {
-      title: `New image, ${megabytes} MB`,
+      title: `(a) and (b): new image, ${megabytes} MB`,
       rows: [
         both('three replicas: seconds without a ready pod', ({ web }) => seconds(web.withoutReadyPod)),
         both('preload: single replica held', ({ critical }) => heldFor(critical)),
@@ -69,7 +69,7 @@ function rowsOf({ ungated, gated, missing, megabytes }: Results): { title: strin
       ],
     },
     {
-      title: 'Tag that does not exist, single replica',
+      title: '(c): tag that does not exist, single replica',
       rows: [
         tag('ready pods when it was set back', ({ readyPods }) => `${readyPods} of 1`),
         tag('kubectl rollout status', ({ rolloutStatus: { exitCode, seconds: after } }) =>

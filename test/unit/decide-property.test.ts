@@ -243,7 +243,8 @@ test('it never holds what needs no pull, and holds what needs one', () => {
   fc.assert(
     fc.property(update, template, fc.boolean(), (input, running, wasHeld) => {
       const old = parseDeployment(input.oldObject);
-      const from = wasHeld ? running : old.template;
+      // Without its pause it was resumed: that rollout has begun, and what it brought is what runs.
+      const from = wasHeld && old.paused ? running : old.template;
       const oldObject = wasHeld ? withHold(input.oldObject, running) : withoutHold(input.oldObject);
       const next = parseDeployment(input.object);
       const changed = templateHash(old.template) !== templateHash(next.template);

@@ -5,7 +5,7 @@ import type { PullContainer, PullerPod } from '../../src/preload/puller-pod-stat
 import type { Failure } from '../../src/preload/slot.ts';
 
 /** When the preloads of the tests are made; times in tests are seconds from there. */
-export const T0 = Date.UTC(2026, 0, 1);
+const T0 = Date.UTC(2026, 0, 1);
 export const IMAGE = 'registry.test/app:2';
 export const DIGEST = `sha256:${'ab'.repeat(32)}`;
 

@@ -40,8 +40,8 @@ test('it takes off the hold, its label and its pause, restores what the owner wa
   fc.assert(
     fc.property(anyHeld, ({ object, before, wantsPause }) => {
       const released = apply(object, patchOf(object));
-      const want = withMarks(before, { paused: wantsPause });
-      assert.deepEqual(withMarks(released, { paused: wantsPause }), want);
+      // False and absent are the same: with the pause set on both, the rest can be compared.
+      assert.deepEqual(withMarks(released, { paused: true }), withMarks(before, { paused: true }));
       assert.equal(parseDeployment(released).paused, wantsPause);
     }),
   );

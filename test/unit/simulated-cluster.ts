@@ -66,10 +66,14 @@ export function* live(cluster: SimulatedCluster, untilSeconds: number): Generato
     return joins <= seconds && seconds < leaves;
   };
 
+  function pullOf(name: string, attempt: number): Pull {
+    const script = nodes[Number(name)]?.pulls ?? [];
+    return script[Math.min(attempt, script.length) - 1] ?? { end: 'never' };
+  }
+
   function settle(pull: Running): void {
     const { pod } = pull.pod;
-    const script = nodes[Number(pod.node)]?.pulls ?? [];
-    const { end } = script[Math.min(pod.attempt, script.length) - 1] ?? { end: 'pulled' };
+    const { end } = pullOf(pod.node, pod.attempt);
     const failing = end === 'refused connection' ? REFUSED : cluster.until === 'denied' ? DENIED : NOT_FOUND;
     const is = (other: PullerBuilder) => other.pod.uid === pod.uid;
     const outcome = (of: PullerBuilder): PullerBuilder => {
@@ -94,10 +98,8 @@ export function* live(cluster: SimulatedCluster, untilSeconds: number): Generato
     );
     for (const gone of assessment.remove) pods = pods.filter(({ pod }) => pod.uid !== gone.uid);
     for (const { node: name, image, attempt, firstAttemptAt } of assessment.wanted) {
-      const script = nodes[Number(name)]?.pulls ?? [];
-      const pull = script[Math.min(attempt, script.length) - 1];
-      const ends =
-        pull === undefined || pull.end === 'never' ? Number.POSITIVE_INFINITY : seconds + pull.seconds;
+      const pull = pullOf(name, attempt);
+      const ends = pull.end === 'never' ? Number.POSITIVE_INFINITY : seconds + pull.seconds;
       const pod = puller(name)
         .attempt(attempt, seconds)
         .image(image.image)

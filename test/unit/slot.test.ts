@@ -85,7 +85,7 @@ test('a first "unauthorized" is doubted and asked again after 2 s, a second one 
   const first = failed(judge(puller().failing(DENIED)));
   assert.deepEqual([first.failure.definitive, first.retryAt], [false, at(2)]);
   const second = failed(judge(puller().failing(DENIED), puller().attempt(2, 2).failing(DENIED)));
-  assert.deepEqual([second.failure.definitive, second.retryAt], [true, at(2 + 60)]);
+  assert.deepEqual([second.failure.definitive, second.retryAt], [true, at(2 + 30)]);
 });
 
 test('a first "not found" is believed', () => {

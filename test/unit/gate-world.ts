@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { GateEvent } from '../../src/cluster/events.ts';
+import { parseDeployment } from '../../src/hold/deployment.ts';
+import { asObject, asString, at, type JsonObject } from '../../src/json.ts';
+import { ATTEMPT_ANNOTATION, PRELOAD_LABEL } from '../../src/names.ts';
+import { type ImagePreload, parseImagePreload } from '../../src/preload/image-preload.ts';
+import { parseNode } from '../../src/preload/node.ts';
+import { createPreloadController } from '../../src/preload/preload-controller.ts';
+import { parsePullerPod } from '../../src/preload/puller-pod-status.ts';
+import { createReleaseController } from '../../src/release/release-controller.ts';
+import { deployment } from './deployment-builder.ts';
+import { heldObject } from './held-deployment.ts';
+import { logDouble } from './log-double.ts';
+import { manualClock } from './manual-clock.ts';
+import { memoryApi } from './memory-api.ts';
+
+const PRELOADS = '/apis/pullgate.io/v1alpha1/namespaces/shop/imagepreloads';
+export const PODS = '/api/v1/namespaces/shop/pods';
+export const WEB = '/apis/apps/v1/namespaces/shop/deployments/web';
+
+export interface WorldOptions {
+  readonly nodes?: number;
+  readonly maxConcurrentPulls?: number;
+  /** Objects that are stored already, by path. */
+  readonly stored?: ReadonlyMap<string, JsonObject>;
+  readonly startMs?: number;
+}
+
+export type World = ReturnType<typeof gateWorld>;
+
+/** Both controllers, wired as the gate wires them, before an API server in memory. Nothing happens but by time passing. */
+export function gateWorld({ nodes = 2, maxConcurrentPulls = 200, stored, startMs }: WorldOptions = {}) {
+  const clock = manualClock(startMs);
+  const { log, lines } = logDouble();
+  const api = memoryApi(clock);
+  const events: GateEvent[] = [];
+  const mode = { shop: 'pause' as string | undefined };
+  const random = () => 0.5;
+  const writeEvent = (event: GateEvent) => void events.push(event);
+
+  const nodeStore = api.store('nodes', parseNode, () => preloadController.nodesChanged());
+  const deployments = api.store('deployments', parseDeployment, (key, now, before) => {
+    releaseController.deploymentChanged(key);
+    for (const one of preloads.values())
+      if (one.owner?.uid === (now ?? before)?.uid) preloadController.preloadChanged(`shop/${one.name}`);
+  });
+  const preloads = api.store('imagepreloads', parseImagePreload, (key, now, before) => {
+    preloadController.preloadChanged(key);
+    releaseController.deploymentChanged(`shop/${(now ?? before)?.owner?.name}`);
+  });
+  api.store('pods', parsePullerPod, (key, now, before) => preloadController.podChanged(key, now, before));
+  const common = { client: api.client, clock, random, log, writeEvent, deployments, preloads };
+  const preloadController = createPreloadController({
+    ...common,
+    nodes: nodeStore,
+    isOptedIn: (namespace) => namespace === 'shop' && mode.shop === 'pause',
+    maxConcurrentPulls,
+    onAssessed: (key) => releaseController.deploymentChanged(`shop/${preloads.get(key)?.owner?.name}`),
+  });
+  const releaseController = createReleaseController({
+    ...common,
+    modeOf: (namespace) => (namespace === 'shop' ? mode.shop : undefined),
+    assessmentOf: preloadController.assessmentOf,
+    settings: {
+      parallelism: undefined,
+      minNodes: '100%',
+      nodeTimeoutSeconds: 900,
+      deadlineSeconds: 3600,
+      ttlSecondsAfterFinished: 3600,
+    },
+  });
+
+  function addNode(name: string): void {
+    const status = {
+      conditions: [{ type: 'Ready', status: 'True' }],
+      images: [{ names: ['registry.test/app:1'] }],
+    };
+    const metadata = { name, uid: `uid-${name}`, labels: { 'kubernetes.io/os': 'linux' } };
+    api.put(`/api/v1/nodes/${name}`, { metadata, status });
+  }
+
+  const podsOf = () =>
+    [...api.objects].flatMap(([path, raw]) => (path.startsWith(PODS) ? [{ path, raw }] : []));
+
+  /** What the kubelets make of the pods on that node that match. */
+  function kubelet(status: JsonObject, on: (pod: JsonObject) => boolean): void {
+    for (const { path, raw } of podsOf()) {
+      if (on(raw)) api.update(path, (pod) => ({ ...pod, status }));
+    }
+  }
+  const onNode = (node: string) => (pod: JsonObject) => at(pod, 'spec', 'nodeName') === node;
+  const time = () => new Date(clock.now()).toISOString().replace(/\.\d+/, '');
+
+  async function pass(ms: number): Promise<void> {
+    const end = clock.monotonic() + ms;
+    for (;;) {
+      await nextTurn();
+      const [next] = clock.timers();
+      if (next === undefined || clock.monotonic() + next > end) break;
+      clock.advance(next);
+    }
+    clock.advance(end - clock.monotonic());
+    await nextTurn();
+  }
+
+  for (const [path, object] of stored ?? []) api.put(path, object);
+  if (stored === undefined) {
+    for (let n = 1; n <= nodes; n += 1) addNode(`n${n}`);
+    api.put('/api/v1/namespaces/shop/serviceaccounts/default', {
+      metadata: { namespace: 'shop', name: 'default' },
+    });
+    api.put(WEB, deployment().object);
+  }
+
+  return {
+    api,
+    clock,
+    events,
+    lines,
+    mode,
+    pass,
+    addNode,
+    preloadController,
+    releaseController,
+    start(): void {
+      preloadController.start();
+      releaseController.start();
+    },
+    async stop(): Promise<void> {
+      await Promise.all([releaseController.stop(), preloadController.stop()]);
+    },
+    /** As admission stores it. */
+    hold: (object: JsonObject = heldObject(), path = WEB) => api.put(path, object),
+    web: () => parseDeployment(api.objects.get(WEB)),
+    preloads: (): ImagePreload[] =>
+      [...api.objects].flatMap(([path, raw]) => (path.startsWith(PRELOADS) ? [parseImagePreload(raw)] : [])),
+    preload(): ImagePreload {
+      const [first, ...rest] = this.preloads();
+      assert.ok(first);
+      assert.equal(rest.length, 0, 'one preload');
+      return first;
+    },
+    /** `preload node attempt` of each puller pod there is. */
+    pods: () =>
+      podsOf().map(({ raw }) => {
+        const annotations = asObject(at(raw, 'metadata', 'annotations'));
+        const owner = asString(at(raw, 'metadata', 'labels', PRELOAD_LABEL)) ?? '';
+        return `${owner.split('-')[0]} ${asString(at(raw, 'spec', 'nodeName'))} ${asString(annotations[ATTEMPT_ANNOTATION])}`;
+      }),
+    pulled: (node: string) =>
+      kubelet(
+        {
+          phase: 'Failed',
+          startTime: time(),
+          containerStatuses: [
+            {
+              name: 'pull',
+              imageID: `sha256:${'ab'.repeat(32)}`,
+              state: { terminated: { reason: 'StartError', exitCode: 128, finishedAt: time() } },
+            },
+          ],
+        },
+        onNode(node),
+      ),
+    failing: (node: string, message: string) =>
+      kubelet(
+        {
+          phase: 'Pending',
+          startTime: time(),
+          containerStatuses: [{ name: 'pull', state: { waiting: { reason: 'ErrImagePull', message } } }],
+        },
+        onNode(node),
+      ),
+    /** The Deployment controller has carried out what is stored. */
+    rolledOut: () =>
+      api.update(WEB, (object) => {
+        const done = { replicas: 2, updatedReplicas: 2, availableReplicas: 2 };
+        return { ...object, status: { observedGeneration: at(object, 'metadata', 'generation'), ...done } };
+      }),
+  };
+}

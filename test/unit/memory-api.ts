@@ -1,0 +1,179 @@
+import { isDeepStrictEqual } from 'node:util';
+import jsonPatch, { type Operation } from 'fast-json-patch';
+import type { Clock } from '../../src/clock.ts';
+import type { ApiClient } from '../../src/cluster/api-client.ts';
+import { ApiError } from '../../src/cluster/api-error.ts';
+import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
+
+export interface Call {
+  readonly method: 'get' | 'create' | 'jsonPatch' | 'strategicPatch' | 'delete';
+  readonly path: string;
+  readonly body: unknown;
+  /** Of the clock. */
+  readonly at: number;
+}
+
+/** Of a collection: `pods`, `deployments`, `imagepreloads`, `nodes`. */
+type Listener = (key: string, now: JsonObject | undefined) => void;
+
+export const refusal = (status: number, reason: string, message = reason) =>
+  new ApiError(status, { reason, message });
+
+/** An API server in memory: keeps objects, records calls, refuses on demand, and has a watch that can be late. */
+export function memoryApi(clock: Clock) {
+  const objects = new Map<string, JsonObject>();
+  const calls: Call[] = [];
+  const listeners = new Map<string, Listener>();
+  const refusals: { when: (call: Call) => boolean; error: Error; times: number }[] = [];
+  const heldBack: { kind: string | undefined; readonly changes: (() => void)[] } = {
+    kind: undefined,
+    changes: [],
+  };
+  let uids = 0;
+
+  function publish(path: string, now: JsonObject | undefined, before: JsonObject | undefined): void {
+    const kind = path.split('/').at(-2) ?? '';
+    const object = now ?? before;
+    const namespace = asString(at(object, 'metadata', 'namespace'));
+    const name = asString(at(object, 'metadata', 'name')) ?? '';
+    const key = namespace === undefined ? name : `${namespace}/${name}`;
+    const deliver = () => listeners.get(kind)?.(key, now);
+    if (heldBack.kind === kind) heldBack.changes.push(deliver);
+    else deliver();
+  }
+
+  /** Stores it as whoever else writes it: kubectl, a kubelet, a controller. Undefined: it is gone. */
+  function put(path: string, object: JsonObject | undefined): void {
+    const before = objects.get(path);
+    if (object === undefined) objects.delete(path);
+    else objects.set(path, object);
+    if (object !== undefined || before !== undefined) publish(path, object, before);
+  }
+
+  function update(path: string, change: (object: JsonObject) => JsonObject): JsonObject {
+    const before = objects.get(path);
+    if (before === undefined) throw refusal(404, 'NotFound');
+    const after = change(before);
+    if (isDeepStrictEqual(after, before)) return before;
+    const generation = at(before, 'metadata', 'generation');
+    const counted =
+      typeof generation === 'number' && !isDeepStrictEqual(after['spec'], before['spec'])
+        ? { ...after, metadata: { ...asObject(after['metadata']), generation: generation + 1 } }
+        : after;
+    put(path, counted);
+    return counted;
+  }
+
+  async function serve<T>(call: Omit<Call, 'at'>, answer: () => T): Promise<T> {
+    const seen = { ...call, at: clock.monotonic() };
+    calls.push(seen);
+    await Promise.resolve();
+    const rule = refusals.find(({ when, times }) => times > 0 && when(seen));
+    if (rule !== undefined) {
+      rule.times -= 1;
+      throw rule.error;
+    }
+    return answer();
+  }
+
+  const unused = () => {
+    throw new Error('not part of this double');
+  };
+  const client: ApiClient = {
+    cluster: 'memory',
+    get: (path) =>
+      serve({ method: 'get', path, body: undefined }, () => {
+        const found = objects.get(path);
+        if (found !== undefined) return found;
+        const [kind = '', ...rest] = path.split('/').toReversed();
+        const under = rest.toReversed().join('/');
+        const items = [...objects].filter(([key]) => key.startsWith(under) && key.split('/').at(-2) === kind);
+        if (items.length === 0 && !/^[a-z]+s$/.test(kind)) throw refusal(404, 'NotFound');
+        return { items: items.map(([, object]) => object) };
+      }),
+    create: (path, body) =>
+      serve({ method: 'create', path, body }, () => {
+        const metadata = asObject(at(body, 'metadata'));
+        const key = `${path}/${asString(metadata['name'])}`;
+        if (objects.has(key)) throw refusal(409, 'AlreadyExists');
+        uids += 1;
+        const creationTimestamp = new Date(clock.now()).toISOString().replace(/\.\d+/, '');
+        const given = { uid: `uid-${uids}`, creationTimestamp, generation: 1 };
+        put(key, { ...asObject(body), metadata: { ...metadata, ...given } });
+        return objects.get(key);
+      }),
+    jsonPatch: (path, operations) =>
+      serve({ method: 'jsonPatch', path, body: operations }, () =>
+        update(path.replace(/\/status$/, ''), (object) => {
+          try {
+            return jsonPatch.applyPatch(structuredClone(object), [...operations] as Operation[], true)
+              .newDocument;
+          } catch (error) {
+            throw refusal(422, 'Invalid', String(error));
+          }
+        }),
+      ),
+    strategicPatch: (path, body) =>
+      serve({ method: 'strategicPatch', path, body }, () =>
+        update(path.replace(/\/status$/, ''), (object) => ({
+          ...object,
+          status: {
+            ...asObject(object['status']),
+            conditions: asArray(at(body, 'status', 'conditions')),
+          },
+        })),
+      ),
+    delete: (path, body) =>
+      serve({ method: 'delete', path, body }, () => {
+        const there = objects.get(path);
+        if (there === undefined) throw refusal(404, 'NotFound');
+        const uid = at(body, 'preconditions', 'uid');
+        if (uid !== undefined && uid !== at(there, 'metadata', 'uid')) throw refusal(409, 'Conflict');
+        put(path, undefined);
+        return {};
+      }),
+    mergePatch: unused,
+    apply: unused,
+    watch: unused,
+    close: async () => undefined,
+  };
+
+  return {
+    client,
+    objects,
+    calls,
+    put,
+    update,
+    called: (method: Call['method'], part: string) =>
+      calls.filter((call) => call.method === method && call.path.includes(part)),
+    /** The next calls of that kind are refused. */
+    refuse(method: Call['method'], part: string, error: Error, times = 1): void {
+      refusals.push({ when: (call) => call.method === method && call.path.includes(part), error, times });
+    },
+    /** From now on the watch of that collection tells nothing, until it catches up. */
+    holdBackWatch(kind: string): void {
+      heldBack.kind = kind;
+    },
+    catchUp(): void {
+      heldBack.kind = undefined;
+      for (const deliver of heldBack.changes.splice(0)) deliver();
+    },
+    /** What a reflector would keep of a collection. */
+    store<T>(
+      kind: string,
+      parse: (raw: unknown) => T,
+      onChange: (key: string, now: T | undefined, before: T | undefined) => void,
+    ) {
+      const cache = new Map<string, T>();
+      listeners.set(kind, (key, raw) => {
+        const before = cache.get(key);
+        const now = raw === undefined ? undefined : parse(raw);
+        if (before !== undefined && isDeepStrictEqual(before, now)) return;
+        if (now === undefined) cache.delete(key);
+        else cache.set(key, now);
+        onChange(key, now, before);
+      });
+      return { get: (key: string) => cache.get(key), values: () => cache.values() };
+    },
+  };
+}
