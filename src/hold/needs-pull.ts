@@ -22,7 +22,8 @@ export function imagesToPull(from: RunningTemplate, template: unknown, hash: str
     if (entry.imagePullPolicy === 'Never') continue;
     const name = normalizeImage(entry.image);
     if (had.has(name) && !(changed && entry.imagePullPolicy === 'Always')) continue;
-    if (!needed.has(name)) needed.set(name, entry);
+    // One name, two policies: the stricter one is pulled as both want it.
+    if (needed.get(name)?.imagePullPolicy !== 'Always') needed.set(name, entry);
   }
   return [...needed.values()];
 }

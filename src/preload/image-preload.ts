@@ -117,12 +117,11 @@ export function parseImagePreload(raw: unknown): ImagePreload {
 }
 
 function parseOwner(references: unknown): ImagePreload['owner'] {
-  const all = asArray(references);
-  const owner = all.find((reference) => at(reference, 'controller') === true) ?? all[0];
-  const kind = asString(at(owner, 'kind'));
+  // Whatever else owns it, a GitOps tool's object say, it was made by hand if no Deployment does.
+  const owner = asArray(references).find((reference) => at(reference, 'kind') === 'Deployment');
   const name = asString(at(owner, 'name'));
   const uid = asString(at(owner, 'uid'));
-  return kind && name && uid ? { kind, name, uid } : undefined;
+  return name && uid ? { kind: 'Deployment', name, uid } : undefined;
 }
 
 const MINUTE = 60;

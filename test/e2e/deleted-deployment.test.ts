@@ -9,7 +9,7 @@ test('the preload and its pods go with a Deployment that is deleted while it is 
   const shop = await world.namespace(t);
   const web = await deploy(shop, 'web');
   await web.setImage(await shop.pushSlow('v2', 30));
-  await until('puller pods', 20, shop.pullerPods, ({ length }) => length === 2);
+  await until('puller pods', 20, shop.pullerPods, ({ length }) => length === world.lab.nodes().length);
 
   await shop.kubectl('delete', 'deployment', 'web');
   await until('the puller pods go', 30, shop.pullerPods, ({ length }) => length === 0);

@@ -54,7 +54,8 @@ test('nothing of an image runs while it is preloaded', async (t) => {
       'every puller pod has ended',
       20,
       () => pullerStates(shop),
-      (states) => states.length === 2 && states.every((state) => state === 'StartError'),
+      (states) =>
+        states.length === world.lab.nodes().length && states.every((state) => state === 'StartError'),
     );
     assert.deepEqual(traces, ['/v1']);
   });

@@ -45,7 +45,12 @@ test('a gate that the API server turns away after a restart says so, and follows
   const shop = await world.namespace(t);
   const web = await deploy(shop, 'web');
   await web.setImage(await shop.pushSlow('v2', 40));
-  await until('it pulls', 20, shop.preloads, ([one]) => one?.status?.pullingNodes === 2);
+  await until(
+    'it pulls',
+    20,
+    shop.preloads,
+    ([one]) => one?.status?.pullingNodes === world.lab.nodes().length,
+  );
 
   await admin('delete', 'clusterrole', 'pullgate');
   t.after(() => admin('apply', '-f', manifest('rbac')));
@@ -63,7 +68,12 @@ test('a hold waits while the kind ImagePreload is gone, and goes on when it is t
   const shop = await world.namespace(t);
   const web = await deploy(shop, 'web');
   await web.setImage(await shop.pushSlow('v2', 60));
-  await until('it pulls', 20, shop.preloads, ([one]) => one?.status?.pullingNodes === 2);
+  await until(
+    'it pulls',
+    20,
+    shop.preloads,
+    ([one]) => one?.status?.pullingNodes === world.lab.nodes().length,
+  );
 
   await admin('delete', 'crd', 'imagepreloads.pullgate.io');
   await world.gate.logged('the missing kind', 30, ({ code }) => code === 'PG_CRD_MISSING');

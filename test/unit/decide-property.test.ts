@@ -186,7 +186,7 @@ const update: fc.Arbitrary<DecideInput> = fc
     };
   });
 
-const RUNS = { numRuns: 2000 };
+const RUNS = { numRuns: 500 };
 
 function marks(object: unknown) {
   const { annotations, labels, paused } = parseDeployment(object);

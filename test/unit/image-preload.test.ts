@@ -131,17 +131,12 @@ test('entries of the lists that cannot be used are left out', () => {
   assert.deepEqual(imagePullSecrets, [{ name: 'registry' }]);
 });
 
-test('the controlling owner counts, or else the first', () => {
-  const owner = (name: string, controller?: boolean) => ({
-    kind: 'Deployment',
-    name,
-    uid: `uid-${name}`,
-    controller,
-  });
-  const nameOf = (...ownerReferences: object[]) =>
+test('a Deployment that owns it counts; whatever else does, it was made by hand', () => {
+  const ownedBy = (...ownerReferences: object[]) =>
     parseImagePreload({ metadata: { ownerReferences } }).owner?.name;
-  assert.equal(nameOf(owner('a'), owner('b', true)), 'b');
-  assert.equal(nameOf(owner('a'), owner('b')), 'a');
+  const application = { kind: 'Application', name: 'shop', uid: 'uid-a', controller: true };
+  assert.equal(ownedBy(application, { kind: 'Deployment', name: 'web', uid: 'uid-w' }), 'web');
+  assert.equal(ownedBy(application), undefined);
 });
 
 test('any JSON reads as an ImagePreload whose numbers are in range', () => {
