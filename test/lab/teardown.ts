@@ -88,7 +88,7 @@ async function removeCgroupsSoon(name: string): Promise<void> {
 async function removeState(): Promise<void> {
   // A node's mounts vanish with its namespace, so there is none below STATE that this could reach into.
   // A process that was just killed may still be writing its last file: then a folder is not empty any more.
-  await until('the folder of the lab is removed', 15, async () => {
+  await until('the folder of the lab is removed', 15, async (): Promise<true> => {
     await run(['rm', '--recursive', '--force', '--one-file-system', STATE]);
     return true;
   });
