@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { GateError } from './errors.ts';
-import { type CountOrPercent, parseCountOrPercent } from './preload/count-or-percent.ts';
+import type { CountOrPercent } from './hold/count-or-percent.ts';
+import { type Range, SETTINGS, wholeNumberUpTo } from './hold/settings.ts';
 import type { PreloadSettings } from './preload/preload-spec.ts';
 
 /** Everything an operator can set. The one module that reads the environment. */
@@ -27,7 +28,32 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace'];
  * @param argv as `process.argv`
  */
 export function readConfig(argv: readonly string[]): Config {
-  const program = new Command('pullgate')
+  const program = command();
+  program.parse([...argv]);
+  const flags = program.opts<Flags>();
+  const { host, port } = flags.listen;
+  return {
+    kubeconfig: flags.kubeconfig,
+    context: flags.context,
+    listen: flags.listen,
+    url: flags.url ?? `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    failurePolicy: flags.failurePolicy,
+    bypassNeedsPermission: flags.bypassNeedsPermission === 'true',
+    maxConcurrentPulls: flags.maxConcurrentPulls,
+    settings: {
+      parallelism: flags.parallelism,
+      minNodes: flags.minNodes,
+      nodeTimeoutSeconds: flags.nodeTimeoutSeconds,
+      deadlineSeconds: flags.deadlineSeconds,
+      ttlSecondsAfterFinished: flags.ttlSeconds,
+    },
+    logLevel: flags.logLevel,
+  };
+}
+
+/** Every flag, with its environment variable, default and range. */
+export function command(): Command {
+  return new Command('pullgate')
     .description('Holds Deployment rollouts in opted-in namespaces until their images are on the nodes.')
     .version(version())
     .configureOutput({ outputError: (text, write) => write(`${configError(text)}\n`) })
@@ -58,60 +84,48 @@ export function readConfig(argv: readonly string[]): Config {
         .default('false'),
     )
     .addOption(
-      set('--max-concurrent-pulls <n>', 'pulls at a time in the whole cluster', upTo(100_000)).default(200),
+      set(
+        '--max-concurrent-pulls <n>',
+        'pulls at a time in the whole cluster',
+        inRange(wholeNumberUpTo(100_000)),
+      ).default(200),
     )
     .addOption(
       set(
         '--parallelism <n|n%>',
         'nodes at a time for one preload (default: 20, or 10% if that is more)',
-        countOrPercent,
+        inRange(SETTINGS.parallelism.range),
       ),
     )
     .addOption(
-      set('--min-nodes <n|n%>', 'nodes that must have the images before a release', countOrPercent).default(
-        '100%',
-      ),
+      set(
+        '--min-nodes <n|n%>',
+        'nodes that must have the images before a release',
+        inRange(SETTINGS.minNodes.range),
+      ).default('100%'),
     )
     .addOption(
       set(
         '--node-timeout-seconds <n>',
         'a node still pulling then is not waited for',
-        upTo(DAY_SECONDS),
+        inRange(SETTINGS.nodeTimeoutSeconds.range),
       ).default(900),
     )
     .addOption(
       set(
         '--deadline-seconds <n>',
         'without a further node ready for so long, go on without the rest',
-        upTo(7 * DAY_SECONDS),
+        inRange(SETTINGS.deadlineSeconds.range),
       ).default(3600),
     )
     .addOption(
-      set('--ttl-seconds <n>', 'how long a finished ImagePreload stays', upTo(365 * DAY_SECONDS)).default(
-        3600,
-      ),
+      set(
+        '--ttl-seconds <n>',
+        'how long a finished ImagePreload stays',
+        inRange(wholeNumberUpTo(LONGEST_TTL_SECONDS)),
+      ).default(3600),
     )
     .addOption(set('--log-level <level>', 'what to log').choices(LOG_LEVELS).default('info'));
-  program.parse([...argv]);
-  const flags = program.opts<Flags>();
-  const { host, port } = flags.listen;
-  return {
-    kubeconfig: flags.kubeconfig,
-    context: flags.context,
-    listen: flags.listen,
-    url: flags.url ?? `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
-    failurePolicy: flags.failurePolicy,
-    bypassNeedsPermission: flags.bypassNeedsPermission === 'true',
-    maxConcurrentPulls: flags.maxConcurrentPulls,
-    settings: {
-      parallelism: flags.parallelism,
-      minNodes: flags.minNodes,
-      nodeTimeoutSeconds: flags.nodeTimeoutSeconds,
-      deadlineSeconds: flags.deadlineSeconds,
-      ttlSecondsAfterFinished: flags.ttlSeconds,
-    },
-    logLevel: flags.logLevel,
-  };
 }
 
 /** What the parsers below make of the flags. */
@@ -147,21 +161,15 @@ function set<T>(flags: string, description: string, parse?: (text: string) => T)
   return parse === undefined ? option : option.argParser(parse);
 }
 
-const DAY_SECONDS = 86_400;
+/** Of seconds: what the CRD takes, as an ImagePreload with more would be refused. */
+const LONGEST_TTL_SECONDS = 365 * 86_400;
 
-/** @param largest of seconds: what the CRD takes, as an ImagePreload with more would be refused */
-function upTo(largest: number): (text: string) => number {
+function inRange<T>({ parse, allowed }: Range<T>): (text: string) => T {
   return (text) => {
-    const number = Number(text);
-    if (/^\d+$/.test(text) && number >= 1 && number <= largest) return number;
-    throw new InvalidArgumentError(`It must be a whole number from 1 to ${largest}.`);
+    const value = parse(text);
+    if (value !== undefined) return value;
+    throw new InvalidArgumentError(`It must be ${allowed}.`);
   };
-}
-
-function countOrPercent(text: string): CountOrPercent {
-  const value = parseCountOrPercent(text);
-  if (value !== undefined) return value;
-  throw new InvalidArgumentError('It must be a count such as 3, or a percentage such as 25%.');
 }
 
 function parseAddress(text: string): { host: string; port: number } {

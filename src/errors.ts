@@ -10,6 +10,11 @@ interface ErrorEntry {
 }
 
 export const ERRORS = {
+  PG_REQUEST_NOT_HTTP: {
+    status: 400,
+    message: 'this is not an HTTP request: {detail}',
+    remedy: 'Only an API server should call this endpoint. Find out who called.',
+  },
   PG_BODY_NOT_JSON: {
     status: 400,
     message: 'the request body is not JSON: {detail}',
@@ -33,7 +38,8 @@ export const ERRORS = {
   PG_NOT_FOUND: {
     status: 404,
     message: '{method} {path} does not exist here',
-    remedy: 'The admission endpoint is POST /admit/pause. Check clientConfig of the webhook configuration.',
+    remedy:
+      'The admission endpoints are POST /admit/pause, /admit/reject and /admit/audit. Check clientConfig of the webhook configuration.',
   },
   PG_METHOD: {
     status: 405,

@@ -4,7 +4,7 @@ import { createServingCertificate } from './certs/serving-certificate.ts';
 import type { Clock } from './clock.ts';
 import { type ApiClient, createApiClient } from './cluster/api-client.ts';
 import type { Cluster } from './cluster/credentials.ts';
-import { createEventWriter } from './cluster/events.ts';
+import { createEventWriter, type GateEvent } from './cluster/events.ts';
 import { createReflector, type Reflector } from './cluster/reflector.ts';
 import { actAs } from './cluster/service-account-token.ts';
 import { mayBypass } from './cluster/subject-access-review.ts';
@@ -16,10 +16,12 @@ import { API_GROUP_PATH, GATE_NAMESPACE, GATE_SERVICE_ACCOUNT, PULLER_LABEL } fr
 import { type ImagePreload, parseImagePreload } from './preload/image-preload.ts';
 import { type Node, parseNode } from './preload/node.ts';
 import { createPreloadController } from './preload/preload-controller.ts';
+import { PULL_TIMES, type PullTimes } from './preload/pull-times.ts';
 import { type PullerPod, parsePullerPod } from './preload/puller-pod-status.ts';
+import { requestPreload } from './preload/requested-preload.ts';
 import { register } from './registration/registration.ts';
 import { serverVersion } from './registration/server-version.ts';
-import { isOptedIn, modeFact, type Namespace, parseNamespace } from './release/namespace-mode.ts';
+import { modeFact, modeOf, type Namespace, parseNamespace } from './release/namespace-mode.ts';
 import { createReleaseController } from './release/release-controller.ts';
 
 export interface GateOptions {
@@ -29,6 +31,8 @@ export interface GateOptions {
   /** In [0, 1). */
   readonly random: () => number;
   readonly log: Logger;
+  /** Default `PULL_TIMES`. */
+  readonly pullTimes?: PullTimes;
 }
 
 export interface Gate {
@@ -45,7 +49,14 @@ const EXEMPT_NAMESPACES = ['kube-system', GATE_NAMESPACE];
 const CERTIFICATE_DAYS = 365;
 
 /** Wires everything and starts it. Resolves as soon as updates are gated. */
-export async function startGate({ config, cluster, clock, random, log }: GateOptions): Promise<Gate> {
+export async function startGate({
+  config,
+  cluster,
+  clock,
+  random,
+  log,
+  pullTimes = PULL_TIMES,
+}: GateOptions): Promise<Gate> {
   const admin = createApiClient(cluster, { clock, random });
   const version = await serverVersion(admin);
   log.info({ cluster: cluster.name, server: cluster.server, version }, 'cluster');
@@ -60,11 +71,22 @@ export async function startGate({ config, cluster, clock, random, log }: GateOpt
     clock,
     random,
   });
+  const writeEvent = createEventWriter(client, {
+    reportingController: 'pullgate.io/gate',
+    reportingInstance: `pullgate-${process.pid}`,
+    clock,
+    log,
+  });
   const server = createAdmissionServer({
     tls: { cert: serving.certificatePem, key: serving.keyPem },
     gate: { username: USERNAME, exemptNamespaces: EXEMPT_NAMESPACES },
     mayBypass: async (user, namespace) =>
       !config.bypassNeedsPermission || (await mayBypass(client, user, namespace, log)),
+    preloadProgress: async ({ namespace, name, user, object, oldObject, dryRun }, ask) =>
+      await requestPreload(
+        { namespace, name, username: user.username, object, oldObject, dryRun, ...ask },
+        { client, clock, log, writeEvent, settings: config.settings, pullTimes },
+      ),
     clock,
     log,
   });
@@ -78,7 +100,7 @@ export async function startGate({ config, cluster, clock, random, log }: GateOpt
     clock,
     log,
   });
-  const controllers = startControllers({ config, client, clock, random, log });
+  const controllers = startControllers({ config, client, writeEvent, clock, random, log, pullTimes });
   const ready = controllers.synced.then(
     () => log.info({ listen: config.listen, url: config.url }, 'ready'),
     // Only a stop ends the reading, and it has to go on until everything is taken away.
@@ -89,11 +111,11 @@ export async function startGate({ config, cluster, clock, random, log }: GateOpt
     async stop() {
       try {
         await controllers.stop();
-        await controllers.releaseAll();
-        await registration.unregister();
-        // Admission has been answering, and holding, until a moment ago.
-        await controllers.releaseAll();
-        log.info('every hold was released and the registration taken away');
+        await registration.unregister(async () => {
+          // API servers go on asking for a moment: only once nobody is answered any more, no hold can follow the last release.
+          await server.close();
+          await controllers.releaseAll();
+        });
       } finally {
         await server.close();
         await client.close();
@@ -122,18 +144,14 @@ interface Controllers {
 function startControllers(options: {
   readonly config: Config;
   readonly client: ApiClient;
+  readonly writeEvent: (event: GateEvent) => void;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
+  readonly pullTimes: PullTimes;
 }): Controllers {
-  const { config, client, clock, random, log } = options;
+  const { config, client, writeEvent, clock, random, log, pullTimes } = options;
   const common = { client, clock, random, log };
-  const writeEvent = createEventWriter(client, {
-    reportingController: 'pullgate.io/gate',
-    reportingInstance: `pullgate-${process.pid}`,
-    clock,
-    log,
-  });
   const namespaces = createReflector<Namespace>({
     ...common,
     path: '/api/v1/namespaces',
@@ -186,8 +204,9 @@ function startControllers(options: {
     preloads,
     deployments,
     nodes,
-    isOptedIn: (namespace) => isOptedIn(namespaces.get(namespace)),
+    modeOf: (namespace) => modeOf(namespaces.get(namespace)),
     maxConcurrentPulls: config.maxConcurrentPulls,
+    pullTimes,
     onAssessed(key) {
       const preload = preloads.get(key);
       if (preload?.owner !== undefined) {
@@ -200,7 +219,7 @@ function startControllers(options: {
     writeEvent,
     deployments,
     preloads,
-    modeOf: (namespace) => namespaces.get(namespace)?.mode,
+    modeOf: (namespace) => modeOf(namespaces.get(namespace)),
     assessmentOf: (key) => preloadController.assessmentOf(key),
     settings: config.settings,
   });

@@ -7,8 +7,14 @@ export const API_VERSION = `${GROUP}/v1alpha1`;
 export const API_GROUP_PATH = `/apis/${API_VERSION}`;
 export const IMAGE_PRELOAD_KIND = 'ImagePreload';
 
-/** Namespace label: `pause`, `reject` or `audit`. On a Deployment, `off` opts that one out. */
+/** Namespace label, one of `MODES`. On a Deployment, `off` opts that one out. */
 export const MODE_LABEL = 'pullgate.io/mode';
+export const MODES = ['pause', 'reject', 'audit'] as const;
+/**
+ * What happens to an update that needs a pull. `pause`: it is stored, and held. `reject`: it is denied until its images
+ * are there. `audit`: it goes ahead, and is told of.
+ */
+export type Mode = (typeof MODES)[number];
 /** `"true"` on a Deployment exactly while it carries a hold: `kubectl get deploy -A -l pullgate.io/held`. */
 export const HELD_LABEL = 'pullgate.io/held';
 
@@ -20,6 +26,17 @@ export const DECIDED_ANNOTATION = 'pullgate.io/decided';
 export const BYPASS_ANNOTATION = 'pullgate.io/bypass';
 /** `"true"`: leave the Deployment paused when the hold ends. */
 export const KEEP_PAUSED_ANNOTATION = 'pullgate.io/keep-paused';
+
+/** Settings of one Deployment, instead of the gate's flags: see `hold/settings.ts`. `3` or `25%`: how many nodes pull at a time. */
+export const PARALLELISM_ANNOTATION = 'pullgate.io/parallelism';
+/** `3` or `50%`: how many nodes must have the images before a release. */
+export const MIN_NODES_ANNOTATION = 'pullgate.io/min-nodes';
+/** A node that is still pulling after so many seconds is not waited for. */
+export const NODE_TIMEOUT_ANNOTATION = 'pullgate.io/node-timeout-seconds';
+/** Without a further node ready for so many seconds, the rollout goes on without the rest. */
+export const DEADLINE_ANNOTATION = 'pullgate.io/deadline-seconds';
+/** `key=value[,key=value]`: only nodes with these labels, too, get the images beforehand. The pods may land elsewhere. */
+export const NODE_SELECTOR_ANNOTATION = 'pullgate.io/node-selector';
 
 /** On every puller pod: the watch selects by it. */
 export const PULLER_LABEL = 'pullgate.io/puller';

@@ -1,6 +1,7 @@
 import jsonPatch from 'fast-json-patch';
 import { GateError } from '../errors.ts';
 import { asArray, asObject, asString, at, isObject, type JsonObject } from '../json.ts';
+import type { Denial } from './denial.ts';
 
 const API_VERSION = 'admission.k8s.io/v1';
 const KIND = 'AdmissionReview';
@@ -105,9 +106,20 @@ function parseObject(request: JsonObject, field: 'object' | 'oldObject'): JsonOb
   if (!isObject(object)) throw invalid(`request.${field} is missing`);
   for (const part of ['metadata', 'spec'])
     if (!isObject(object[part])) throw invalid(`request.${field}.${part} is missing`);
+  // It becomes part of the preload's name, and that of a command to paste.
+  if (at(object, 'metadata', 'name') !== request['name'])
+    throw invalid(`request.${field}.metadata.name is not request.name`);
+  // Rewritten as maps of strings: an entry of another type would be lost on the way.
+  for (const map of ['annotations', 'labels'])
+    if (!isStringMap(at(object, 'metadata', map) ?? {}))
+      throw invalid(`request.${field}.metadata.${map} is not a map of strings`);
   if (nestsDeeperThan(TEMPLATE_DEPTH_LIMIT, at(object, 'spec', 'template')))
     throw invalid(`request.${field}.spec.template nests deeper than ${TEMPLATE_DEPTH_LIMIT} levels`);
   return object;
+}
+
+function isStringMap(value: unknown): boolean {
+  return isObject(value) && Object.values(value).every((entry) => typeof entry === 'string');
 }
 
 function nestsDeeperThan(limit: number, value: unknown): boolean {
@@ -123,7 +135,7 @@ interface AdmissionAnswer {
   /** The object as it is to be stored. */
   readonly object: JsonObject;
   /** Why the update is denied; absent if it is let through. */
-  readonly denial?: string;
+  readonly denial?: Denial | undefined;
   readonly warnings: readonly string[];
   /** Keys without prefix: the API server puts the webhook's name before them. */
   readonly auditAnnotations: Readonly<Record<string, string>>;
@@ -140,7 +152,7 @@ export function admissionResponse(request: AdmissionRequest, answer: AdmissionAn
     response: {
       uid: request.uid,
       allowed: denial === undefined,
-      ...(denial !== undefined && { status: { code: 403, reason: 'Forbidden', message: denial } }),
+      ...(denial !== undefined && { status: denialStatus(denial) }),
       ...(denial === undefined &&
         patch.length > 0 && {
           patchType: 'JSONPatch',
@@ -149,5 +161,15 @@ export function admissionResponse(request: AdmissionRequest, answer: AdmissionAn
       ...(warnings.length > 0 && { warnings }),
       auditAnnotations,
     },
+  };
+}
+
+/** A metav1.Status. The API server makes the header Retry-After from its details. */
+function denialStatus({ code, reason, message, retryAfterSeconds }: Denial): JsonObject {
+  return {
+    code,
+    reason,
+    message,
+    ...(retryAfterSeconds !== undefined && { details: { retryAfterSeconds } }),
   };
 }

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import fastify, {
   type FastifyError,
   type FastifyInstance,
@@ -7,16 +8,18 @@ import fastify, {
 import type { Clock } from '../clock.ts';
 import { GateError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { MODES, type Mode } from '../names.ts';
 import {
   type AdmissionRequest,
   type AdmissionUser,
   admissionResponse,
   parseAdmissionReview,
 } from './admission-review.ts';
-import { type Decision, decide, endsGating } from './decide.ts';
+import { type Ask, type DecideInput, type Decision, decide, endsGating } from './decide.ts';
+import type { PreloadProgress } from './preload-progress.ts';
 import { auditAnnotationsFor, warningsFor } from './warnings.ts';
 
-const PAUSE_PATH = '/admit/pause';
+const ADMIT = '/admit/';
 /** The old and the new object, at most 3 MB each (the API server's limit of a resource write), and 1 MB for the rest. */
 const BODY_LIMIT = 7 * 1024 * 1024;
 /** `timeoutSeconds` in the webhook configuration: after that the API server does not wait for the answer any more. */
@@ -42,6 +45,11 @@ interface AdmissionServerOptions {
   };
   /** Never rejects: who cannot be asked says no. Called only if an update asks for a bypass or opts out. */
   readonly mayBypass: (user: AdmissionUser, namespace: string) => Promise<boolean>;
+  /**
+   * How far the preload is that an update in mode reject waits for. Sees to it that there is one, but not on a dry run.
+   * Below the 5 s that the API server waits. What it throws becomes an error, and then failurePolicy decides.
+   */
+  readonly preloadProgress: (request: AdmissionRequest, ask: Ask) => Promise<PreloadProgress>;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -54,7 +62,7 @@ interface AdmissionServerOptions {
  * update pass as it came: nothing is held by mistake.
  */
 export function createAdmissionServer(options: AdmissionServerOptions): FastifyInstance {
-  const { tls, gate, mayBypass, clock, log } = options;
+  const { tls, gate, mayBypass, preloadProgress, clock, log } = options;
   const app = fastify({
     https: { ...tls, headersTimeout: CONNECTION_TIMEOUT_MS, handshakeTimeout: HANDSHAKE_TIMEOUT_MS },
     bodyLimit: BODY_LIMIT,
@@ -66,52 +74,88 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
     // After the drain below. Else a connection that never sent anything would keep `close` waiting for 95 s.
     forceCloseConnections: true,
     frameworkErrors: answerError,
+    clientErrorHandler: answerNoRequest,
   });
   // JSON alone. Its parser is Fastify's, which refuses keys named `__proto__`: no Kubernetes object can have one, as
   // labels and annotations begin with a letter or digit, so it costs nothing to keep them out for good.
   app.removeContentTypeParser('text/plain');
   drainOnClose(app, clock);
 
-  app.post(PAUSE_PATH, async ({ body }) => {
-    const began = clock.monotonic();
-    const request = parseAdmissionReview(body);
-    const { object, oldObject, user, namespace } = request;
-    const now = clock.now();
-    const decision = decide({
+  for (const mode of MODES) {
+    app.post(ADMIT + mode, async ({ body }) => {
+      const began = clock.monotonic();
+      const request = parseAdmissionReview(body);
+      const now = clock.now();
+      const decision = await decideFor(mode, request, now);
+      const response = admissionResponse(request, {
+        object: decision.object,
+        denial: decision.denial,
+        warnings: warningsFor(decision, request, now),
+        auditAnnotations: auditAnnotationsFor(decision),
+      });
+      logDecision(log, request, decision, clock.monotonic() - began);
+      return response;
+    });
+  }
+
+  app.setNotFoundHandler((request, reply) => answerError(notFound(request), request, reply));
+  app.setErrorHandler(answerError);
+  return app;
+
+  async function decideFor(mode: Mode, request: AdmissionRequest, now: number): Promise<Decision> {
+    const { object, oldObject, user, namespace, dryRun } = request;
+    const input: DecideInput = {
+      mode,
       object,
       oldObject,
       username: user.username,
       gateUsername: gate.username,
       exemptNamespaces: gate.exemptNamespaces,
       mayBypass: endsGating(oldObject, object) && (await mayBypass(user, namespace)),
+      dryRun,
       now,
-    });
-    const response = admissionResponse(request, {
-      object: decision.object,
-      ...(decision.kind === 'Refused' && { denial: decision.reason }),
-      warnings: warningsFor(decision, request, now),
-      auditAnnotations: auditAnnotationsFor(decision),
-    });
-    logDecision(log, request, decision, clock.monotonic() - began);
-    return response;
-  });
+    };
+    const decision = decide(input);
+    if (decision.asks === undefined) return decision;
+    return decide({ ...input, progress: await preloadProgress(request, decision.asks) });
+  }
 
-  app.setNotFoundHandler((request, reply) => answerError(notFound(request), request, reply));
-  app.setErrorHandler(answerError);
-  return app;
+  /** What the parser refuses, such as a head that is too large, never becomes a request. */
+  function answerNoRequest(error: Error & { readonly code?: string }, socket: Socket): void {
+    // Nobody is there to read the answer.
+    if (error.code === 'ECONNRESET' || !socket.writable) {
+      socket.destroy();
+      return;
+    }
+    const answer = new GateError('PG_REQUEST_NOT_HTTP', { detail: error.message });
+    log.warn({ code: answer.code }, answer.message);
+    const { body, code } = statusOf(answer);
+    const text = JSON.stringify(body);
+    socket.end(
+      `HTTP/1.1 ${code} Bad Request\r\nContent-Type: application/json\r\n` +
+        `Content-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
+    );
+  }
 
   function answerError(error: FastifyError | GateError, request: FastifyRequest, reply: FastifyReply): void {
     const answer = error instanceof GateError ? error : gateError(error, request);
-    const { status: code = 500, message } = answer;
+    const { code, body } = statusOf(answer);
+    const { message } = answer;
     if (code >= 500) log.error({ err: error }, message);
     else log.warn({ code: answer.code }, message);
     if (code === 405) reply.header('allow', 'POST');
     // What is left of the body is not read.
     reply.header('connection', 'close');
-    void reply
-      .code(code)
-      .send({ kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, code });
+    void reply.code(code).send(body);
   }
+}
+
+/** As API servers word their errors, so that they can pass it on. */
+function statusOf({ status: code = 500, message }: GateError): {
+  readonly code: number;
+  readonly body: object;
+} {
+  return { code, body: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, code } };
 }
 
 function logDecision(log: Logger, request: AdmissionRequest, decision: Decision, ms: number): void {
@@ -132,7 +176,8 @@ function logDecision(log: Logger, request: AdmissionRequest, decision: Decision,
 /** No such path, or not by this method. */
 function notFound({ method, url }: FastifyRequest): GateError {
   const path = url.replace(/\?.*/s, '');
-  return new GateError(path === PAUSE_PATH ? 'PG_METHOD' : 'PG_NOT_FOUND', { method, path });
+  const known = MODES.some((mode) => path === ADMIT + mode);
+  return new GateError(known ? 'PG_METHOD' : 'PG_NOT_FOUND', { method, path });
 }
 
 /** An error of Fastify's as the table has it. */

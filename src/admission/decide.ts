@@ -13,11 +13,18 @@ import {
   KEEP_PAUSED_ANNOTATION,
   MODE_LABEL,
   MODE_OFF,
+  type Mode,
 } from '../names.ts';
 import { templateHash } from '../template/template-hash.ts';
+import { type Denial, forbidden, rejection } from './denial.ts';
+import type { PreloadProgress } from './preload-progress.ts';
 
 /** All that a decision knows. */
 export interface DecideInput {
+  /** Of the namespace, by the path that was called. */
+  readonly mode: Mode;
+  /** In mode reject, once it has been looked up; see `Decision.asks`. */
+  readonly progress?: PreloadProgress;
   readonly oldObject: JsonObject;
   readonly object: JsonObject;
   /** As the API server authenticated it. */
@@ -28,17 +35,26 @@ export interface DecideInput {
   readonly exemptNamespaces: readonly string[];
   /** Whether this user may end a hold by bypass or `off`. */
   readonly mayBypass: boolean;
+  readonly dryRun: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
+}
+
+/** The preload that an update in mode reject waits for. */
+export interface Ask {
+  /** Its name. */
+  readonly preload: string;
+  readonly from: RunningTemplate;
 }
 
 /**
  * - `Ignored`: not ours to judge: the gate's own write, an exempt namespace, an object that is being deleted.
  * - `Unchanged`: nothing that concerns a rollout changed.
  * - `Reheld`: an update to a held Deployment that does not end its hold.
- * - `Refused`: the one answer that denies: `off` by a user who may not.
+ * - `Refused`: denied: `off` by a user who may not.
+ * - `Rejected`: denied until its images are there (mode reject).
  */
-export type DecisionKind = RecordedDecision | 'Ignored' | 'Unchanged' | 'Reheld' | 'Refused';
+export type DecisionKind = RecordedDecision | 'Ignored' | 'Unchanged' | 'Reheld' | 'Refused' | 'Rejected';
 
 export interface Decision {
   readonly kind: DecisionKind;
@@ -48,8 +64,12 @@ export interface Decision {
   readonly reason: string;
   /** The hold on `object`. */
   readonly hold?: Hold;
-  /** Images that the held template waits for. */
+  /** Images that the template waits for, or should have waited for. */
   readonly images: readonly string[];
+  /** Why the update is denied; absent if it is let through. */
+  readonly denial?: Denial;
+  /** What to look up, and to see to: then decide again, with `progress`. */
+  readonly asks?: Ask;
   /** A bypass that was asked for and not granted. */
   readonly bypassRefused: boolean;
   /** The user asked for `paused: false` while the hold needs it true. */
@@ -110,7 +130,9 @@ function decideHeld(input: DecideInput, old: Deployment, next: Deployment, hold:
   const reason = superseded ? `another template while held: ${images.join(', ')}` : 'still held';
   const begun = superseded ? newHold(input, old, next, hold.from, hash) : hold;
   const held: Hold = { ...begun, userPaused };
-  const annotations = superseded ? decidedMark(input, old, next, hash, 'Superseded', reason) : {};
+  const annotations = superseded
+    ? decidedMark(input, old, next, hash, 'Superseded', reason)
+    : decidedBefore(old);
   return {
     ...plain(
       superseded ? 'Superseded' : 'Reheld',
@@ -131,7 +153,10 @@ function decideUnheld(input: DecideInput, old: Deployment, next: Deployment): De
   if (optOut && !input.mayBypass) return refused(input);
 
   const clean = withoutStrayHold(input.object, old, next);
-  if (hash === from.template && !optOut) return plain('Unchanged', clean, 'the template did not change');
+  if (hash === from.template && !optOut) {
+    const kept = withMarks(clean, { annotations: decidedBefore(old) });
+    return plain('Unchanged', kept, 'the template did not change');
+  }
 
   const record = (decision: RecordedDecision, reason: string): Decision =>
     plain(
@@ -149,6 +174,15 @@ function decideUnheld(input: DecideInput, old: Deployment, next: Deployment): De
 
   const images = needed.map(({ image }) => image);
   const reason = images.join(', ');
+  if (input.mode === 'audit') return { ...record('Audited', reason), images };
+  if (input.mode === 'reject') {
+    const asks = { preload: preloadNameOf(old, next, hash), from };
+    const verdict = input.progress?.verdict;
+    if (verdict?.kind === 'ready') return record('Preloaded', verdict.reason);
+    const denial = rejection(next, asks.preload, images, input.progress, input.dryRun);
+    const bypassRefused = bypass !== undefined;
+    return { ...plain('Rejected', input.object, denial.message), images, denial, asks, bypassRefused };
+  }
   const userPaused = at(clean, 'spec', 'paused') === true;
   const hold: Hold = { ...newHold(input, old, next, from, hash), userPaused };
   const annotations = decidedMark(input, old, next, hash, 'Held', reason);
@@ -160,8 +194,13 @@ function decideUnheld(input: DecideInput, old: Deployment, next: Deployment): De
   };
 }
 
+/** The uid comes from the old object: some multi-cluster controllers leave the new one's empty. */
+function preloadNameOf(old: Deployment, next: Deployment, template: string): string {
+  return preloadName({ name: next.name, uid: old.uid, revision: old.revision }, template);
+}
+
 /**
- * The uid comes from the old object: some multi-cluster controllers leave the new one's empty. Where admission is called
+ * The uid is the old object's, as for the name of the preload. Where admission is called
  * again on its own result (reinvocation, retries), `since` stays what it was.
  */
 function newHold(
@@ -176,7 +215,7 @@ function newHold(
   return {
     v: 1,
     uid: old.uid,
-    preload: preloadName({ name: next.name, uid: old.uid, revision: old.revision }, template),
+    preload: preloadNameOf(old, next, template),
     template,
     from,
     since: new Date(Math.min(begun, input.now)).toISOString(),
@@ -211,6 +250,11 @@ function withoutStrayHold(object: JsonObject, old: Deployment, next: Deployment)
   const inherited = oldHadIt ? parseHold(stray)?.userPaused === true : old.paused;
   const wanted = ownHold(next, old.uid)?.userPaused ?? inherited;
   return withMarks(object, { hold: null, paused: next.paused && wanted });
+}
+
+/** Only a decision changes it: the events are made from it, and whoever could write it could speak for others. */
+function decidedBefore(old: Deployment): Record<string, string | null> {
+  return { [DECIDED_ANNOTATION]: old.annotations[DECIDED_ANNOTATION] ?? null };
 }
 
 function decidedMark(
@@ -251,7 +295,8 @@ function optsOut(old: Deployment, next: Deployment): boolean {
 }
 
 function refused(input: DecideInput): Decision {
-  return plain('Refused', input.object, `${input.username} may not opt a Deployment out`);
+  const reason = `${input.username} may not opt a Deployment out`;
+  return { ...plain('Refused', input.object, reason), denial: forbidden(reason) };
 }
 
 function plain(kind: DecisionKind, object: JsonObject, reason: string): Decision {

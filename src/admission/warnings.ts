@@ -5,6 +5,7 @@ import { BYPASS_ANNOTATION } from '../names.ts';
 import { templateHash } from '../template/template-hash.ts';
 import { templateImages } from '../template/template-images.ts';
 import type { Decision } from './decide.ts';
+import { settingWarnings } from './setting-warnings.ts';
 
 /**
  * The API server passes warnings on as they are up to 4096 characters in all (k8s.io/apiserver, filters/warning.go);
@@ -16,16 +17,33 @@ const LINE_LIMIT = 256;
 const AUDIT_VALUE_LIMIT = 512;
 const SHELL_SAFE = /^[A-Za-z0-9_./:@=+-]+$/;
 
+const BYPASS_REFUSED = 'the bypass was refused: this user may not bypass';
+
 interface DeploymentName {
   readonly namespace: string;
   readonly name: string;
+}
+
+interface Update extends DeploymentName {
+  /** What was stored before. */
+  readonly oldObject?: unknown;
 }
 
 /**
  * What the user is told, one line each: printable ASCII, at most 4096 characters in all. `now`, in milliseconds since
  * the epoch, makes the bypass in the command another one than any that was already asked for.
  */
-export function warningsFor(decision: Decision, deployment: DeploymentName, now: number): string[] {
+export function warningsFor(decision: Decision, update: Update, now: number): string[] {
+  const lines = decisionWarnings(decision, update, now);
+  for (const text of settingWarnings(decision, update.oldObject)) {
+    const next = line(text);
+    // An Event tells it, too.
+    if (totalOf(lines) + next.length <= TOTAL_LIMIT) lines.push(next);
+  }
+  return lines;
+}
+
+function decisionWarnings(decision: Decision, deployment: DeploymentName, now: number): string[] {
   const id = `${deployment.namespace}/${deployment.name}`;
   switch (decision.kind) {
     case 'Held':
@@ -39,13 +57,22 @@ export function warningsFor(decision: Decision, deployment: DeploymentName, now:
       );
     case 'Reheld':
       if (!decision.resumeAsked && !decision.bypassRefused) return [];
-      return holdWarnings(decision, deployment, now, `${id} is still held and stays paused`);
+      return holdWarnings(
+        decision,
+        deployment,
+        now,
+        `${id} is still held${forSoLong(decision, now)}, stays paused`,
+      );
     case 'Reverted':
       return [line(`the hold of ${id} has ended: this template needs no image beyond what runs`)];
     case 'Bypassed':
       return [line(`${id} is let through without its images on the nodes: ${decision.reason}`)];
     case 'OptedOut':
       return [line(`${id} is not gated: ${decision.reason}`)];
+    case 'Rejected':
+      return decision.bypassRefused ? [line(BYPASS_REFUSED)] : [];
+    case 'Audited':
+      return [line(`${id} would be held in mode pause until its nodes have ${decision.images.join(', ')}`)];
     default:
       return [];
   }
@@ -53,13 +80,12 @@ export function warningsFor(decision: Decision, deployment: DeploymentName, now:
 
 /** For the audit log of the API server, which puts the webhook's name before each key. */
 export function auditAnnotationsFor(decision: Decision): Record<string, string> {
+  const preload = decision.hold?.preload ?? decision.asks?.preload;
   return {
     decision: decision.kind,
     reason: decision.reason.slice(0, AUDIT_VALUE_LIMIT),
-    ...(decision.hold !== undefined && {
-      preload: decision.hold.preload,
-      images: decision.images.join(',').slice(0, AUDIT_VALUE_LIMIT),
-    }),
+    ...(preload !== undefined && { preload }),
+    ...(decision.images.length > 0 && { images: decision.images.join(',').slice(0, AUDIT_VALUE_LIMIT) }),
   };
 }
 
@@ -69,14 +95,25 @@ function holdWarnings(decision: Decision, deployment: DeploymentName, now: numbe
   const { namespace, name } = deployment;
   const watch = `; watch: kubectl -n ${namespace} get ipl ${hold.preload} -w`;
   const lines = [line(`${what} until its nodes have ${images.join(', ')}`, watch)];
-  if (decision.bypassRefused) lines.push(line('the bypass was refused: this user may not bypass'));
+  if (decision.bypassRefused) lines.push(line(BYPASS_REFUSED));
   const urgent = `urgent ${new Date(now).toISOString()}`;
   lines.push(
     `Let it through now: kubectl -n ${namespace} annotate deployment ${name} ${BYPASS_ANNOTATION}='${urgent}' --overwrite`,
   );
-  const room = TOTAL_LIMIT - lines.reduce((sum, { length }) => sum + length, 0);
+  const room = TOTAL_LIMIT - totalOf(lines);
   const back = goBackLine(deployment, hold, at(decision.object, 'spec', 'template'), room);
   return back === undefined ? lines : [...lines, back];
+}
+
+function totalOf(lines: readonly string[]): number {
+  return lines.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** All that admission knows of how far it is: it looks nothing up. The ImagePreload that the warning names has the rest. */
+function forSoLong({ hold }: Decision, now: number): string {
+  return hold === undefined
+    ? ''
+    : ` after ${Math.max(0, Math.round((now - Date.parse(hold.since)) / 1000))} s`;
 }
 
 /** The end is never cut, the beginning is where it would be too long. */

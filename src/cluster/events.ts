@@ -13,6 +13,7 @@ export type EventReason =
   | 'PreloadNodeFailed'
   | 'PreloadFailed'
   | 'PreloadReady'
+  | 'ImageDiverged'
   | 'RolloutReleased'
   | 'HoldSuperseded'
   | 'HoldReverted'

@@ -1,7 +1,19 @@
 import { asString, isObject } from '../json.ts';
 
-/** What admission can decide about a changed template, or about a hold that a user ends. */
-export const DECISIONS = ['Held', 'Superseded', 'Reverted', 'Bypassed', 'OptedOut', 'NotNeeded'] as const;
+/**
+ * What admission can decide about a changed template, or about a hold that a user ends. `Preloaded`: let through in mode
+ * reject, as its images are there. `Audited`: let through in mode audit, although they are not.
+ */
+const DECISIONS = [
+  'Held',
+  'Superseded',
+  'Reverted',
+  'Bypassed',
+  'OptedOut',
+  'NotNeeded',
+  'Preloaded',
+  'Audited',
+] as const;
 export type RecordedDecision = (typeof DECISIONS)[number];
 
 /**

@@ -6,6 +6,7 @@ export interface Deployment {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
+  readonly resourceVersion: string;
   readonly generation: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
@@ -35,6 +36,7 @@ export function parseDeployment(raw: unknown): Deployment {
     namespace: asString(at(metadata, 'namespace')) ?? '',
     name: asString(at(metadata, 'name')) ?? '',
     uid: asString(at(metadata, 'uid')) ?? '',
+    resourceVersion: asString(at(metadata, 'resourceVersion')) ?? '',
     generation: asNumber(at(metadata, 'generation')) ?? 0,
     labels: asStringMap(at(metadata, 'labels')),
     annotations,

@@ -6,12 +6,12 @@ import { type Hold, writeHold } from './hold.ts';
 interface Marks {
   readonly hold?: Hold | null;
   readonly paused?: boolean;
-  readonly annotations?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string | null>>;
 }
 
 /**
  * The Deployment with these marks. What does not change is shared with the given object, which itself is not touched:
- * a diff of the two sees no more than the marks.
+ * a diff of the two sees no more than the marks. Where nothing changes it is the given object.
  */
 export function withMarks(object: JsonObject, marks: Marks): JsonObject {
   const metadata = asObject(object['metadata']);
@@ -22,11 +22,9 @@ export function withMarks(object: JsonObject, marks: Marks): JsonObject {
     annotations[HOLD_ANNOTATION] = marks.hold === null ? null : writeHold(marks.hold);
     labels[HELD_LABEL] = marks.hold === null ? null : 'true';
   }
-  return {
-    ...object,
-    metadata: withMap(withMap(metadata, 'annotations', annotations), 'labels', labels),
-    spec: marks.paused === undefined ? spec : withPaused(spec, marks.paused),
-  };
+  const marked = withMap(withMap(metadata, 'annotations', annotations), 'labels', labels);
+  const halted = marks.paused === undefined ? spec : withPaused(spec, marks.paused);
+  return marked === metadata && halted === spec ? object : { ...object, metadata: marked, spec: halted };
 }
 
 function withMap(

@@ -1,51 +1,92 @@
 import type { Deployment } from '../hold/deployment.ts';
 import { parseHold } from '../hold/hold.ts';
-import { awaitedPreload } from '../hold/preload-name.ts';
-import { HOLD_ANNOTATION } from '../names.ts';
+import { awaitedPreload, preloadName } from '../hold/preload-name.ts';
+import { isRolloutFinished } from '../hold/rollout.ts';
+import { HOLD_ANNOTATION, type Mode } from '../names.ts';
 import { templateHash } from '../template/template-hash.ts';
 import type { ImagePreload } from './image-preload.ts';
 
 /**
  * What a preload is for right now, told by what is stored and nothing else.
  * - `holding`: a rollout waits for it.
+ * - `requested`: an update was rejected until it is there, and is expected again.
  * - `rolling`: its rollout has been let go and is under way: nodes not reached yet profit, and the pods keep the image
  *   from the kubelet's garbage collector.
  * - `standalone`: made by hand.
  * - `unserved`: made by hand where nobody opted in.
- * - `finished`: its rollout is over, or it was made by hand and has its answer.
+ * - `finished`: its rollout is over, or it was made by hand and has its answer, or nobody asks for it any more.
  * - `superseded`: its Deployment has another template by now, or is gone.
  */
-export type Activity = 'holding' | 'rolling' | 'standalone' | 'unserved' | 'finished' | 'superseded';
+export type Activity =
+  | 'holding'
+  | 'requested'
+  | 'rolling'
+  | 'standalone'
+  | 'unserved'
+  | 'finished'
+  | 'superseded';
 
-export function activityOf(
-  preload: ImagePreload,
-  deployment: Deployment | undefined,
-  namespaceOptedIn: boolean,
-): Activity {
+interface ActivityInput {
+  readonly preload: ImagePreload;
+  /** That owns it, as it is stored. */
+  readonly deployment: Deployment | undefined;
+  /** Of the namespace; undefined where nobody opted in. */
+  readonly mode: Mode | undefined;
+  /** The other preloads of the same owner. */
+  readonly siblings: () => Iterable<ImagePreload>;
+  /** ms since the epoch. */
+  readonly now: number;
+}
+
+export function activityOf({ preload, deployment, mode, siblings, now }: ActivityInput): Activity {
   if (preload.owner === undefined) {
     if (preload.status?.finishedAt !== undefined) return 'finished';
-    return namespaceOptedIn ? 'standalone' : 'unserved';
+    return mode === undefined ? 'unserved' : 'standalone';
   }
   if (deployment === undefined || deployment.uid !== preload.owner.uid || deployment.deleting)
     return 'superseded';
+  if (mode === undefined) return 'superseded';
   const hash = templateHash(deployment.template);
-  if (hash !== preload.spec.templateHash) return 'superseded';
+  if (hash !== preload.spec.templateHash) {
+    if (mode !== 'reject' || !isRequested(preload, deployment, siblings)) return 'superseded';
+    return preload.status?.finishedAt !== undefined || now >= requestEndsAt(preload)
+      ? 'finished'
+      : 'requested';
+  }
   const hold = parseHold(deployment.annotations[HOLD_ANNOTATION]);
   if (hold?.uid === deployment.uid) {
     return preload.name === awaitedPreload(deployment, hold) ? 'holding' : 'superseded';
   }
   // Once finished, always finished: a pod that fails later, or a scaling, is no rollout.
-  const finished = preload.status?.finishedAt !== undefined || rolloutFinished(deployment);
+  const finished = preload.status?.finishedAt !== undefined || isRolloutFinished(deployment);
   return finished ? 'finished' : 'rolling';
 }
 
-/** As `kubectl rollout status` judges it; one that has exceeded its progress deadline is over, too. */
-function rolloutFinished({ generation, replicas, paused, status }: Deployment): boolean {
-  if (paused || status.observedGeneration < generation) return false;
-  if (status.progressing?.reason === 'ProgressDeadlineExceeded') return true;
-  return (
-    status.updatedReplicas >= replicas &&
-    status.replicas <= status.updatedReplicas &&
-    status.availableReplicas >= status.updatedReplicas
+/** For the revision that runs, and nobody has asked for another template since. */
+function isRequested(
+  preload: ImagePreload,
+  deployment: Deployment,
+  siblings: ActivityInput['siblings'],
+): boolean {
+  const isOfThisRevision = ({ name, spec }: ImagePreload) =>
+    spec.templateHash !== undefined && name === preloadName(deployment, spec.templateHash);
+  if (!isOfThisRevision(preload)) return false;
+  for (const other of siblings()) {
+    const later = other.createdAt - preload.createdAt || (other.name > preload.name ? 1 : -1);
+    if (other.uid !== preload.uid && !other.deleting && later > 0 && isOfThisRevision(other)) return false;
+  }
+  return true;
+}
+
+/**
+ * Until when a requested preload keeps the images on the nodes, in ms since the epoch: its time to live after it became
+ * ready, or, if it does not, after its deadline.
+ */
+export function requestEndsAt({ createdAt, spec, status }: ImagePreload): number {
+  const ready = status?.conditions.find(
+    (condition) => condition.type === 'Ready' && condition.status === 'True',
   );
+  const answeredAt =
+    ready === undefined ? createdAt + spec.deadlineSeconds * 1000 : Date.parse(ready.lastTransitionTime);
+  return answeredAt + spec.ttlSecondsAfterFinished * 1000;
 }

@@ -1,8 +1,10 @@
+import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
 import { normalizeImage } from '../template/image-reference.ts';
-import { resolveCountOrPercent } from './count-or-percent.ts';
 import type { EligibleNodes } from './eligible-nodes.ts';
+import { type DigestNodes, divergence, type PulledImage } from './image-divergence.ts';
 import type { ImagePreload, PreloadImage } from './image-preload.ts';
 import type { Node } from './node.ts';
+import type { PullTimes } from './pull-times.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 import { type Failure, judgeSlot, overtaken, type Slot } from './slot.ts';
 
@@ -15,12 +17,15 @@ export interface AssessInput {
   podsFor(image: PreloadImage, node: string): readonly PullerPod[];
   /** A failure that an earlier assessment saw there. */
   knownFailure(image: string, node: string): Failure | undefined;
+  /** What keeps that pod from beginning to pull, if it is known. */
+  troubleOf(pod: PullerPod): Failure | undefined;
   /** Whether the pods pull with a secret, their own or their service account's. */
   readonly withSecret: boolean;
   /** Nodes that run the Deployment's pods: they come first. */
   readonly preferred: ReadonlySet<string>;
   /** ms since the epoch since when no node has been eligible; undefined if unknown. */
   readonly noNodesSince: number | undefined;
+  readonly times: PullTimes;
   readonly now: number;
 }
 
@@ -42,6 +47,8 @@ interface NodeFailure extends Failure {
 interface ImageCount {
   readonly image: string;
   readonly digests: readonly string[];
+  /** Which nodes have which digest, if the image is not the same everywhere. */
+  readonly digestNodes?: readonly DigestNodes[];
   readonly alreadyPresent: number;
   readonly pulled: number;
   readonly failed: number;
@@ -81,18 +88,17 @@ export interface Assessment {
   /** The deadline has passed, whatever the verdict. */
   readonly overdue: boolean;
   readonly remove: readonly PullerPod[];
+  /** Pods that take so long that their events should be read: they may not have come to the pull at all. */
+  readonly creating: readonly PullerPod[];
   /** ms since the epoch when time alone changes the answer. */
   readonly wakeAt: number | undefined;
 }
 
 /**
- * A node is given up when its pull has failed this often over this long, or still runs when the time for one node is
- * over: it leaves the count once another node is ready, and no longer keeps others waiting. It is tried all the same.
+ * A node is given up when its pull has failed this often over `givenUpAfterMs`, or still runs when the time for one node
+ * is over: it leaves the count once another node is ready, and no longer keeps others waiting. It is tried all the same.
  */
 const GIVEN_UP_AFTER_ATTEMPTS = 3;
-const GIVEN_UP_AFTER_MS = 120_000;
-/** Without any eligible node for so long there is nothing to wait for: scale-from-zero pools would deadlock. */
-const NO_NODES_MS = 120_000;
 /** Default parallelism: this many nodes, or a tenth of them if that is more. */
 const PARALLEL_NODES = 20;
 const PARALLEL_SHARE = 0.1;
@@ -101,6 +107,7 @@ type GivenUp = 'PullFailed' | 'PullTimedOut';
 
 interface NodeView {
   readonly name: string;
+  readonly arch: string;
   readonly slots: ReadonlyMap<PreloadImage, Slot>;
   readonly ready: boolean;
   readonly pulling: boolean;
@@ -112,23 +119,23 @@ interface NodeView {
 
 /** Decides what to do next for one preload. Pure: pods and nodes say everything, so any process can go on. */
 export function assess(input: AssessInput): Assessment {
-  const { preload, now } = input;
+  const { preload, times, now } = input;
   const remove: PullerPod[] = [];
   const listed = preload.spec.images.map(isListed);
   const slots = input.eligible.map((node) => judgeNode(input, node, listed, remove));
   const anyReady = slots.some(isReady);
-  const nodes = slots.map((map, index) => viewNode(input, input.eligible[index]?.name ?? '', map, anyReady));
+  const nodes = slots.map((map, index) => viewNode(input, input.eligible[index], map, anyReady));
   const counted = nodes.filter(({ left }) => left === undefined);
   const ready = counted.filter((node) => node.ready).length;
   const required = resolveCountOrPercent(preload.spec.minNodes, counted.length);
   const halted = haltedImages(input, nodes);
-  const failures = nodes.flatMap((node) => failuresOf(node));
+  const failures = nodes.flatMap((node) => failuresOf(input, node));
   const deadline = lastReadyAt(preload, nodes) + preload.spec.deadlineSeconds * 1000;
 
   const verdict = ((): Verdict => {
     if (nodes.length === 0) {
       const since = input.noNodesSince ?? now;
-      return { kind: 'NoNodes', since, over: now - since >= NO_NODES_MS };
+      return { kind: 'NoNodes', since, over: now - since >= times.noNodesMs };
     }
     if (ready >= Math.max(1, required)) return { kind: 'Ready' };
     const definitive = failures.find((failure) => failure.definitive && halted.has(failure.image));
@@ -137,10 +144,10 @@ export function assess(input: AssessInput): Assessment {
   })();
 
   const wanted = wantedPulls(input, nodes, halted);
-  const times = wakeTimes(input, nodes, halted);
-  if (verdict.kind === 'NoNodes') times.push(verdict.since + NO_NODES_MS);
-  else times.push(deadline);
-  const future = times.filter((time) => time > now);
+  const due = wakeTimes(input, nodes, halted);
+  if (verdict.kind === 'NoNodes') due.push(verdict.since + times.noNodesMs);
+  else due.push(deadline);
+  const future = due.filter((time) => time > now);
 
   return {
     verdict,
@@ -157,6 +164,9 @@ export function assess(input: AssessInput): Assessment {
     running: nodes.reduce((sum, { slots: map }) => sum + countRunning(map), 0),
     overdue: now >= deadline,
     remove,
+    creating: nodes.flatMap(({ slots: map }) =>
+      [...map.values()].flatMap((slot) => longCreating(input, slot)),
+    ),
     wakeAt: future.length === 0 ? undefined : Math.min(...future),
   };
 }
@@ -169,12 +179,17 @@ function judgeNode(
 ): Map<PreloadImage, Slot> {
   const map = new Map<PreloadImage, Slot>();
   for (const [index, image] of input.preload.spec.images.entries()) {
-    const pods = input.podsFor(image, node.name);
+    const found = input.podsFor(image, node.name);
+    const pods = found.filter(({ createdAt }) => createdAt >= node.createdAt);
+    // Of a machine that had the name before. They have to go, as their names are needed.
+    if (pods.length < found.length) remove.push(...found.filter((pod) => !pods.includes(pod)));
     if (pods.length > 1) remove.push(...overtaken(pods));
     const present = pods.length === 0 && !input.withSecret && listed[index]?.(node);
     map.set(
       image,
-      present ? { state: 'present' } : judgeSlot(pods, () => input.knownFailure(image.image, node.name)),
+      present
+        ? { state: 'present' }
+        : judgeSlot(pods, () => input.knownFailure(image.image, node.name), input.times),
     );
   }
   return map;
@@ -197,7 +212,7 @@ function isReady(slots: ReadonlyMap<PreloadImage, Slot>): boolean {
 
 function viewNode(
   input: AssessInput,
-  name: string,
+  node: Node | undefined,
   slots: ReadonlyMap<PreloadImage, Slot>,
   anyReady: boolean,
 ): NodeView {
@@ -205,7 +220,8 @@ function viewNode(
   const givenUp = all.map((slot) => reasonToGiveUp(slot, input)).find((reason) => reason !== undefined);
   const failed = all.some(({ state }) => state === 'failed');
   return {
-    name,
+    name: node?.name ?? '',
+    arch: node?.labels['kubernetes.io/arch'] ?? '',
     slots,
     ready: isReady(slots),
     pulling: countRunning(slots) > 0,
@@ -222,7 +238,7 @@ function viewNode(
 function reasonToGiveUp(slot: Slot, input: AssessInput): GivenUp | undefined {
   if (isHanging(slot, input)) return 'PullTimedOut';
   if (slot.state !== 'failed' || slot.failedAttempts < GIVEN_UP_AFTER_ATTEMPTS) return undefined;
-  return input.now - slot.firstAttemptAt >= GIVEN_UP_AFTER_MS ? 'PullFailed' : undefined;
+  return input.now - slot.firstAttemptAt >= input.times.givenUpAfterMs ? 'PullFailed' : undefined;
 }
 
 /** When the pull began that runs now, the retry of a failed one included. */
@@ -266,21 +282,27 @@ function haltedImages(input: AssessInput, nodes: readonly NodeView[]): Set<strin
   return halted;
 }
 
-function failuresOf(node: NodeView): NodeFailure[] {
+function longCreating({ times, now }: AssessInput, slot: Slot): PullerPod[] {
+  if (slot.state !== 'pulling' || slot.creating === undefined) return [];
+  return now >= slot.since + times.creatingMs ? [slot.creating] : [];
+}
+
+const TIMED_OUT: Failure = {
+  reason: 'Timeout',
+  definitive: false,
+  message: 'still pulling when the time for one node was over',
+};
+
+function failuresOf(input: AssessInput, node: NodeView): NodeFailure[] {
   const failures: NodeFailure[] = [];
   for (const [{ image }, slot] of node.slots) {
     const left = node.left === undefined ? {} : { left: node.left };
     if (slot.state === 'failed') failures.push({ node: node.name, image, ...slot.failure, ...left });
-    else if (slot.state === 'pulling' && node.left === 'PullTimedOut') {
-      const message = 'still pulling when the time for one node was over';
-      failures.push({
-        node: node.name,
-        image,
-        reason: 'Timeout',
-        definitive: false,
-        message,
-        left: node.left,
-      });
+    else if (slot.state === 'pulling') {
+      // Told, and no more: the kubelet goes on by itself, and its time is that of the pull.
+      const trouble = slot.creating && input.troubleOf(slot.creating);
+      const failure = trouble ?? (node.left === 'PullTimedOut' ? TIMED_OUT : undefined);
+      if (failure !== undefined) failures.push({ node: node.name, image, ...failure, ...left });
     }
   }
   return failures;
@@ -338,9 +360,11 @@ function retries(input: AssessInput, nodes: readonly NodeView[], halted: Readonl
       return slot?.state === 'failed' && !isHanging(slot, input) ? [{ node: name, image, slot }] : [];
     });
     // The one that has been tried most stays the one: the others' kubelets still try by themselves now and then.
-    const tried = halted.has(image.image)
-      ? failed.reduce((a, b) => (b.slot.attempt > a.slot.attempt ? b : a))
-      : undefined;
+    // One image may be asked for under two policies, and only one of them be refused.
+    const tried =
+      halted.has(image.image) && failed.length > 0
+        ? failed.reduce((a, b) => (b.slot.attempt > a.slot.attempt ? b : a))
+        : undefined;
     return (tried === undefined ? failed : [tried]).flatMap((entry) =>
       entry.slot.retryAt === undefined ? [] : { ...entry, retryAt: entry.slot.retryAt },
     );
@@ -365,7 +389,8 @@ function wakeTimes(input: AssessInput, nodes: readonly NodeView[], halted: Reado
     for (const slot of slots.values()) {
       const since = runningSince(slot);
       if (since !== undefined) times.push(since + nodeTimeout(input));
-      if (slot.state === 'failed') times.push(slot.firstAttemptAt + GIVEN_UP_AFTER_MS);
+      if (slot.state === 'pulling' && slot.creating) times.push(slot.since + input.times.creatingMs);
+      if (slot.state === 'failed') times.push(slot.firstAttemptAt + input.times.givenUpAfterMs);
     }
   }
   return times;
@@ -385,21 +410,32 @@ function withLeavers(
 
 function countImage(image: PreloadImage, nodes: readonly NodeView[]): ImageCount {
   const digests = new Set<string>();
+  const images: PulledImage[] = [];
   let alreadyPresent = 0;
   let pulled = 0;
   let failed = 0;
   let slowest: ImageCount['slowest'];
-  for (const { name, slots } of nodes) {
+  for (const { name, arch, slots } of nodes) {
     const slot = slots.get(image);
+    // What a node only lists has no digest that is known.
     if (slot?.state === 'present') alreadyPresent += 1;
     if (slot?.state === 'failed') failed += 1;
     if (slot?.state !== 'pulled') continue;
     pulled += 1;
+    images.push({ node: name, arch, imageID: slot.imageID });
     const digest = /sha256:[0-9a-f]{64}/.exec(slot.imageID)?.[0];
     if (digest !== undefined) digests.add(digest);
     if (slowest === undefined || slot.seconds > slowest.seconds)
       slowest = { node: name, seconds: slot.seconds };
   }
-  const counts = { image: image.image, digests: [...digests], alreadyPresent, pulled, failed };
-  return slowest === undefined ? counts : { ...counts, slowest };
+  const digestNodes = divergence(images);
+  return {
+    image: image.image,
+    digests: [...digests],
+    ...(digestNodes.length > 0 && { digestNodes }),
+    alreadyPresent,
+    pulled,
+    failed,
+    ...(slowest !== undefined && { slowest }),
+  };
 }

@@ -1,6 +1,8 @@
+import { type CountOrPercent, parseCountOrPercent } from '../hold/count-or-percent.ts';
+import { LONGEST_DEADLINE_SECONDS, LONGEST_NODE_TIMEOUT_SECONDS } from '../hold/settings.ts';
 import { asArray, asNumber, asObject, asString, at } from '../json.ts';
-import { type CountOrPercent, parseCountOrPercent } from './count-or-percent.ts';
 import { type Scheduling, schedulingOf } from './eligible-nodes.ts';
+import type { DigestNodes } from './image-divergence.ts';
 import { parseTimestamp } from './timestamp.ts';
 
 /** An ImagePreload. `spec` and `status` have the shape of the API object (deploy/crd.yaml) and can be written as they are. */
@@ -67,6 +69,8 @@ export interface ImageStatus {
   readonly image: string;
   /** At most `DIGESTS_LIMIT`; more than one if the tag moved meanwhile. */
   readonly digests: readonly string[];
+  /** Only if the image is not the same everywhere. At most `DIGESTS_LIMIT`. */
+  readonly digestNodes?: readonly DigestNodes[];
   readonly alreadyPresent: number;
   readonly pulled: number;
   readonly failed: number;
@@ -142,9 +146,17 @@ function parseSpec(spec: unknown): ImagePreloadSpec {
     ...(templateHash && { templateHash }),
     ...(parallelism !== undefined && { parallelism }),
     // The ends of the ranges only keep out what was meant in another unit.
-    nodeTimeoutSeconds: integer(at(spec, 'nodeTimeoutSeconds'), { min: 1, max: DAY, fallback: 15 * MINUTE }),
+    nodeTimeoutSeconds: integer(at(spec, 'nodeTimeoutSeconds'), {
+      min: 1,
+      max: LONGEST_NODE_TIMEOUT_SECONDS,
+      fallback: 15 * MINUTE,
+    }),
     minNodes: parseCountOrPercent(at(spec, 'minNodes')) ?? '100%',
-    deadlineSeconds: integer(at(spec, 'deadlineSeconds'), { min: 1, max: 7 * DAY, fallback: HOUR }),
+    deadlineSeconds: integer(at(spec, 'deadlineSeconds'), {
+      min: 1,
+      max: LONGEST_DEADLINE_SECONDS,
+      fallback: HOUR,
+    }),
     ttlSecondsAfterFinished: integer(at(spec, 'ttlSecondsAfterFinished'), {
       min: 0,
       max: 365 * DAY,
@@ -199,9 +211,15 @@ function parseStatus(status: unknown): ImagePreloadStatus {
 
 function parseImageStatus(raw: unknown): ImageStatus {
   const slowest = at(raw, 'slowest') ?? undefined;
+  const digestNodes = asArray(at(raw, 'digestNodes')).map((entry) => ({
+    digest: text(entry, 'digest'),
+    count: count(entry, 'count'),
+    nodes: strings(at(entry, 'nodes')),
+  }));
   return {
     image: text(raw, 'image'),
-    digests: asArray(at(raw, 'digests')).filter((digest) => typeof digest === 'string'),
+    digests: strings(at(raw, 'digests')),
+    ...(digestNodes.length > 0 && { digestNodes }),
     alreadyPresent: count(raw, 'alreadyPresent'),
     pulled: count(raw, 'pulled'),
     failed: count(raw, 'failed'),
@@ -221,6 +239,10 @@ function parseCondition(raw: unknown): Condition {
     reason: text(raw, 'reason'),
     message: text(raw, 'message'),
   };
+}
+
+function strings(value: unknown): string[] {
+  return asArray(value).filter((entry) => typeof entry === 'string');
 }
 
 function text(object: unknown, field: string): string {

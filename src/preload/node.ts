@@ -1,10 +1,12 @@
 import { asArray, asString, asStringMap, at } from '../json.ts';
 import { parseTaints, type Taint } from './taints.ts';
+import { parseTimestamp } from './timestamp.ts';
 
 /** What Pullgate reads of a Node. */
 export interface Node {
   readonly name: string;
-  readonly uid: string;
+  /** Milliseconds. What was on a machine of that name before says nothing about this one. */
+  readonly createdAt: number;
   readonly labels: Readonly<Record<string, string>>;
   /** Cordoned. */
   readonly unschedulable: boolean;
@@ -24,7 +26,7 @@ export function parseNode(raw: unknown): Node {
   const labels = asStringMap(at(metadata, 'labels'));
   return {
     name: asString(at(metadata, 'name')) ?? '',
-    uid: asString(at(metadata, 'uid')) ?? '',
+    createdAt: parseTimestamp(at(metadata, 'creationTimestamp')) ?? 0,
     labels,
     unschedulable: at(spec, 'unschedulable') === true,
     taints: parseTaints(at(spec, 'taints')),

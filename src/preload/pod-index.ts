@@ -15,7 +15,7 @@ export interface PodIndex {
   expect(pod: PullerPod): boolean;
   /** The API server refused to create an expected pod, with its words. */
   refuse(pod: PullerPod, message: string): void;
-  /** An expected pod that will not come after all. */
+  /** An expected pod that will not come after all, or a retired one that nobody needs any more. */
   forget(pod: PullerPod): void;
   /** Pods of this pull on this node that are not being deleted. */
   find(pull: string, node: string): readonly PullerPod[];
@@ -25,6 +25,11 @@ export interface PodIndex {
    * is due, in ms since the epoch.
    */
   expire(now: number): number | undefined;
+  /**
+   * The oldest successes beyond so many, to be deleted. They go on counting for as long as this process lives, until they
+   * are forgotten; the next one finds the image on the node within seconds.
+   */
+  retire(limit: number): readonly PullerPod[];
   /** Pulls under way in the whole cluster. */
   readonly running: number;
 }
@@ -38,6 +43,10 @@ export function createPodIndex(): PodIndex {
   /** By pull, then by node. */
   const places = new Map<string, Map<string, Set<PullerPod>>>();
   const expected = new Set<string>();
+  /** In the order in which they were seen to have succeeded. */
+  const succeeded = new Set<string>();
+  /** Deleted, or about to be, and still counting. */
+  const retired = new Set<string>();
   let running = 0;
 
   function put(key: string, pod: PullerPod | undefined): void {
@@ -51,7 +60,9 @@ export function createPodIndex(): PodIndex {
       if (there?.size === 0) nodes?.delete(before.node);
       if (nodes?.size === 0) places.delete(before.pull);
     }
+    if (pod === undefined || !hasSucceeded(pod)) succeeded.delete(key);
     if (pod === undefined) return;
+    if (hasSucceeded(pod)) succeeded.add(key);
     pods.set(key, pod);
     running += Number(isRunning(pod));
     const nodes = places.get(pod.pull) ?? new Map<string, Set<PullerPod>>();
@@ -61,6 +72,7 @@ export function createPodIndex(): PodIndex {
 
   return {
     observe(key, pod) {
+      if (retired.has(key)) return;
       expected.delete(key);
       put(key, pod);
     },
@@ -77,7 +89,15 @@ export function createPodIndex(): PodIndex {
     },
     forget(pod) {
       const key = podKey(pod);
-      if (expected.delete(key)) put(key, undefined);
+      if (expected.delete(key) || retired.delete(key)) put(key, undefined);
+    },
+    retire(limit) {
+      const oldest = [...succeeded.values().take(Math.max(0, succeeded.size - limit))];
+      for (const key of oldest) {
+        succeeded.delete(key);
+        retired.add(key);
+      }
+      return oldest.flatMap((key) => pods.get(key) ?? []);
     },
     find: (pull, node) => [...(places.get(pull)?.get(node) ?? [])].filter(({ deleting }) => !deleting),
     ofPull: (pull) => [...(places.get(pull)?.values() ?? [])].flatMap((there) => [...there]),
@@ -104,6 +124,10 @@ export function createPodIndex(): PodIndex {
 
 /** A watch shows a new pod within a second; a minute allows for an API server that restarts. */
 const EXPECTED_MS = 60_000;
+
+function hasSucceeded(pod: PullerPod): boolean {
+  return !pod.deleting && pullOutcome(pod).state === 'succeeded';
+}
 
 function isRunning(pod: PullerPod): boolean {
   const { state } = pullOutcome(pod);

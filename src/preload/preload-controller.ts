@@ -9,8 +9,8 @@ import { createWorkQueue } from '../cluster/work-queue.ts';
 import type { Deployment } from '../hold/deployment.ts';
 import { asArray, asString, at } from '../json.ts';
 import type { Logger } from '../log.ts';
-import { API_GROUP_PATH } from '../names.ts';
-import { type Activity, activityOf } from './activity.ts';
+import { API_GROUP_PATH, type Mode } from '../names.ts';
+import { type Activity, activityOf, requestEndsAt } from './activity.ts';
 import {
   type AssessInput,
   type Assessment,
@@ -24,9 +24,11 @@ import { type Demand, fairShare } from './fair-share.ts';
 import type { ImagePreload, ImagePreloadStatus, PreloadImage } from './image-preload.ts';
 import type { Node } from './node.ts';
 import { createPodIndex, podKey } from './pod-index.ts';
+import { createPodTroubles } from './pod-trouble.ts';
 import { preloadFacts } from './preload-facts.ts';
 import { endedStatus, noNodesSince, preloadStatus } from './preload-status.ts';
 import { recordedFailure } from './pull-failure.ts';
+import type { PullTimes } from './pull-times.ts';
 import { type PullSpec, pullerPod, pullKey } from './puller-pod.ts';
 import { type PullerPod, parsePullerPod } from './puller-pod-status.ts';
 import type { Failure } from './slot.ts';
@@ -43,9 +45,11 @@ export interface PreloadControllerOptions {
   readonly preloads: Store<ImagePreload>;
   readonly deployments: Store<Deployment>;
   readonly nodes: Store<Node>;
-  readonly isOptedIn: (namespace: string) => boolean;
+  /** Undefined where nobody opted in. */
+  readonly modeOf: (namespace: string) => Mode | undefined;
   /** Pulls at a time in the whole cluster. */
   readonly maxConcurrentPulls: number;
+  readonly pullTimes: PullTimes;
   /** Called with `namespace/name` of a preload when something new is known of it. */
   readonly onAssessed: (key: string) => void;
 }
@@ -70,6 +74,14 @@ const NODES_INTERVAL_MS = 1000;
 /** A pod that could not be created or deleted through no fault of its own. */
 const RETRY_MS = 1000;
 const DELETE_NOW = { gracePeriodSeconds: 0 };
+/**
+ * Finished puller pods that are kept, in the whole cluster. The garbage collector of pods begins to delete everyone's at
+ * 12,500 (kube-controller-manager --terminated-pod-gc-threshold), and others have theirs, too.
+ */
+const KEPT_PODS = 2000;
+
+/** What needs its pods. */
+const LIVE: ReadonlySet<Activity> = new Set(['holding', 'requested', 'rolling', 'standalone']);
 
 interface State {
   /** A preload that was deleted and made again has the same name. */
@@ -103,6 +115,13 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   let nodesGathered: (() => void) | undefined;
   let stopped = false;
 
+  const troubles = createPodTroubles({
+    client,
+    log,
+    onFound({ pull }) {
+      if (!stopped) wakeSharers(pull);
+    },
+  });
   const queue = createWorkQueue({ name: 'preload', reconcile, clock, log, random });
 
   async function reconcile(key: string): Promise<number | undefined> {
@@ -114,8 +133,14 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const expiresAt = pods.expire(clock.now());
     const state = stateOf(key, preload);
     const known = withStatus(preload, state.status);
-    const activity = activityOf(known, ownerOf(preload), options.isOptedIn(preload.namespace));
-    const live = activity === 'holding' || activity === 'rolling' || activity === 'standalone';
+    const activity = activityOf({
+      preload: known,
+      deployment: ownerOf(preload),
+      mode: options.modeOf(preload.namespace),
+      siblings: () => siblingsOf(preload),
+      now: clock.now(),
+    });
+    const live = LIVE.has(activity);
     // What was known of it before says nothing about now: its pods are gone.
     if (live && !state.live) state.assessment = undefined;
     state.live = live;
@@ -131,9 +156,11 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
 
     startPulls(key, preload, state, assessment);
     for (const pod of assessment.remove) void removePod(pod);
+    troubles.read(assessment.creating);
     const status = preloadStatus({ preload: known, assessment, activity, now: input.now });
     const statusIn = await writeStatus(key, preload, state, status);
-    const wakeAt = earliest(assessment.wakeAt, expiresAt);
+    const endsAt = activity === 'requested' ? requestEndsAt(withStatus(preload, state.status)) : undefined;
+    const wakeAt = earliest(assessment.wakeAt, expiresAt, endsAt);
     return earliest(statusIn, wakeAt === undefined ? undefined : Math.max(0, wakeAt - clock.now()));
   }
 
@@ -141,6 +168,10 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     return preload.owner === undefined
       ? undefined
       : deployments.get(`${preload.namespace}/${preload.owner.name}`);
+  }
+
+  function* siblingsOf({ owner }: ImagePreload): Generator<ImagePreload> {
+    for (const other of preloads.values()) if (other.owner?.uid === owner?.uid) yield other;
   }
 
   function stateOf(key: string, preload: ImagePreload): State {
@@ -182,8 +213,13 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
         continue;
       }
       byPull.delete(pull);
-      // The garbage collector takes the pods. Those that were refused are only known here.
-      for (const pod of pods.ofPull(pull)) if (pod.uid === '') pods.forget(pod);
+      for (const pod of pods.ofPull(pull)) {
+        // The garbage collector takes the pods. Those that were refused are only known here.
+        pods.forget(pod);
+        // Those that are being deleted, with their namespace say, have nothing to end, and their kubelet may take half a
+        // minute to see that.
+        if (pod.deleting) void deletePod(pod);
+      }
     }
   }
 
@@ -203,9 +239,11 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       podsFor: (image, node) => usablePods(preload, state, image, node),
       knownFailure: (image, node) =>
         failures.get(failureKey({ image, node })) ?? recorded(preload, image, node),
+      troubleOf: troubles.of,
       withSecret: await pullsWithSecret(preload, eligible),
       preferred: ordered ? await nodesOfWorkload(preload) : new Set(),
       noNodesSince: noNodesSince(preload),
+      times: options.pullTimes,
       now: clock.now(),
     };
   }
@@ -231,7 +269,9 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     if (known !== undefined) return known;
     const name = serviceAccountName || 'default';
     try {
-      const account = await client.get(`/api/v1/namespaces/${preload.namespace}/serviceaccounts/${name}`);
+      const account = await client.get(
+        `/api/v1/namespaces/${preload.namespace}/serviceaccounts/${encodeURIComponent(name)}`,
+      );
       const answer = asArray(at(account, 'imagePullSecrets')).length > 0;
       withSecret.set(preload.uid, answer);
       return answer;
@@ -334,8 +374,12 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
 
   /** False if the API server could not do it now. */
   async function removePod(pod: PullerPod): Promise<boolean> {
-    if (pod.uid === '') pods.forget(pod);
-    if (pod.uid === '' || pod.deleting || removing.has(pod.uid)) return true;
+    pods.forget(pod);
+    return await deletePod(pod);
+  }
+
+  async function deletePod(pod: PullerPod): Promise<boolean> {
+    if (pod.uid === '' || removing.has(pod.uid)) return true;
     removing.add(pod.uid);
     const path = `/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
     try {
@@ -469,6 +513,10 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       // At once, before any other is looked at: it may need the pods of that one.
       if (preload !== undefined && !preload.deleting) stateOf(key, preload);
       queue.add(key);
+      // A request for another template ends those before it.
+      if (preload !== undefined && options.modeOf(preload.namespace) === 'reject') {
+        for (const other of siblingsOf(preload)) queue.add(`${other.namespace}/${other.name}`);
+      }
     },
     nodesChanged() {
       nodesVersion += 1;
@@ -483,7 +531,9 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     podChanged(key, now, before) {
       pods.observe(key, now);
       if (before !== undefined && before.uid !== now?.uid) removing.delete(before.uid);
+      if (now?.deleting === true && !isNeeded(now.pull)) void removePod(now);
       for (const pull of new Set([now?.pull, before?.pull])) if (pull !== undefined) wakeSharers(pull);
+      for (const surplus of pods.retire(KEPT_PODS)) void deletePod(surplus);
       const pod = now ?? before;
       if (pod !== undefined) queue.add(`${pod.namespace}/${pod.preload}`);
       wakeStarved();

@@ -1,6 +1,7 @@
 import type { GateEvent, ObjectRef } from '../cluster/events.ts';
 import { API_VERSION, IMAGE_PRELOAD_KIND } from '../names.ts';
 import type { Assessment } from './assess.ts';
+import { wordsAboutDivergence } from './image-divergence.ts';
 import type { ImagePreload } from './image-preload.ts';
 import { wordsAbout } from './pull-failure.ts';
 
@@ -36,6 +37,19 @@ export function preloadFacts(preload: ImagePreload, assessment: Assessment): Gat
     facts.push(fact({ type: 'Normal', reason: 'PreloadStarted', note, fact: preload.uid }));
   }
   facts.push(...nodeFailed);
+  facts.push(
+    ...assessment.images.flatMap(({ image, digestNodes }) => {
+      if (digestNodes === undefined) return [];
+      const note = `${wordsAboutDivergence(image, digestNodes)}. The tag has been moved: the pods will not all run the same`;
+      const digests = digestNodes.map(({ digest }) => digest).toSorted();
+      return fact({
+        type: 'Warning',
+        reason: 'ImageDiverged',
+        note,
+        fact: `${preload.uid} ${image} ${digests.join(' ')}`,
+      });
+    }),
+  );
   if (verdict.kind === 'Failed') {
     const note =
       `${wordsAbout(verdict.image, verdict.message)} (${verdict.reason} on ${verdict.node}); what runs goes on running. ` +

@@ -1,14 +1,15 @@
+import type { CountOrPercent } from '../hold/count-or-percent.ts';
 import type { Deployment } from '../hold/deployment.ts';
-import type { Hold } from '../hold/hold.ts';
+import type { RunningTemplate } from '../hold/hold.ts';
 import { imagesToPull } from '../hold/needs-pull.ts';
-import { asArray, asObject, asString, at, type JsonObject } from '../json.ts';
+import { settingsOf } from '../hold/settings.ts';
+import { asArray, asObject, asString, asStringMap, at, type JsonObject } from '../json.ts';
 import { API_VERSION, IMAGE_PRELOAD_KIND } from '../names.ts';
 import { templateHash } from '../template/template-hash.ts';
-import type { CountOrPercent } from './count-or-percent.ts';
 import { schedulingOf } from './eligible-nodes.ts';
 import type { ImagePreloadSpec } from './image-preload.ts';
 
-/** What the operator sets for every preload that the gate makes. */
+/** What the operator sets for every preload that the gate makes, unless its Deployment says otherwise. */
 export interface PreloadSettings {
   readonly parallelism: CountOrPercent | undefined;
   readonly minNodes: CountOrPercent;
@@ -18,19 +19,27 @@ export interface PreloadSettings {
 }
 
 /**
- * The spec of the preload that a held Deployment waits for: the images that its stored template needs beyond what runs, on
- * the nodes where its pods may land, pulled as its pods would pull them.
+ * The spec of the preload for a Deployment's template: the images that it needs beyond those of `from`, on the nodes
+ * where its pods may land, pulled as its pods would pull them.
  */
-export function preloadSpec(deployment: Deployment, hold: Hold, settings: PreloadSettings): ImagePreloadSpec {
+export function preloadSpec(
+  deployment: Deployment,
+  from: RunningTemplate,
+  settings: PreloadSettings,
+): ImagePreloadSpec {
   const podSpec = asObject(at(deployment.template, 'spec'));
   const hash = templateHash(deployment.template);
-  const { parallelism, ...rest } = settings;
+  const { nodeSelector, ...own } = settingsOf(deployment).settings;
+  const { parallelism, ...rest } = { ...settings, ...own };
   return {
-    images: imagesToPull(hold.from, deployment.template, hash).map(({ image, imagePullPolicy }) => ({
+    images: imagesToPull(from, deployment.template, hash).map(({ image, imagePullPolicy }) => ({
       image,
       imagePullPolicy: imagePullPolicy === 'Always' ? 'Always' : 'IfNotPresent',
     })),
-    scheduling: schedulingOf(podSpec),
+    scheduling: schedulingOf({
+      ...podSpec,
+      nodeSelector: { ...asStringMap(podSpec['nodeSelector']), ...nodeSelector },
+    }),
     imagePullSecrets: asArray(podSpec['imagePullSecrets']).flatMap((secret) => {
       const name = asString(at(secret, 'name'));
       return name ? [{ name }] : [];
@@ -66,9 +75,21 @@ export function preloadManifest(deployment: Deployment, name: string, spec: Imag
   };
 }
 
-/** Whether this is the preload that would be made: what is pulled, where and as whom; not how fast. */
-export function preloadsTheSame(a: ImagePreloadSpec, b: ImagePreloadSpec): boolean {
-  return whatAndWhere(a) === whatAndWhere(b);
+/**
+ * Whether an existing preload is the one that would be made: what is pulled, where and as whom, and how fast as far as the
+ * Deployment says so itself: who sets that during a hold wants it now. What else differs are the gate's flags of an earlier
+ * start, and no reason to begin anew.
+ */
+export function preloadsTheSame(
+  there: ImagePreloadSpec,
+  needed: ImagePreloadSpec,
+  deployment: Pick<Deployment, 'annotations' | 'template'>,
+): boolean {
+  const { nodeSelector: _, ...own } = settingsOf(deployment).settings;
+  return (
+    whatAndWhere(there) === whatAndWhere(needed) &&
+    Object.entries(own).every(([name, value]) => there[name as keyof typeof own] === value)
+  );
 }
 
 function whatAndWhere(spec: ImagePreloadSpec): string {

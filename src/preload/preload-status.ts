@@ -1,5 +1,6 @@
 import type { Activity } from './activity.ts';
 import type { Assessment } from './assess.ts';
+import { wordsAboutDivergence } from './image-divergence.ts';
 import {
   type Condition,
   DIGESTS_LIMIT,
@@ -40,7 +41,7 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
     };
   };
   const ready = assessment.verdict.kind === 'Ready';
-  const degraded = assessment.failures[0];
+  const degraded = degradation(assessment);
   // One that a rollout waits for again has not finished.
   const finishedAt = ended ? (before?.finishedAt ?? time) : undefined;
   return {
@@ -52,7 +53,11 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
     pullingNodes: assessment.pulling,
     failedNodes: assessment.failed,
     excluded: assessment.excluded,
-    images: assessment.images.map((image) => ({ ...image, digests: image.digests.slice(0, DIGESTS_LIMIT) })),
+    images: assessment.images.map(({ digests, digestNodes, ...image }) => ({
+      ...image,
+      digests: digests.slice(0, DIGESTS_LIMIT),
+      ...(digestNodes && { digestNodes: digestNodes.slice(0, DIGESTS_LIMIT) }),
+    })),
     failures: assessment.failures
       .slice(0, FAILURES_LIMIT)
       .map(({ node, image, reason: why, message: text }) => ({ node, image, reason: why, message: text })),
@@ -63,12 +68,26 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
         'Degraded',
         degraded !== undefined,
         degraded?.reason ?? 'AsExpected',
-        degraded === undefined ? 'no pull is failing' : `${degraded.node}: ${degraded.message}`,
+        degraded?.message ?? 'no pull is failing',
       ),
     ],
     startedAt: before?.startedAt ?? time,
     ...(finishedAt !== undefined && { finishedAt }),
   };
+}
+
+/** What is wrong, a pull that fails before all else. */
+function degradation({ failures, images }: Assessment): { reason: string; message: string } | undefined {
+  const [failure] = failures;
+  if (failure !== undefined) {
+    return { reason: failure.reason, message: `${failure.node}: ${failure.message}` };
+  }
+  for (const { image, digestNodes } of images) {
+    if (digestNodes !== undefined) {
+      return { reason: 'ImageDiverged', message: wordsAboutDivergence(image, digestNodes) };
+    }
+  }
+  return undefined;
 }
 
 /** What is left of a status once nothing needs the preload any more: how far it came, and when that was. */
@@ -96,15 +115,16 @@ function isAnswered({ verdict, overdue }: Assessment): boolean {
 /** Since when there has been no eligible node, as the status has it: a restart must not begin to count anew. */
 export function noNodesSince(preload: ImagePreload): number | undefined {
   const progressing = preload.status?.conditions.find(({ type }) => type === 'Progressing');
-  if (progressing?.reason !== NO_NODES) return undefined;
+  // One that has ended keeps the reason, and no longer waits.
+  if (progressing?.reason !== NO_NODES_REASON || progressing.status !== 'True') return undefined;
   const since = Date.parse(progressing.lastTransitionTime);
   return Number.isNaN(since) ? undefined : since;
 }
 
-const NO_NODES = 'NoEligibleNodes';
+export const NO_NODES_REASON = 'NoEligibleNodes';
 
 function progressReason({ verdict }: Assessment): string {
-  return verdict.kind === 'NoNodes' ? NO_NODES : verdict.kind;
+  return verdict.kind === 'NoNodes' ? NO_NODES_REASON : verdict.kind;
 }
 
 function summary(assessment: Assessment): { phase: PreloadPhase; reason: string; message: string } {
@@ -122,7 +142,7 @@ function summary(assessment: Assessment): { phase: PreloadPhase; reason: string;
     case 'Overdue':
       return { phase: 'Failed', reason: 'DeadlineExceeded', message: `the deadline has passed: ${count}` };
     case 'NoNodes':
-      return { phase: 'Pending', reason: NO_NODES, message: 'no node is eligible' };
+      return { phase: 'Pending', reason: NO_NODES_REASON, message: 'no node is eligible' };
     case 'Preloading': {
       const failing = assessment.failures[0];
       const why = failing === undefined ? '' : `; ${failing.node}: ${failing.message}`;

@@ -11,6 +11,7 @@ const REASONS = [
   'Timeout',
   'NoSpace',
   'PodRejected',
+  'PodNotStarted',
   'Unknown',
 ] as const;
 export type PullFailureReason = (typeof REASONS)[number];
@@ -148,9 +149,15 @@ export function registryWords(message: string): string {
   const words = [...new Set(answers)]
     .join('; ')
     .replace(/(https?:\/\/[^\s"?]+)\?[^\s"]*?(?=:?(?:[\s"]|$))/g, '$1');
-  return words.length <= WORDS_LIMIT
-    ? words
-    : `${words.slice(0, WORDS_LIMIT - 1).replace(/[\ud800-\udbff]$/, '')}…`;
+  if (words.length <= WORDS_LIMIT) return words;
+  // What is wrong with a name that is too long is said after it, and the name is known.
+  const short = words.replace(/"([^"]{60})[^"]+"/g, (_, start: string) => `"${cut(start)}…"`);
+  return short.length <= WORDS_LIMIT ? short : `${cut(short.slice(0, WORDS_LIMIT - 1))}…`;
+}
+
+/** Without the first half of a character whose second half was cut off. */
+function cut(text: string): string {
+  return text.replace(/[\ud800-\udbff]$/, '');
 }
 
 /** What the kubelet writes before the runtime's answer, in the versions that repeat it while backing off. */

@@ -103,8 +103,10 @@ export function pullerPod({
           kind: IMAGE_PRELOAD_KIND,
           name: preload.name,
           uid: preload.uid,
-          // A PodDisruptionBudget that meets a controller without a scale subresource allows no eviction at all.
-          controller: false,
+          // Without a controller kubectl drain refuses to go on, and before kubernetes#103414 a PodDisruptionBudget with
+          // maxUnavailable or a percentage allows no eviction at all (both seen on 1.20.2). Of a controller the budget asks the
+          // scale: that of an ImagePreload is always 0.
+          controller: true,
           blockOwnerDeletion: false,
         },
       ],

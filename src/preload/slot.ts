@@ -1,5 +1,6 @@
 import type { PullFailureReason } from './pull-failure.ts';
 import { pullOutcome } from './pull-outcome.ts';
+import type { PullTimes } from './pull-times.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 
 /** Why a pull failed, in the registry's or the kubelet's words. */
@@ -20,7 +21,12 @@ export type Slot =
       readonly finishedAt: number;
       readonly seconds: number;
     }
-  | { readonly state: 'pulling'; readonly since: number }
+  | {
+      readonly state: 'pulling';
+      readonly since: number;
+      /** Set once the kubelet has reported the container. It may not have come to the pull yet. */
+      readonly creating?: PullerPod;
+    }
   | {
       readonly state: 'failed';
       readonly failure: Failure;
@@ -34,21 +40,16 @@ export type Slot =
       readonly retryingSince: number | undefined;
     };
 
-/** First back-off after a failed attempt; it doubles with each up to the limit. */
-const BACKOFF_MS = 30_000;
-const BACKOFF_LIMIT_MS = 300_000;
-/**
- * A kubelet that has not read a new pull secret yet pulls without it (seen on 1.20, right after the secret was made): the
- * first "unauthorized" is asked again at once, and believed the second time.
- */
-const DOUBT_MS = 2000;
-
 /**
  * Judges the pods of one image on one node. A failure lasts until a later attempt succeeds: the failed pod
  * is kept while the next one runs, so that nothing has to be remembered anywhere else.
  * @param known the failure seen earlier: kubelets before 1.31 drop the registry's words while they back off.
  */
-export function judgeSlot(pods: readonly PullerPod[], known: () => Failure | undefined): Slot {
+export function judgeSlot(
+  pods: readonly PullerPod[],
+  known: () => Failure | undefined,
+  times: PullTimes,
+): Slot {
   let latest: PullerPod | undefined;
   let failed: { pod: PullerPod; failure: Failure } | undefined;
   for (const pod of pods) {
@@ -65,8 +66,12 @@ export function judgeSlot(pods: readonly PullerPod[], known: () => Failure | und
     }
   }
   if (latest === undefined) return { state: 'missing' };
-  if (failed === undefined) return { state: 'pulling', since: startOf(latest) };
+  if (failed === undefined) {
+    const creating = pullOutcome(latest).state === 'pulling' ? { creating: latest } : {};
+    return { state: 'pulling', since: startOf(latest), ...creating };
+  }
   const failure = withKnownWords(failed.failure, known);
+  // It may be for want of a secret that the kubelet has not read yet: the second one is believed.
   const doubted = failure.reason === 'Unauthorized' && failed.pod.attempt === 1;
   const retrying = latest !== failed.pod;
   return {
@@ -75,7 +80,7 @@ export function judgeSlot(pods: readonly PullerPod[], known: () => Failure | und
     attempt: latest.attempt,
     failedAttempts: failed.pod.attempt,
     firstAttemptAt: latest.firstAttemptAt,
-    retryAt: retrying ? undefined : latest.createdAt + retryIn(latest.attempt, failure.reason),
+    retryAt: retrying ? undefined : latest.createdAt + retryIn(latest.attempt, failure.reason, times),
     retryingSince: retrying ? startOf(latest) : undefined,
   };
 }
@@ -85,21 +90,24 @@ function startOf(pod: PullerPod): number {
   return pod.startedAt ?? pod.createdAt;
 }
 
-function retryIn(attempt: number, reason: PullFailureReason): number {
-  if (reason !== 'Unauthorized') return backoff(attempt);
-  // The doubted one was no attempt of its own: who mends a secret waits no longer than who pushes a tag.
-  return attempt === 1 ? DOUBT_MS : backoff(attempt - 1);
+function retryIn(attempt: number, reason: PullFailureReason, times: PullTimes): number {
+  if (reason !== 'Unauthorized') return backoff(attempt, times);
+  // Two for one: a pod may be the first on its node with a secret that has just been mended, and be pulled for without it.
+  // Who mends a secret waits no longer than who pushes a tag.
+  return attempt % 2 === 1 ? times.doubtMs : backoff(attempt / 2, times);
 }
 
-function backoff(attempt: number): number {
-  return Math.min(BACKOFF_MS * 2 ** (attempt - 1), BACKOFF_LIMIT_MS);
+function backoff(attempt: number, { backoffMs, backoffLimitMs }: PullTimes): number {
+  return Math.min(backoffMs * 2 ** (attempt - 1), backoffLimitMs);
 }
 
 /** All that such a kubelet says while it backs off. */
 const NO_WORDS = /^Back-off pulling image "[^"]*"$/;
 
 function withKnownWords(failure: Failure, known: () => Failure | undefined): Failure {
-  const { reason, definitive, message } = (NO_WORDS.test(failure.message) ? known() : undefined) ?? failure;
+  const words = NO_WORDS.test(failure.message) ? known() : undefined;
+  // What was before the pull is no reason for its failure.
+  const { reason, definitive, message } = words?.reason === 'PodNotStarted' ? failure : (words ?? failure);
   return { reason, definitive, message };
 }
 

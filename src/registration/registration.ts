@@ -17,12 +17,13 @@ export interface RegistrationOptions extends WebhookOptions {
 /** What a gate process has put into a cluster. */
 export interface Registration {
   /**
-   * Takes the webhook configuration away, then the CRD if a process made it, and with it all ImagePreloads. Release the
-   * holds first. RBAC, PriorityClass and namespace stay. Does nothing when another gate process has taken over.
+   * Takes the webhook configuration away, has the holds released, then takes away the CRD if a process made it, and with it
+   * all ImagePreloads. RBAC, PriorityClass and namespace stay. Does nothing when another gate process has taken over: the
+   * holds are its own then.
    *
-   * @throws as `register`; what is still there then is taken over by the next process
+   * @throws as `register`, and what `releaseHolds` throws; what is still there then is taken over by the next process
    */
-  unregister(): Promise<void>;
+  unregister(releaseHolds: () => Promise<void>): Promise<void>;
 }
 
 /** The operator's own rights, not the gate's. */
@@ -54,18 +55,19 @@ export async function register(admin: Admin, options: RegistrationOptions): Prom
   options.log.info({ url: options.url }, 'registered at the API server');
 
   return {
-    async unregister() {
+    async unregister(releaseHolds) {
       const there = await read(admin, webhooks);
       if (there !== undefined && !isDeepStrictEqual(webhookUrls(there), webhookUrls(webhooks))) {
         options.log.warn(
           { urls: webhookUrls(there) },
-          'another gate process has taken over: its registration stays',
+          'another gate process has taken over: registration and holds are its own',
         );
         return;
       }
       await remove(admin, webhooks);
+      await releaseHolds();
       if (isByProcess(await read(admin, crd))) await remove(admin, crd);
-      options.log.info({ url: options.url }, 'unregistered from the API server');
+      options.log.info({ url: options.url }, 'every hold was released and the registration taken away');
     },
   };
 }

@@ -1,10 +1,12 @@
 import type { EventReason, GateEvent, ObjectRef } from '../cluster/events.ts';
 import { type Decided, parseDecided, type RecordedDecision } from '../hold/decided.ts';
 import type { Deployment } from '../hold/deployment.ts';
-import { parseHold } from '../hold/hold.ts';
+import { type Hold, parseHold } from '../hold/hold.ts';
 import { awaitedPreload } from '../hold/preload-name.ts';
-import { API_VERSION, DECIDED_ANNOTATION, HOLD_ANNOTATION, IMAGE_PRELOAD_KIND } from '../names.ts';
-import type { NextStep } from './next-step.ts';
+import { isRolloutFinished } from '../hold/rollout.ts';
+import { API_VERSION, DECIDED_ANNOTATION, HOLD_ANNOTATION, IMAGE_PRELOAD_KIND, type Mode } from '../names.ts';
+import type { Assessment } from '../preload/assess.ts';
+import type { NeededPreload, NextStep } from './next-step.ts';
 
 /** Events live for an hour (--event-ttl): an older fact was told, and a restart must not tell it again. */
 const FACT_LIFE_MS = 3600_000;
@@ -16,27 +18,75 @@ const REASONS: Readonly<Record<RecordedDecision, EventReason | undefined>> = {
   Bypassed: 'HoldBypassed',
   OptedOut: 'GateOptedOut',
   NotNeeded: undefined,
+  Preloaded: 'RolloutReleased',
+  Audited: 'RolloutAudited',
 };
 
-/** The Event for what admission decided, as the Deployment itself tells it: admission writes none. */
-export function decisionFact(deployment: Deployment, now: number): GateEvent | undefined {
+/** The Events for what admission decided, as the Deployment itself tells it: admission writes none of them. */
+export function decisionFacts(
+  deployment: Deployment,
+  mode: Mode,
+  assessment: Assessment | undefined,
+  now: number,
+): GateEvent[] {
+  const hold = parseHold(deployment.annotations[HOLD_ANNOTATION]);
+  const facts = hold?.uid === deployment.uid && mode === 'reject' ? [takenOver(deployment, hold)] : [];
   const decided = parseDecided(deployment.annotations[DECIDED_ANNOTATION]);
-  if (decided === undefined || !(now - Date.parse(decided.at) <= FACT_LIFE_MS)) return undefined;
+  if (decided === undefined || !(now - Date.parse(decided.at) <= FACT_LIFE_MS)) return facts;
   const reason = REASONS[decided.decision];
-  if (reason === undefined) return undefined;
-  const preload = parseHold(deployment.annotations[HOLD_ANNOTATION])?.preload;
-  return {
+  if (reason === undefined) return facts;
+  // As long as it may still be counted how many nodes lack the image.
+  if (decided.decision === 'Audited' && assessment === undefined && !isRolloutFinished(deployment))
+    return facts;
+  facts.push({
     type: decided.decision === 'Bypassed' || decided.decision === 'OptedOut' ? 'Warning' : 'Normal',
     reason,
     action: 'Admit',
     regarding: deploymentReference(deployment),
-    ...(preload !== undefined && { related: preloadReference(deployment, preload) }),
-    note: decisionNote(decided, deployment, preload),
+    ...(hold !== undefined && { related: preloadReference(deployment, hold.preload) }),
+    note: decisionNote(decided, deployment, hold?.preload, assessment),
     fact: `${decided.at} ${decided.template}`,
+  });
+  return facts;
+}
+
+/** Mode reject makes no holds: this one was made before the namespace had that mode. */
+function takenOver(deployment: Deployment, hold: Hold): GateEvent {
+  return {
+    type: 'Normal',
+    reason: 'RolloutHeld',
+    action: 'TakeOver',
+    regarding: deploymentReference(deployment),
+    related: preloadReference(deployment, hold.preload),
+    note: "still held: the namespace's mode is reject now, and a hold that was made before is carried through",
+    fact: `${hold.template} ${hold.since} reject`,
   };
 }
 
-function decisionNote(decided: Decided, { namespace }: Deployment, preload: string | undefined): string {
+/** The Event for a preload that nobody waits for, as its rollout began without the gate. */
+export function preloadMadeFacts(deployment: Deployment, { name, why }: NeededPreload): GateEvent[] {
+  if (why !== 'Ungated') return [];
+  return [
+    {
+      type: 'Warning',
+      reason: 'UngatedRollout',
+      action: 'CatchUp',
+      regarding: deploymentReference(deployment),
+      related: preloadReference(deployment, name),
+      note:
+        'this rollout began without the gate being asked; it goes on, and its images are preloaded on the ' +
+        `nodes still to come; see kubectl -n ${deployment.namespace} get ipl ${name}`,
+      fact: name,
+    },
+  ];
+}
+
+function decisionNote(
+  decided: Decided,
+  { namespace }: Deployment,
+  preload: string | undefined,
+  assessment: Assessment | undefined,
+): string {
   const { by, reason } = decided;
   const look = preload === undefined ? '' : `; see kubectl -n ${namespace} get ipl ${preload}`;
   switch (decided.decision) {
@@ -50,6 +100,13 @@ function decisionNote(decided: Decided, { namespace }: Deployment, preload: stri
       return `let through by ${by} without waiting: ${reason}`;
     case 'OptedOut':
       return `opted out by ${by}: ${reason}`;
+    case 'Preloaded':
+      return `let through: ${reason}; asked for by ${by}`;
+    case 'Audited': {
+      const lacking = assessment === undefined ? 0 : assessment.desired - assessment.ready;
+      const count = lacking === 0 ? '' : `: ${lacking} of ${assessment?.desired} nodes lack the image`;
+      return `would have been held for ${reason}${count}; asked for by ${by}`;
+    }
     case 'NotNeeded':
       return reason;
   }
@@ -59,19 +116,21 @@ function decisionNote(decided: Decided, { namespace }: Deployment, preload: stri
 export function stepFacts(deployment: Deployment, step: NextStep, now: number): GateEvent[] {
   const regarding = deploymentReference(deployment);
   if (step.step === 'drop') {
-    const reason = 'UngatedRollout';
+    // A copy's or a broken hold was never a rollout of this Deployment: that it is gone is all there is to say.
+    const resumed = step.reason === 'Resumed';
+    const reason = resumed ? 'UngatedRollout' : 'RolloutReleased';
     const fact = `${deployment.uid} ${deployment.generation} ${step.reason}`;
     const note = DROP_NOTES[step.reason];
-    // A copy's or a broken hold was never a rollout of this Deployment: that it is gone is all there is to say.
-    const type = step.reason === 'Resumed' ? 'Warning' : 'Normal';
-    return [{ type, reason, action: 'Drop', regarding, note, fact }];
+    return [{ type: resumed ? 'Warning' : 'Normal', reason, action: 'Drop', regarding, note, fact }];
   }
   if (step.step !== 'release') return [];
   const { hold } = step;
   const related = preloadReference(deployment, awaitedPreload(deployment, hold));
   const fact = `${hold.template} ${hold.since}`;
   const seconds = Math.round((now - Date.parse(hold.since)) / 1000);
-  const released = step.paused ? `; it stays paused, as asked: kubectl rollout resume starts it` : '';
+  const { namespace, name } = deployment;
+  const resume = `kubectl -n ${namespace} rollout resume deployment/${name}`;
+  const released = step.paused ? `; it stays paused, as asked; start it: ${resume}` : '';
   const facts: GateEvent[] = [];
   const warn = (reason: EventReason, note: string) =>
     facts.push({ type: 'Warning', reason, action: 'Release', regarding, related, note, fact });

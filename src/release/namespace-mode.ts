@@ -1,6 +1,6 @@
 import type { GateEvent } from '../cluster/events.ts';
 import { asString, at } from '../json.ts';
-import { MODE_LABEL } from '../names.ts';
+import { MODE_LABEL, MODES, type Mode } from '../names.ts';
 
 /** What Pullgate reads of a Namespace. */
 export interface Namespace {
@@ -18,23 +18,21 @@ export function parseNamespace(raw: unknown): Namespace {
   };
 }
 
-/** The modes that this version serves. */
-const SERVED: readonly string[] = ['pause'];
-
-export function isOptedIn(namespace: Namespace | undefined): boolean {
-  return namespace?.mode !== undefined && SERVED.includes(namespace.mode);
+/** Undefined where nobody opted in, and for a label that is no mode. */
+export function modeOf(namespace: Namespace | undefined): Mode | undefined {
+  return MODES.find((mode) => mode === namespace?.mode);
 }
 
 /** An Event for a label that gates nothing: whoever set it believes otherwise. */
 export function modeFact(namespace: Namespace): GateEvent | undefined {
   const { name, uid, mode } = namespace;
-  if (mode === undefined || isOptedIn(namespace)) return undefined;
+  if (mode === undefined || modeOf(namespace) !== undefined) return undefined;
   return {
     type: 'Warning',
     reason: 'InvalidMode',
     action: 'OptIn',
     regarding: { apiVersion: 'v1', kind: 'Namespace', name, uid },
-    note: `${MODE_LABEL}=${mode} is not a mode, so nothing here is gated; set it to: ${SERVED.join(', ')}`,
+    note: `${MODE_LABEL}=${mode} is not a mode, so nothing here is gated; set it to: ${MODES.join(', ')}`,
     fact: `${uid} ${mode}`,
   };
 }

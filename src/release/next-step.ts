@@ -1,7 +1,17 @@
+import { parseDecided } from '../hold/decided.ts';
 import type { Deployment } from '../hold/deployment.ts';
-import { type Hold, parseHold } from '../hold/hold.ts';
+import { type Hold, parseHold, type RunningTemplate } from '../hold/hold.ts';
 import { imagesToPull } from '../hold/needs-pull.ts';
-import { HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL, MODE_OFF } from '../names.ts';
+import { awaitedPreload, preloadName } from '../hold/preload-name.ts';
+import { CONDITION_PREFIX, isFailedByGate, isRolloutUnderWay } from '../hold/rollout.ts';
+import {
+  DECIDED_ANNOTATION,
+  HELD_LABEL,
+  HOLD_ANNOTATION,
+  MODE_LABEL,
+  MODE_OFF,
+  type Mode,
+} from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
 import { wordsAbout } from '../preload/pull-failure.ts';
 import { templateHash } from '../template/template-hash.ts';
@@ -9,10 +19,22 @@ import { pausedAfterHold } from './release-patch.ts';
 
 export interface NextStepInput {
   readonly deployment: Deployment;
-  /** The namespace's mode label; undefined if it has none. */
-  readonly mode: string | undefined;
-  /** Of the preload for the stored template; undefined until there is one. */
+  /** Of the namespace; undefined where nobody opted in. */
+  readonly mode: Mode | undefined;
+  /** Of the preload that `preloadFor` names; undefined until there is one. */
   readonly assessment: Assessment | undefined;
+}
+
+/** The ImagePreload that a Deployment should have. */
+export interface NeededPreload {
+  readonly name: string;
+  /** What its images are compared with. */
+  readonly from: RunningTemplate;
+  /**
+   * - `Hold`: the rollout waits for it.
+   * - `Audit`, `Ungated`: the rollout is under way without having waited, and the nodes to come profit.
+   */
+  readonly why: 'Hold' | 'Audit' | 'Ungated';
 }
 
 /** Why a hold is taken off. */
@@ -22,7 +44,7 @@ export type DropReason = 'Foreign' | 'Unreadable' | 'Resumed';
 
 /**
  * The one thing to do next about a Deployment.
- * - `preload`: see that the ImagePreload for the stored template exists.
+ * - `preload`: see that this ImagePreload exists.
  * - `fail` / `recover`: make a waiting `kubectl rollout status` fail, or wait again.
  */
 export type NextStep =
@@ -34,52 +56,98 @@ export type NextStep =
       readonly hold: Hold;
       readonly paused: boolean;
     }
-  | { readonly step: 'preload'; readonly hold: Hold }
+  | { readonly step: 'preload'; readonly preload: NeededPreload }
   | { readonly step: 'fail'; readonly message: string }
   | { readonly step: 'recover' };
 
-/** What the gate writes into the condition Progressing begins with this, so that it knows its own. */
-export const CONDITION_PREFIX = 'pullgate: ';
+/** Modes in which a hold is carried through. `reject` makes none, but takes over those that `pause` has made. */
+const HOLDING: ReadonlySet<Mode | undefined> = new Set<Mode>(['pause', 'reject']);
 
 /** Pure: looks at what is stored, never at what happened, so it may run at any time and any number of times. */
 export function nextStep({ deployment, mode, assessment }: NextStepInput): NextStep {
   if (deployment.deleting) return { step: 'nothing' };
   const annotation = deployment.annotations[HOLD_ANNOTATION];
-  if (annotation === undefined) return withoutHold(deployment);
+  if (annotation === undefined) return withoutHold(deployment, mode, assessment);
 
   const hold = parseHold(annotation);
   const paused = pausedAfterHold(deployment);
   if (hold === undefined) return { step: 'drop', reason: 'Unreadable', paused };
   if (hold.uid !== deployment.uid) return { step: 'drop', reason: 'Foreign', paused };
   if (!deployment.paused) return { step: 'drop', reason: 'Resumed', paused: false };
-  if (mode !== 'pause' || deployment.labels[MODE_LABEL] === MODE_OFF) {
-    return { step: 'release', reason: 'OptedOut', hold, paused };
-  }
+  if (!HOLDING.has(mode) || isOff(deployment)) return { step: 'release', reason: 'OptedOut', hold, paused };
   // Admission ends such a hold itself; this one was stored while it was away.
   if (!needsPull(deployment, hold)) return { step: 'release', reason: 'Reverted', hold, paused };
-  if (assessment === undefined) return { step: 'preload', hold };
+  if (assessment === undefined) return { step: 'preload', preload: heldFor(deployment, hold) };
 
   const release = releaseReason(assessment);
-  if (release !== undefined) return { step: 'release', reason: release, hold, paused };
-  const failure = failureMessage(assessment);
-  const ours = failedByUs(deployment);
-  if (failure !== undefined) {
-    const said = ours && deployment.status.progressing?.message === CONDITION_PREFIX + failure;
-    return said ? { step: 'nothing' } : { step: 'fail', message: CONDITION_PREFIX + failure };
+  const failed = isFailedByGate(deployment);
+  if (release !== undefined) {
+    // The other way round, a rollout of an old ReplicaSet would begin with its deadline exceeded.
+    return failed ? { step: 'recover' } : { step: 'release', reason: release, hold, paused };
   }
-  return ours ? { step: 'recover' } : { step: 'nothing' };
+  const failure = failureMessage(assessment);
+  if (failure === undefined) return failed ? { step: 'recover' } : { step: 'nothing' };
+  return failStep(deployment, failure);
+}
+
+/** Makes a waiting `kubectl rollout status` fail with these words, unless it already has. */
+export function failStep(deployment: Deployment, words: string): NextStep {
+  const message = CONDITION_PREFIX + words;
+  const said = isFailedByGate(deployment) && deployment.status.progressing?.message === message;
+  return said ? { step: 'nothing' } : { step: 'fail', message };
+}
+
+/** The ImagePreload that a Deployment should have by what is stored; undefined if it needs none. */
+export function preloadFor(deployment: Deployment, mode: Mode | undefined): NeededPreload | undefined {
+  const hold = parseHold(deployment.annotations[HOLD_ANNOTATION]);
+  if (hold !== undefined) return heldFor(deployment, hold);
+  return besideFor(deployment, mode);
+}
+
+function heldFor(deployment: Deployment, hold: Hold): NeededPreload {
+  return { name: awaitedPreload(deployment, hold), from: hold.from, why: 'Hold' };
+}
+
+/** Nothing is known of what ran before: all images of the template are needed. */
+const UNKNOWN: RunningTemplate = { template: '', images: {} };
+/** The Deployment controller counts from it: a Deployment's creation, which is nobody's to hold. */
+const FIRST_REVISION = '1';
+
+/** For a rollout that is under way without having waited: in mode audit, or because the gate was not asked. */
+function besideFor(deployment: Deployment, mode: Mode | undefined): NeededPreload | undefined {
+  const { annotations, revision } = deployment;
+  if (mode === undefined || isOff(deployment) || !isRolloutUnderWay(deployment)) return undefined;
+  if (revision === '' || revision === FIRST_REVISION) return undefined;
+  const hash = templateHash(deployment.template);
+  const decided = parseDecided(annotations[DECIDED_ANNOTATION]);
+  const asked = decided?.template === hash;
+  if (asked && decided.decision !== 'Audited') return undefined;
+  if (imagesToPull(UNKNOWN, deployment.template, hash).length === 0) return undefined;
+  return { name: preloadName(deployment, hash), from: UNKNOWN, why: asked ? 'Audit' : 'Ungated' };
+}
+
+function isOff({ labels }: Deployment): boolean {
+  return labels[MODE_LABEL] === MODE_OFF;
 }
 
 function needsPull({ template }: Deployment, hold: Hold): boolean {
   return imagesToPull(hold.from, template, templateHash(template)).length > 0;
 }
 
-function withoutHold(deployment: Deployment): NextStep {
+function withoutHold(
+  deployment: Deployment,
+  mode: Mode | undefined,
+  assessment: Assessment | undefined,
+): NextStep {
   if (deployment.labels[HELD_LABEL] !== undefined) {
-    return { step: 'drop', reason: 'Unreadable', paused: deployment.paused };
+    return { step: 'drop', reason: 'Unreadable', paused: pausedAfterHold(deployment) };
   }
   // The Deployment controller takes the condition back itself, but not while its owner keeps it paused.
-  return deployment.paused && failedByUs(deployment) ? { step: 'recover' } : { step: 'nothing' };
+  if (deployment.paused) return isFailedByGate(deployment) ? { step: 'recover' } : { step: 'nothing' };
+  const preload = besideFor(deployment, mode);
+  return preload === undefined || assessment !== undefined
+    ? { step: 'nothing' }
+    : { step: 'preload', preload };
 }
 
 function releaseReason({ verdict, ready }: Assessment): ReleaseReason | undefined {
@@ -90,16 +158,11 @@ function releaseReason({ verdict, ready }: Assessment): ReleaseReason | undefine
 }
 
 /** Why a waiting `kubectl rollout status` should fail; undefined as long as waiting makes sense. */
-function failureMessage({ verdict, ready, desired }: Assessment): string | undefined {
+function failureMessage({ verdict, ready, desired, failures }: Assessment): string | undefined {
   // Without the node: as more nodes fail in the same way, the first of them changes.
   if (verdict.kind === 'Failed') return `${wordsAbout(verdict.image, verdict.message)} (${verdict.reason})`;
-  if (verdict.kind === 'Overdue') return `the deadline has passed with ${ready} of ${desired} nodes ready`;
-  return undefined;
-}
-
-function failedByUs({ status }: Deployment): boolean {
-  return (
-    status.progressing?.reason === 'ProgressDeadlineExceeded' &&
-    status.progressing.message.startsWith(CONDITION_PREFIX)
-  );
+  if (verdict.kind !== 'Overdue') return undefined;
+  const first = failures[0];
+  const why = first === undefined ? '' : `; ${wordsAbout(first.image, first.message)}`;
+  return `the deadline has passed with ${ready} of ${desired} nodes ready${why}`;
 }

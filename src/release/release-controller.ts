@@ -1,27 +1,35 @@
+import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
-import { isAlreadyExists, isConflict, isInvalid, isNotFound } from '../cluster/api-error.ts';
+import {
+  ApiError,
+  isAlreadyExists,
+  isConflict,
+  isForbidden,
+  isInvalid,
+  isNotFound,
+} from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import { type Deployment, parseDeployment } from '../hold/deployment.ts';
-import { type Hold, parseHold } from '../hold/hold.ts';
-import { awaitedPreload } from '../hold/preload-name.ts';
 import { asArray, at } from '../json.ts';
 import type { Logger } from '../log.ts';
-import { API_GROUP_PATH, HELD_LABEL, HOLD_ANNOTATION } from '../names.ts';
+import { API_GROUP_PATH, HELD_LABEL, HOLD_ANNOTATION, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
-import type { ImagePreload } from '../preload/image-preload.ts';
+import type { ImagePreload, ImagePreloadSpec } from '../preload/image-preload.ts';
 import {
   type PreloadSettings,
   preloadManifest,
   preloadSpec,
   preloadsTheSame,
 } from '../preload/preload-spec.ts';
-import { decisionFact, stepFacts } from './hold-facts.ts';
-import { type NextStep, nextStep } from './next-step.ts';
+import { decisionFacts, preloadMadeFacts, stepFacts } from './hold-facts.ts';
+import { modeOf, parseNamespace } from './namespace-mode.ts';
+import { failStep, type NeededPreload, type NextStep, nextStep, preloadFor } from './next-step.ts';
 import { progressCondition } from './progress-condition.ts';
 import { pausedAfterHold, releasePatch } from './release-patch.ts';
+import { settingFacts } from './setting-facts.ts';
 
 type Store<T> = Pick<Reflector<T>, 'get' | 'values'>;
 
@@ -34,8 +42,8 @@ export interface ReleaseControllerOptions {
   readonly writeEvent: (event: GateEvent) => void;
   readonly deployments: Store<Deployment>;
   readonly preloads: Store<ImagePreload>;
-  /** The namespace's mode label. */
-  readonly modeOf: (namespace: string) => string | undefined;
+  /** Undefined where nobody opted in. */
+  readonly modeOf: (namespace: string) => Mode | undefined;
   readonly assessmentOf: (preloadKey: string) => Assessment | undefined;
   readonly settings: PreloadSettings;
 }
@@ -60,40 +68,58 @@ const isStale = (error: unknown) => isConflict(error) || isInvalid(error) || isN
 /** If the watch is late, or the refusal had another cause, look again by then. */
 const STALE_RETRY_MS = 1000;
 /** Nobody changes a Deployment that often in a row: it is refused for another reason. */
-const RELEASE_ATTEMPTS = 10;
+const STALE_ATTEMPTS = 10;
 
 export function createReleaseController(options: ReleaseControllerOptions): ReleaseController {
   const { client, clock, random, log, writeEvent, deployments, preloads } = options;
   const queue = createWorkQueue({ name: 'release', reconcile, clock, log, random });
+  /** How often in a row a Deployment was refused as changed. */
+  const stale = new LRUCache<string, number>({ max: 1000 });
 
   async function reconcile(key: string): Promise<number | undefined> {
     const deployment = deployments.get(key);
     if (deployment === undefined) return undefined;
     const mode = options.modeOf(deployment.namespace);
+    const assessment = assessmentFor(deployment, mode);
     if (mode !== undefined) {
-      const fact = decisionFact(deployment, clock.now());
-      if (fact !== undefined) writeEvent(fact);
+      for (const fact of decisionFacts(deployment, mode, assessment, clock.now())) writeEvent(fact);
+      for (const invalid of settingFacts(deployment)) writeEvent(invalid);
     }
-    const step = nextStep({ deployment, mode, assessment: assessmentFor(deployment) });
+    const step = nextStep({ deployment, mode, assessment });
     try {
-      return await carryOut(deployment, step);
+      const retryIn = await carryOut(deployment, step);
+      stale.delete(key);
+      return retryIn;
     } catch (error) {
-      if (!isStale(error)) throw error;
+      const attempt = (stale.get(key) ?? 0) + 1;
+      stale.set(key, attempt);
+      // A policy that refuses the release, say: told as what it is, and tried again ever more slowly.
+      if (!isStale(error) || attempt > STALE_ATTEMPTS) throw error;
       log.debug({ deployment: key, step: step.step, err: error }, 'changed meanwhile');
       return STALE_RETRY_MS;
     }
   }
 
-  /** Of a preload that is really the one this hold needs: one that was forged or edited counts for nothing. */
-  function assessmentFor(deployment: Deployment): Assessment | undefined {
-    const hold = parseHold(deployment.annotations[HOLD_ANNOTATION]);
-    if (hold === undefined) return undefined;
-    const key = `${deployment.namespace}/${awaitedPreload(deployment, hold)}`;
+  function assessmentFor(deployment: Deployment, mode: Mode | undefined): Assessment | undefined {
+    const needed = preloadFor(deployment, mode);
+    if (needed === undefined) return undefined;
+    const key = `${deployment.namespace}/${needed.name}`;
     const there = preloads.get(key);
     if (there === undefined || there.deleting) return undefined;
-    const needed = preloadSpec(deployment, hold, options.settings);
-    if (there.owner?.uid !== deployment.uid || !preloadsTheSame(there.spec, needed)) return undefined;
-    return options.assessmentOf(key);
+    const spec = preloadSpec(deployment, needed.from, options.settings);
+    return isTheOne(there, deployment, needed, spec) ? options.assessmentOf(key) : undefined;
+  }
+
+  /** Whether this is really the preload that is needed. One that was forged or edited counts for nothing. */
+  function isTheOne(
+    there: ImagePreload,
+    deployment: Deployment,
+    { why }: NeededPreload,
+    spec: ImagePreloadSpec,
+  ): boolean {
+    // One of an earlier hold for the same template: what it saw, and when it began, is of the past.
+    const over = why === 'Hold' && there.status?.finishedAt !== undefined;
+    return !over && there.owner?.uid === deployment.uid && preloadsTheSame(there.spec, spec, deployment);
   }
 
   async function carryOut(deployment: Deployment, step: NextStep): Promise<number | undefined> {
@@ -101,19 +127,30 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
       case 'nothing':
         return undefined;
       case 'preload':
-        return await ensurePreload(deployment, step.hold);
+        return await ensurePreload(deployment, step.preload);
       case 'release':
+        // Seen by a cache that may lag behind the one of the Deployments: a hold just made is not released for that.
+        if (step.reason === 'OptedOut' && (await carriesThrough(deployment))) return STALE_RETRY_MS;
+        await takeOff(deployment, step);
+        return undefined;
       case 'drop':
         await takeOff(deployment, step);
         return undefined;
       case 'fail':
       case 'recover': {
-        const body = progressCondition(step, clock.now());
+        const body = progressCondition(deployment, step, clock.now());
         await client.strategicPatch(`${deploymentPath(deployment)}/status`, body);
         log.info({ ...fieldsOf(deployment), step: step.step }, 'progress condition written');
         return undefined;
       }
     }
+  }
+
+  /** Whether the hold would stay if it were for the namespace as it is stored now. */
+  async function carriesThrough(deployment: Deployment): Promise<boolean> {
+    const stored = parseNamespace(await client.get(`/api/v1/namespaces/${deployment.namespace}`));
+    const step = nextStep({ deployment, mode: modeOf(stored), assessment: undefined });
+    return !(step.step === 'release' && step.reason === 'OptedOut');
   }
 
   async function takeOff(
@@ -127,27 +164,44 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   }
 
   /** Makes the ImagePreload that the stored template needs. One that is not what would be made is made anew. */
-  async function ensurePreload(deployment: Deployment, hold: Hold): Promise<number | undefined> {
-    const spec = preloadSpec(deployment, hold, options.settings);
-    const name = awaitedPreload(deployment, hold);
+  async function ensurePreload(deployment: Deployment, needed: NeededPreload): Promise<number | undefined> {
+    const spec = preloadSpec(deployment, needed.from, options.settings);
+    const { name, why } = needed;
     const there = preloads.get(`${deployment.namespace}/${name}`);
     if (there !== undefined) {
-      if (there.deleting) return STALE_RETRY_MS;
-      if (there.owner?.uid === deployment.uid && preloadsTheSame(there.spec, spec)) return undefined;
-      log.warn({ ...fieldsOf(deployment), preload: there.name }, 'not the preload that is needed: made anew');
-      const body = { preconditions: { uid: there.uid } };
-      await client.delete(`${collection(deployment)}/${there.name}`, body);
+      if (!there.deleting && isTheOne(there, deployment, needed, spec)) return undefined;
+      await removePreload(there);
       return STALE_RETRY_MS;
     }
     try {
       await client.create(collection(deployment), preloadManifest(deployment, name, spec));
-      log.info({ ...fieldsOf(deployment), preload: name, images: spec.images }, 'preload made');
     } catch (error) {
+      if (isAlreadyExists(error)) return undefined;
+      if (why === 'Hold') await tellRefusal(deployment, name, error);
       // Not a stale read: the same object would be refused for ever.
-      if (isInvalid(error)) throw new Error(`ImagePreload ${name} was refused`, { cause: error });
-      if (!isAlreadyExists(error)) throw error;
+      throw isInvalid(error) ? new Error(`ImagePreload ${name} was refused`, { cause: error }) : error;
     }
+    log.info({ ...fieldsOf(deployment), preload: name, images: spec.images }, 'preload made');
+    for (const fact of preloadMadeFacts(deployment, needed)) writeEvent(fact);
     return undefined;
+  }
+
+  /** Whoever waits for the rollout should know that nothing is being done: a policy, a quota, or no right to make one. */
+  async function tellRefusal(deployment: Deployment, name: string, error: unknown): Promise<void> {
+    if (!isInvalid(error) && !isForbidden(error)) return;
+    const words = `ImagePreload ${name} was refused: ${messageOf(error)}`;
+    try {
+      await carryOut(deployment, failStep(deployment, words));
+    } catch (err) {
+      // The refusal itself is what is to be logged.
+      log.debug({ ...fieldsOf(deployment), err }, 'the refusal could not be told');
+    }
+  }
+
+  async function removePreload({ namespace, name, uid, deleting }: ImagePreload): Promise<void> {
+    if (deleting) return;
+    log.warn({ preload: `${namespace}/${name}` }, 'not the preload that is needed: made anew');
+    await client.delete(`${collection({ namespace })}/${name}`, { preconditions: { uid } });
   }
 
   async function releaseWhateverComes(read: Deployment): Promise<void> {
@@ -160,10 +214,10 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
         return;
       } catch (error) {
         if (isNotFound(error)) return;
-        if (!isStale(error) || attempt === RELEASE_ATTEMPTS) throw error;
+        if (!isStale(error) || attempt === STALE_ATTEMPTS) throw error;
       }
       deployment = parseDeployment(await client.get(deploymentPath(deployment)));
-      if (deployment.annotations[HOLD_ANNOTATION] === undefined) return;
+      if (!isMarked(deployment)) return;
     }
   }
 
@@ -175,10 +229,15 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
       }
     },
     async releaseAll() {
-      // Asked for anew: the cache may lag behind what admission has just held.
+      // Asked for anew: the cache may lag behind what admission has just held. It alone knows of those without their label.
       const list = await client.get('/apis/apps/v1/deployments', { labelSelector: HELD_LABEL });
+      const held = new Map(
+        [...deployments.values(), ...asArray(at(list, 'items')).map(parseDeployment)]
+          .filter(isMarked)
+          .map((deployment) => [deployment.uid, deployment]),
+      );
       const failures: unknown[] = [];
-      for (const deployment of asArray(at(list, 'items')).map(parseDeployment)) {
+      for (const deployment of held.values()) {
         try {
           await releaseWhateverComes(deployment);
         } catch (err) {
@@ -193,7 +252,16 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   };
 }
 
-function collection({ namespace }: Deployment): string {
+function isMarked({ annotations, labels }: Deployment): boolean {
+  return annotations[HOLD_ANNOTATION] !== undefined || labels[HELD_LABEL] !== undefined;
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof ApiError) return error.apiMessage;
+  return error instanceof Error ? error.message : String(error);
+}
+
+function collection({ namespace }: { readonly namespace: string }): string {
   return `${API_GROUP_PATH}/namespaces/${namespace}/imagepreloads`;
 }
 

@@ -10,26 +10,29 @@ export interface JsonPatchOperation {
 
 /**
  * Takes a hold off, and the pause with it, in one step: taken off in two, a crash in between would leave the
- * Deployment paused for ever. The tests make the API server refuse (422) if anything but the status changed since it
- * was read.
+ * Deployment paused for ever. The tests make the API server refuse (422) if anything of it but the status and labels changed
+ * since it was read: all annotations, as a wish to stay paused is one of them.
  */
 export function releasePatch(deployment: Deployment, paused: boolean): JsonPatchOperation[] {
-  const operations: JsonPatchOperation[] = [
-    { op: 'test', path: '/metadata/generation', value: deployment.generation },
-  ];
-  const hold = deployment.annotations[HOLD_ANNOTATION];
-  if (hold !== undefined) {
-    const path = `/metadata/annotations/${escapePointer(HOLD_ANNOTATION)}`;
-    operations.push({ op: 'test', path, value: hold }, { op: 'remove', path });
+  const { annotations, generation, labels } = deployment;
+  const operations: JsonPatchOperation[] = [{ op: 'test', path: '/metadata/generation', value: generation }];
+  if (annotations[HOLD_ANNOTATION] !== undefined) {
+    operations.push(
+      { op: 'test', path: '/metadata/annotations', value: annotations },
+      { op: 'remove', path: `/metadata/annotations/${escapePointer(HOLD_ANNOTATION)}` },
+    );
   }
-  if (deployment.labels[HELD_LABEL] !== undefined) {
+  if (labels[HELD_LABEL] !== undefined) {
     operations.push({ op: 'remove', path: `/metadata/labels/${escapePointer(HELD_LABEL)}` });
   }
   if (deployment.paused !== paused) operations.push({ op: 'replace', path: '/spec/paused', value: paused });
   return operations;
 }
 
-/** What `spec.paused` is to be without the hold. An unreadable hold says nothing, so nothing stays paused. */
+/**
+ * What `spec.paused` is to be without the hold. One that cannot be read, or that has left only its label, says
+ * nothing, so nothing stays paused.
+ */
 export function pausedAfterHold(deployment: Deployment): boolean {
   if (!deployment.paused) return false;
   if (deployment.annotations[KEEP_PAUSED_ANNOTATION] === 'true') return true;

@@ -14,9 +14,12 @@ const TAG = /^\w[\w.-]{0,127}$/;
 const DIGEST = /^[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}$/;
 /** The longest name the reference grammar allows. */
 const NAME_LIMIT = 255;
+/** Of a name, a tag and the longest digest there is (sha512). On megabytes the expressions above run out of stack. */
+const REFERENCE_LIMIT = NAME_LIMIT + 1 + 128 + 1 + 135;
 
 /** `undefined` for what the kubelet would answer InvalidImageName to. */
 export function parseImageReference(text: string): ImageReference | undefined {
+  if (text.length > REFERENCE_LIMIT) return undefined;
   const atSign = text.indexOf('@');
   const digest = atSign < 0 ? undefined : text.slice(atSign + 1);
   let name = atSign < 0 ? text : text.slice(0, atSign);

@@ -26,15 +26,13 @@ export interface Deployment {
   rolledOut(seconds: number): Promise<Stored>;
 }
 
-/** Creates it and waits until it runs. A first rollout has nothing to keep running and is not held. */
-export async function deploy(
-  namespace: Namespace,
+/** As a user has it in a file. */
+export function manifestOf(
   name: string,
   { replicas = 1, image = PAUSE_IMAGE, pod = {} }: DeploymentOptions = {},
-): Promise<Deployment> {
+): JsonObject {
   const labels = { app: name };
-  const path = `/apis/apps/v1/namespaces/${namespace.name}/deployments`;
-  await namespace.api.create(path, {
+  return {
     apiVersion: 'apps/v1',
     kind: 'Deployment',
     metadata: { name, labels },
@@ -46,7 +44,17 @@ export async function deploy(
         spec: { terminationGracePeriodSeconds: 1, containers: [{ name: 'app', image }], ...pod },
       },
     },
-  });
+  };
+}
+
+/** Creates it and waits until it runs. A first rollout has nothing to keep running and is not held. */
+export async function deploy(
+  namespace: Namespace,
+  name: string,
+  options: DeploymentOptions = {},
+): Promise<Deployment> {
+  const path = `/apis/apps/v1/namespaces/${namespace.name}/deployments`;
+  await namespace.api.create(path, manifestOf(name, options));
   const read = async () => parseDeployment(await namespace.api.get(`${path}/${name}`));
   const deployment: Deployment = {
     name,

@@ -34,8 +34,12 @@ process.once('exit', () => {
 });
 
 /** Runs with exactly these arguments. */
-export function spawnGate(args: readonly string[], env: Readonly<Record<string, string>> = {}): GateProcess {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+export function spawnGate(
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  main = MAIN,
+): GateProcess {
+  const child = spawn(process.execPath, [main, ...args], {
     // The settings of who runs the tests are not those of the test.
     env: { PATH: process.env['PATH'] ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { before, describe, test } from 'node:test';
 import type { Deployment as Stored } from '../../src/hold/deployment.ts';
 import { asArray, asString, at } from '../../src/json.ts';
 import { DECIDED_ANNOTATION } from '../../src/names.ts';
@@ -9,12 +9,14 @@ import { withControllersHeldBack } from './controllers-held-back.ts';
 import { deploy, holding } from './deployment.ts';
 import { gatedLab } from './gated-lab.ts';
 import { isPullerPod, type Namespace } from './namespace.ts';
+import { suiteScope } from './suite-scope.ts';
 import { imagesOf, type Moment, type Timeline } from './timeline.ts';
 import { until } from './until.ts';
 
 const world = gatedLab();
 
 describe('one upgrade, from kubectl set image to the end of its rollout', () => {
+  const scope = suiteScope();
   let shop: Namespace;
   let image: string;
   let timeline: Timeline;
@@ -26,7 +28,7 @@ describe('one upgrade, from kubectl set image to the end of its rollout', () => 
   let done: Stored;
 
   before(async () => {
-    shop = await world.namespace({ after });
+    shop = await world.namespace(scope);
     image = await shop.pushSlow('v2', 25);
     const web = await deploy(shop, 'web', { replicas: 2 });
     timeline = shop.timeline();

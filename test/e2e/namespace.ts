@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
+import { isNotFound } from '../../src/cluster/api-error.ts';
 import { asArray, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
 import { API_GROUP_PATH, MODE_LABEL, PULLER_LABEL } from '../../src/names.ts';
 import { type ImagePreload, parseImagePreload } from '../../src/preload/image-preload.ts';
@@ -40,7 +41,7 @@ export interface Namespace {
   timeline(): Timeline;
 }
 
-/** A test, or `{ after }` of node:test for all tests of a file: whoever has something to clean up when it ends. */
+/** A test, or a suite (suite-scope.ts): whoever has something to clean up when it ends. */
 export interface Scope {
   after(end: () => unknown): void;
 }
@@ -59,7 +60,12 @@ export async function createNamespace(
     kind: 'Namespace',
     metadata: { name, labels },
   });
-  scope.after(() => api.delete(`/api/v1/namespaces/${name}`));
+  scope.after(() =>
+    api.delete(`/api/v1/namespaces/${name}`).catch((error: unknown) => {
+      // A test may have deleted it itself.
+      if (!isNotFound(error)) throw error;
+    }),
+  );
   await until(
     'the namespace has its ServiceAccount',
     20,

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { HUB_NETNS, nodeAddress, type RegistryName, registryAddress } from './addresses.ts';
+import { HUB_NETNS, nodeAddress, nodeNumber, type RegistryName, registryAddress } from './addresses.ts';
 import { ApiServer, type NodeState } from './api-server.ts';
 import { type CommandResult, run } from './command.ts';
 import { addNode, converge, firstFreePort, insideHub, isComplete, labComponents } from './converge.ts';
@@ -162,7 +162,8 @@ export async function status(): Promise<LabStatus> {
   } else {
     try {
       const server = new ApiServer(serverUrl(ground));
-      const registered = await server.nodes();
+      // Tests add objects of nodes that are none of the lab's.
+      const registered = (await server.nodes()).filter(({ name }) => nodeNumber(name) !== undefined);
       nodes = await Promise.all(
         registered.map(async (node) => ({
           ...node,

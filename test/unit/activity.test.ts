@@ -4,12 +4,12 @@ import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
 import { type Hold, writeHold } from '../../src/hold/hold.ts';
 import { runningTemplate } from '../../src/hold/needs-pull.ts';
 import { preloadName } from '../../src/hold/preload-name.ts';
-import { HOLD_ANNOTATION } from '../../src/names.ts';
-import { activityOf } from '../../src/preload/activity.ts';
+import { HOLD_ANNOTATION, MODES, type Mode } from '../../src/names.ts';
+import { type Activity, activityOf, requestEndsAt } from '../../src/preload/activity.ts';
 import type { ImagePreload } from '../../src/preload/image-preload.ts';
 import { templateHash } from '../../src/template/template-hash.ts';
 import { deployment, UID } from './deployment-builder.ts';
-import { preload } from './preload-builder.ts';
+import { at, preload } from './preload-builder.ts';
 
 const running = deployment();
 const updated = running.image('registry.test/app:2');
@@ -30,8 +30,23 @@ const hold: Hold = {
   userPaused: false,
 };
 const held = updated.annotate(HOLD_ANNOTATION, writeHold(hold)).spec({ paused: true });
-const of = (object: unknown, itself: ImagePreload = itsOwn) =>
-  activityOf(itself, object === undefined ? undefined : parseDeployment(object), true);
+const NOW = at(0);
+
+interface Around {
+  readonly mode?: Mode | undefined;
+  readonly siblings?: readonly ImagePreload[];
+  readonly now?: number;
+}
+function of(object: unknown, itself: ImagePreload = itsOwn, around: Around = {}): Activity {
+  const { siblings = [], now = NOW } = around;
+  return activityOf({
+    preload: itself,
+    deployment: object === undefined ? undefined : parseDeployment(object),
+    mode: 'mode' in around ? around.mode : 'pause',
+    siblings: () => [itself, ...siblings],
+    now,
+  });
+}
 const finishedAt = '2026-01-01T01:00:00Z';
 const finished: ImagePreload = { ...itsOwn, status: { finishedAt } as NonNullable<ImagePreload['status']> };
 
@@ -98,8 +113,102 @@ test("another Deployment's hold is none", () => {
 
 test('one made by hand is served where the namespace opted in, until it has its answer', () => {
   const { owner: _, ...byHand } = itsOwn;
-  assert.equal(activityOf(byHand, undefined, true), 'standalone');
-  assert.equal(activityOf(byHand, undefined, false), 'unserved');
+  for (const mode of MODES) assert.equal(of(undefined, byHand, { mode }), 'standalone');
+  assert.equal(of(undefined, byHand, { mode: undefined }), 'unserved');
   const { owner: __, ...answered } = finished;
-  assert.equal(activityOf(answered, undefined, true), 'finished');
+  assert.equal(of(undefined, answered), 'finished');
+});
+
+test('where nobody opted in none is served, whatever Deployment owns it and waits for it', () => {
+  for (const object of [held.object, updated.object, running.object]) {
+    assert.equal(of(object, itsOwn, { mode: undefined }), 'superseded');
+  }
+});
+
+test('in every mode, one for the stored template goes on until the rollout has finished', () => {
+  for (const mode of MODES) {
+    assert.equal(of(rolledOut({ updatedReplicas: 1 }), itsOwn, { mode }), 'rolling');
+    assert.equal(of(rolledOut({}), itsOwn, { mode }), 'finished');
+    assert.equal(of(held.object, itsOwn, { mode }), 'holding');
+  }
+});
+
+const reject = (itself = itsOwn, around: Around = {}) =>
+  of(running.object, itself, { mode: 'reject', ...around });
+/** For another template of that revision, unless told otherwise. */
+function sibling(fields: Partial<ImagePreload>, revision = '3'): ImagePreload {
+  const template = 'of another update';
+  const sameOwner = { owner: itsOwn.owner } as Pick<ImagePreload, 'owner'>;
+  return preload(
+    { templateHash: template },
+    {
+      ...sameOwner,
+      uid: 'uid-sibling',
+      name: preloadName({ name: 'web', uid: UID, revision }, template),
+      ...fields,
+    },
+  );
+}
+
+test('in mode reject, one for a template that is not stored yet has been requested', () => {
+  assert.equal(reject(), 'requested');
+  for (const mode of ['pause', 'audit'] as const)
+    assert.equal(of(running.object, itsOwn, { mode }), 'superseded');
+});
+
+test('a request is for the revision that runs', () => {
+  const later = running.annotate('deployment.kubernetes.io/revision', '4').object;
+  assert.equal(of(later, itsOwn, { mode: 'reject' }), 'superseded');
+  const another = preload({ templateHash: hash }, {
+    owner: itsOwn.owner,
+    name: 'web-of-no-revision',
+  } as object);
+  assert.equal(reject(another), 'superseded');
+});
+
+test('of several requests the newest one counts, and of two in the same second always the same one', () => {
+  const older = sibling({ createdAt: itsOwn.createdAt - 1000 });
+  const newer = sibling({ createdAt: itsOwn.createdAt + 1000 });
+  assert.equal(reject(itsOwn, { siblings: [older] }), 'requested');
+  assert.equal(reject(itsOwn, { siblings: [older, newer] }), 'superseded');
+  const twin = sibling({ createdAt: itsOwn.createdAt });
+  assert.deepEqual(
+    new Set([reject(itsOwn, { siblings: [twin] }), reject(twin, { siblings: [itsOwn] })]),
+    new Set(['requested', 'superseded']),
+  );
+});
+
+test('a newer one that is being deleted, or is of another revision, supersedes nothing', () => {
+  const createdAt = itsOwn.createdAt + 1000;
+  assert.equal(reject(itsOwn, { siblings: [sibling({ createdAt, deleting: true })] }), 'requested');
+  assert.equal(reject(itsOwn, { siblings: [sibling({ createdAt }, '2')] }), 'requested');
+});
+
+const readyAt = (seconds: number): ImagePreload => {
+  const condition = {
+    type: 'Ready',
+    status: 'True',
+    lastTransitionTime: new Date(at(seconds)).toISOString(),
+  };
+  return { ...itsOwn, status: { conditions: [condition] } as unknown as NonNullable<ImagePreload['status']> };
+};
+
+test('a request that is not made again ends at its time to live after it became ready', () => {
+  assert.equal(requestEndsAt(readyAt(60)), at(60 + 3600));
+  assert.equal(reject(readyAt(60), { now: at(60 + 3599) }), 'requested');
+  assert.equal(reject(readyAt(60), { now: at(60 + 3600) }), 'finished');
+});
+
+test('one that does not become ready ends at its time to live after its deadline', () => {
+  assert.equal(requestEndsAt(itsOwn), at(3600 + 3600));
+  assert.equal(reject(itsOwn, { now: at(7199) }), 'requested');
+  assert.equal(reject(itsOwn, { now: at(7200) }), 'finished');
+});
+
+test('a request that has ended stays so', () => {
+  assert.equal(reject(finished), 'finished');
+});
+
+test('once the update has passed, the request has become its rollout', () => {
+  assert.equal(of(rolledOut({ updatedReplicas: 1 }), readyAt(1), { mode: 'reject' }), 'rolling');
 });

@@ -5,11 +5,14 @@ import type { AddressInfo } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { connect, type TLSSocket } from 'node:tls';
 import jsonPatch from 'fast-json-patch';
-import type { AdmissionUser } from '../../src/admission/admission-review.ts';
+import type { AdmissionRequest, AdmissionUser } from '../../src/admission/admission-review.ts';
 import { createAdmissionServer } from '../../src/admission/admission-server.ts';
+import type { Ask } from '../../src/admission/decide.ts';
+import type { PreloadProgress } from '../../src/admission/preload-progress.ts';
 import { createAuthority } from '../../src/certs/authority.ts';
 import { createServingCertificate } from '../../src/certs/serving-certificate.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
+import { parseDecided } from '../../src/hold/decided.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { parseHold } from '../../src/hold/hold.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
@@ -46,13 +49,21 @@ const authority = await createAuthority({ now: new Date(), days: 1 });
 const serving = await createServingCertificate(authority, { hosts: ['127.0.0.1'], now: new Date(), days: 1 });
 
 type MayBypass = (user: AdmissionUser, namespace: string) => Promise<boolean>;
+type PreloadProgressOf = (request: AdmissionRequest, ask: Ask) => Promise<PreloadProgress>;
 
-async function start(mayBypass: MayBypass = async () => true, clock: Clock = systemClock) {
+const notExpected = () => Promise.reject(new Error('only mode reject looks up how far a preload is'));
+
+async function start(
+  mayBypass: MayBypass = async () => true,
+  clock: Clock = systemClock,
+  preloadProgress: PreloadProgressOf = notExpected,
+) {
   const { log, lines } = logDouble();
   const app = createAdmissionServer({
     tls: { cert: serving.certificatePem, key: serving.keyPem },
     gate: { username: 'system:serviceaccount:pullgate:pullgate', exemptNamespaces: ['kube-system'] },
     mayBypass,
+    preloadProgress,
     clock,
     log,
   });
@@ -106,8 +117,8 @@ async function send(
   return promise;
 }
 
-function ask(target: Target, body: JsonObject): Promise<Answer> {
-  return send(target, JSON.stringify(body));
+function ask(target: Target, body: JsonObject, options?: RequestOptions): Promise<Answer> {
+  return send(target, JSON.stringify(body), options);
 }
 
 function patched(object: JsonObject, answer: Answer): JsonObject {
@@ -335,7 +346,16 @@ describe('the admission server', () => {
     });
 
     test('another path', async () => {
-      for (const path of ['/', '/admit', '/admit/pause/', '/admit/paused', '/admit/%zz', '//admit/pause'])
+      for (const path of [
+        '/',
+        '/admit',
+        '/admit/',
+        '/admit/off',
+        '/admit/pause/',
+        '/admit/paused',
+        '/admit/%zz',
+        '//admit/pause',
+      ])
         assertRefused(await send(gate, JSON.stringify(valid), { path }), 404, 'PG_NOT_FOUND');
     });
 
@@ -383,6 +403,93 @@ describe('the admission server', () => {
     assert.equal(gate.lines.filter(({ level }) => Number(level) >= 50).length, 0);
     assert.equal((await send(gate, valid)).status, 200);
   });
+});
+
+describe('an update in mode reject', () => {
+  const asks: [AdmissionRequest, Ask][] = [];
+  let verdict: PreloadProgress['verdict'] = { kind: 'waiting' };
+  let gate: Awaited<ReturnType<typeof start>>;
+  before(async () => {
+    gate = await start(undefined, systemClock, async (request, asked) => {
+      asks.push([request, asked]);
+      return { verdict, readyNodes: 1, desiredNodes: 3, elapsedSeconds: 10, remainingSeconds: 20 };
+    });
+  });
+  after(() => gate.close());
+
+  async function rejecting(of: PreloadProgress['verdict'], more: JsonObject = {}, next = v2) {
+    verdict = of;
+    asks.length = 0;
+    const { body } = await ask(gate, review(web.object, next.object, more), { path: '/admit/reject' });
+    return body['response'];
+  }
+
+  test('is answered 429 with the time to come again, and no patch', async () => {
+    const response = await rejecting({ kind: 'waiting' });
+    assert.equal(at(response, 'allowed'), false);
+    assert.equal(at(response, 'patch'), undefined);
+    assert.partialDeepStrictEqual(at(response, 'status'), {
+      code: 429,
+      reason: 'TooManyRequests',
+      details: { retryAfterSeconds: 20 },
+    });
+    assert.match(String(at(response, 'status', 'message')), /1 of 3 nodes/);
+    const [[request, asked] = []] = asks;
+    assert.deepEqual([request?.name, request?.dryRun, asks.length], ['web', false, 1]);
+    assert.deepEqual(asked?.from.images, { app: 'registry.test/app:1' });
+    assert.equal(at(response, 'auditAnnotations', 'preload'), asked?.preload);
+    assert.equal(at(response, 'auditAnnotations', 'decision'), 'Rejected');
+  });
+
+  test('passes once the preload is ready, with no mark but the decision', async () => {
+    verdict = { kind: 'ready', reason: '3 of 3 nodes have every image' };
+    const path = '/admit/reject';
+    const answer = await ask(gate, review(web.object, v2.object), { path });
+    assert.equal(at(answer.body, 'response', 'allowed'), true);
+    const { paused, annotations, labels } = parseDeployment(patched(v2.object, answer));
+    assert.deepEqual([paused, labels['pullgate.io/held']], [false, undefined]);
+    assert.equal(parseDecided(annotations['pullgate.io/decided'])?.decision, 'Preloaded');
+  });
+
+  test('is answered 403 with the words of the registry if the image cannot be pulled', async () => {
+    const response = await rejecting({ kind: 'failed', reason: 'app:2: not found (NotFound)' });
+    assert.equal(at(response, 'status', 'code'), 403);
+    assert.equal(at(response, 'status', 'details'), undefined);
+    assert.match(String(at(response, 'status', 'message')), /app:2: not found/);
+  });
+
+  test('is not told to come again on a dry run', async () => {
+    const response = await rejecting({ kind: 'waiting' }, { dryRun: true });
+    assert.equal(at(response, 'status', 'code'), 429);
+    assert.equal(at(response, 'status', 'details'), undefined);
+    assert.equal(asks[0]?.[0].dryRun, true);
+  });
+
+  test('that needs no image looks nothing up', async () => {
+    const response = await rejecting({ kind: 'waiting' }, {}, web.spec({ replicas: 5 }));
+    assert.deepEqual([at(response, 'allowed'), asks.length], [true, 0]);
+  });
+
+  test('is no decision if how far it is cannot be found out: failurePolicy decides', async () => {
+    const broken = await start(undefined, systemClock, () => Promise.reject(new Error('no API server')));
+    const path = '/admit/reject';
+    assertRefused(await ask(broken, review(web.object, v2.object), { path }), 500, 'PG_INTERNAL');
+    await broken.close();
+  });
+});
+
+test('in mode audit an update passes unpaused, with a warning, and nothing is looked up', async () => {
+  const gate = await start();
+  const answer = await ask(gate, review(web.object, v2.object), { path: '/admit/audit' });
+  const { response } = answer.body;
+  assert.equal(at(response, 'allowed'), true);
+  const [warning, ...rest] = asArray(at(response, 'warnings'));
+  assert.match(String(warning), /shop\/web would be held/);
+  assert.deepEqual(rest, []);
+  const { paused, annotations } = parseDeployment(patched(v2.object, answer));
+  assert.equal(paused, false);
+  assert.equal(parseDecided(annotations['pullgate.io/decided'])?.decision, 'Audited');
+  await gate.close();
 });
 
 /** Sends the head of a request by hand, so that the body may be anything. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import type { CountOrPercent } from '../../src/hold/count-or-percent.ts';
 import { type Assessment, assess } from '../../src/preload/assess.ts';
-import type { CountOrPercent } from '../../src/preload/count-or-percent.ts';
 import {
   at,
   DENIED,
@@ -187,9 +187,9 @@ test('a refused image has failed after one wave, and only probes go on', () => {
       for (const later of moments.slice(moments.indexOf(first))) {
         assert.equal(later.assessment.verdict.kind, 'Failed');
       }
-      // In 1,000 s a back-off of 30 s that doubles up to 300 s has room for six.
+      // In 1,000 s a back-off of 30 s that doubles up to 300 s has room for six, each asked again if it is "unauthorized".
       const last = moments.at(-1);
-      assert.ok(last && last.started - first.started <= 6 * count);
+      assert.ok(last && last.started - first.started <= 6 * waves * count);
     }),
     RUNS,
   );
@@ -233,12 +233,13 @@ const anySituation: fc.Arbitrary<Situation> = fc.record({
 
 test('until it asks to be woken, time alone changes nothing', () => {
   /** What follows from an assessment. A pull that is wanted has its start from the time of the look. */
-  const consequence = ({ verdict, desired, excluded, wanted, remove }: Assessment) => ({
+  const consequence = ({ verdict, desired, excluded, wanted, remove, creating }: Assessment) => ({
     verdict,
     desired,
     excluded,
     wanted: wanted.map(({ node, image, attempt }) => `${node} ${image.image} ${attempt}`),
     remove,
+    creating,
   });
   fc.assert(
     fc.property(anySituation, fc.nat(1000), (given, later) => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { CountOrPercent } from '../../src/hold/count-or-percent.ts';
 import { type Assessment, assess } from '../../src/preload/assess.ts';
-import type { CountOrPercent } from '../../src/preload/count-or-percent.ts';
 import {
   at,
   BACK_OFF,
@@ -359,6 +359,53 @@ describe('no eligible node', () => {
   });
 });
 
+describe('a pod that does not begin to pull', () => {
+  const trouble = { reason: 'PodNotStarted', definitive: false, message: 'FailedMount: not there' } as const;
+  const given = { nodes: nodes(2), pods: [puller('n1').pulling(), puller('n2')] };
+  const asked = (at: Situation) => look(at).creating.map(({ node: name }) => name);
+
+  test('its events are wanted after 10 s, by when it asks to be woken; not before its kubelet has reported', () => {
+    assert.equal(look(given).wakeAt, at(10));
+    assert.deepEqual(asked({ ...given, now: 9.999 }), []);
+    assert.deepEqual(asked({ ...given, now: 10 }), ['n1']);
+  });
+
+  test('it counts from when the kubelet took the pod on', () => {
+    const late = puller('n1')
+      .pulling()
+      .with({ startedAt: at(5) });
+    assert.deepEqual(asked({ nodes: nodes(1), pods: [late], now: 14.999 }), []);
+    assert.deepEqual(asked({ nodes: nodes(1), pods: [late], now: 15 }), ['n1']);
+  });
+
+  test('nothing is asked once there is an outcome', () => {
+    const pods = [puller('n1').pulled(20), puller('n2').failing(REFUSED)];
+    assert.deepEqual(asked({ nodes: nodes(2), pods, now: 25 }), []);
+  });
+
+  test('what is known is told as a failure of that node, which counts as pulling and keeps its place', () => {
+    const spec = preload({ parallelism: 1 });
+    const known = {
+      preload: spec,
+      nodes: nodes(2),
+      pods: [puller('n1').pulling()],
+      troubles: { n1: trouble },
+    };
+    const { failures, failed, pulling, running, verdict, wanted } = look({ ...known, now: 60 });
+    assert.deepEqual(failures, [{ node: 'n1', image: IMAGE, ...trouble }]);
+    assert.deepEqual([failed, pulling, running, wanted, verdict.kind], [0, 1, 1, [], 'Preloading']);
+  });
+
+  test('its node leaves the count no sooner than one that pulls, and then says why', () => {
+    const pods = [puller('n1').pulled(5), puller('n2').pulling()];
+    const known = { nodes: nodes(2), pods, troubles: { n2: trouble } };
+    assert.equal(kind({ ...known, now: 899.999 }), 'Preloading');
+    const { verdict, failures } = look({ ...known, now: 900 });
+    assert.equal(verdict.kind, 'Ready');
+    assert.deepEqual(failures, [{ node: 'n2', image: IMAGE, ...trouble, left: 'PullTimedOut' }]);
+  });
+});
+
 describe('what is told of it', () => {
   test('counts by image, digests and the slowest node', () => {
     const pods = [puller('n1').pulled(5), puller('n2').pulled(9), puller('n3').failing(REFUSED)];
@@ -392,4 +439,37 @@ describe('what is told of it', () => {
     // 15 ms or so on a slow core; the best of several, as the machine may be busy.
     assert.ok(Math.min(...times) < 100, `${Math.min(...times)} ms`);
   });
+});
+
+test('what a machine of the same name pulled before its node was made anew does not count, and goes', () => {
+  const before = puller('n1').pulled(5);
+  const { remove, verdict, wanted } = look({
+    nodes: [node('n1', { createdAt: at(60) })],
+    pods: [before],
+    now: 70,
+  });
+  assert.equal(verdict.kind, 'Preloading');
+  assert.deepEqual(remove, [before.pod]);
+  assert.deepEqual(
+    wanted.map(({ node: name, attempt }) => [name, attempt]),
+    [['n1', 1]],
+  );
+});
+
+test('one image under two policies, refused under one of them, is asked for under that one again', () => {
+  const both = [
+    { image: IMAGE, imagePullPolicy: 'Always' },
+    { image: IMAGE, imagePullPolicy: 'IfNotPresent' },
+  ] as const;
+  const input = situation({ preload: preload({ images: both }), nodes: nodes(1), pods: [], now: 40 });
+  const refused = puller('n1').failing(NOT_FOUND).pod;
+  const { verdict, wanted } = assess({
+    ...input,
+    podsFor: ({ imagePullPolicy }) => (imagePullPolicy === 'Always' ? [refused] : []),
+  });
+  assert.equal(verdict.kind, 'Failed');
+  assert.deepEqual(
+    wanted.map(({ image }) => image.imagePullPolicy),
+    ['Always'],
+  );
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseCountOrPercent, resolveCountOrPercent } from '../../src/preload/count-or-percent.ts';
+import { parseCountOrPercent, resolveCountOrPercent } from '../../src/hold/count-or-percent.ts';
 
 const valid = fc.oneof(
   fc.integer({ min: 1, max: 100_000 }),

@@ -1,14 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import jsonPatch from 'fast-json-patch';
 import { admissionResponse } from '../../src/admission/admission-review.ts';
 import { type DecideInput, decide } from '../../src/admission/decide.ts';
+import type { PreloadProgress } from '../../src/admission/preload-progress.ts';
 import { warningsFor } from '../../src/admission/warnings.ts';
+import { parseDecided } from '../../src/hold/decided.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { type Hold, parseHold, writeHold } from '../../src/hold/hold.ts';
 import { runningTemplate } from '../../src/hold/needs-pull.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
+import { MODES, type Mode } from '../../src/names.ts';
+import { readManifests } from '../../src/registration/manifests.ts';
 import { templateHash } from '../../src/template/template-hash.ts';
 import { UID } from './deployment-builder.ts';
 
@@ -153,6 +158,23 @@ const deployment: fc.Arbitrary<JsonObject> = fc
     }),
   );
 
+const mode = fc.constantFrom(...MODES);
+const progress: fc.Arbitrary<PreloadProgress> = fc.record(
+  {
+    verdict: fc.constantFrom<PreloadProgress['verdict'][]>(
+      { kind: 'waiting' },
+      { kind: 'stale' },
+      { kind: 'failed', reason: 'not found' },
+      { kind: 'ready', reason: 'every node has it' },
+    ),
+    readyNodes: fc.nat(3),
+    desiredNodes: fc.nat(3),
+    elapsedSeconds: fc.nat(1000),
+    remainingSeconds: maybe(fc.nat(1000)),
+  },
+  { noNullPrototype: true },
+);
+
 /** As it comes over the wire: nothing undefined, nothing shared. */
 function plainJson(value: unknown): JsonObject {
   return asObject(JSON.parse(JSON.stringify(value)));
@@ -161,13 +183,16 @@ function plainJson(value: unknown): JsonObject {
 /** Pairs that are near to each other: most updates change little. */
 const update: fc.Arbitrary<DecideInput> = fc
   .record({
+    mode,
+    progress: maybe(progress),
+    dryRun: fc.boolean(),
     oldObject: deployment,
     other: deployment,
     keep: fc.subarray(['template', 'annotations', 'labels', 'paused']),
     username: fc.oneof({ weight: 9, arbitrary: fc.constant('a-developer') }, fc.constant(GATE)),
     mayBypass: fc.boolean(),
   })
-  .map(({ oldObject, other, keep, username, mayBypass }) => {
+  .map(({ oldObject, other, keep, progress, ...rest }) => {
     const metadata = { ...asObject(other['metadata']) };
     const spec = { ...asObject(other['spec']) };
     for (const part of keep) {
@@ -176,12 +201,12 @@ const update: fc.Arbitrary<DecideInput> = fc
       to[part] = at(oldObject, from, part);
     }
     return {
+      ...rest,
+      ...(progress !== undefined && { progress }),
       oldObject,
       object: plainJson({ ...other, metadata, spec }),
-      username,
       gateUsername: GATE,
       exemptNamespaces: ['kube-system'],
-      mayBypass,
       now: NOW,
     };
   });
@@ -248,7 +273,7 @@ test('it never holds what needs no pull, and holds what needs one', () => {
       const oldObject = wasHeld ? withHold(input.oldObject, running) : withoutHold(input.oldObject);
       const next = parseDeployment(input.object);
       const changed = templateHash(old.template) !== templateHash(next.template);
-      const decision = decide({ ...input, oldObject });
+      const decision = decide({ ...input, oldObject, mode: 'pause' });
       const needed = needsPull(from, next.template);
       if (decision.hold !== undefined) assert.ok(needed, 'held without need');
       else if (
@@ -289,11 +314,129 @@ function annotated(object: JsonObject, values: JsonObject): JsonObject {
   });
 }
 
+test('modes reject and audit begin no hold and pause nothing; one that is there is carried on as in mode pause', () => {
+  fc.assert(
+    fc.property(update, fc.constantFrom('reject' as const, 'audit' as const), (input, mode) => {
+      const decision = decide({ ...input, mode });
+      const old = marks(input.oldObject);
+      if (old.paused && believed(input.oldObject) !== undefined) {
+        assert.deepEqual(decision, decide({ ...input, mode: 'pause' }));
+        return;
+      }
+      assert.equal(decision.hold, undefined);
+      assert.ok(!['Held', 'Superseded', 'Reheld'].includes(decision.kind), decision.kind);
+      const { paused } = marks(decision.object);
+      assert.ok(!paused || marks(input.object).paused, 'paused by nobody');
+    }),
+    RUNS,
+  );
+});
+
+test('mode reject denies exactly what mode pause would hold and mode audit would tell of', () => {
+  fc.assert(
+    fc.property(update, (input) => {
+      const of = (mode: Mode) => decide({ ...input, mode }).kind;
+      const held = of('pause') === 'Held';
+      const isReady = input.progress?.verdict.kind === 'ready';
+      assert.equal(of('reject'), held ? (isReady ? 'Preloaded' : 'Rejected') : of('pause'));
+      assert.equal(of('audit'), held ? 'Audited' : of('pause'));
+    }),
+    RUNS,
+  );
+});
+
+test('what is denied is denied as it came; nothing else is, and only mode reject asks to come again', () => {
+  fc.assert(
+    fc.property(update, (input) => {
+      const { kind, denial, object, asks } = decide(input);
+      assert.equal(denial !== undefined, kind === 'Refused' || kind === 'Rejected');
+      assert.equal(asks !== undefined, kind === 'Rejected');
+      if (denial === undefined) return;
+      assert.equal(object, input.object);
+      assert.equal(
+        denial.retryAfterSeconds !== undefined,
+        denial.code === 429 && !input.dryRun,
+        JSON.stringify(denial),
+      );
+      if (denial.code === 429) assert.equal(input.mode, 'reject');
+    }),
+    RUNS,
+  );
+});
+
+test('nobody can write down a decision of another user, or one that was not made', () => {
+  fc.assert(
+    fc.property(update, maybe(template), (given, running) => {
+      const held = running !== undefined && withHold(given.oldObject, running);
+      const input = held
+        ? { ...given, oldObject: { ...held, spec: { ...asObject(held['spec']), paused: true } } }
+        : given;
+      const { kind, object, denial } = decide(input);
+      if (kind === 'Ignored' || denial !== undefined) return;
+      const recorded = parseDeployment(object).annotations[DECIDED];
+      if (kind === 'Unchanged' || kind === 'Reheld') {
+        assert.equal(recorded, parseDeployment(input.oldObject).annotations[DECIDED]);
+        return;
+      }
+      const { template } = parseDeployment(input.object);
+      assert.partialDeepStrictEqual(parseDecided(recorded), {
+        template: templateHash(template),
+        decision: kind,
+        by: input.username,
+      });
+    }),
+    RUNS,
+  );
+});
+
+test('what the match condition keeps from the gate, the gate would leave as it is', async () => {
+  const { webhookConfiguration } = await readManifests();
+  const [condition] = asArray(at(asArray(webhookConfiguration['webhooks'])[0], 'matchConditions'));
+  const isAskedFor = celAsFunction(asString(at(condition, 'expression')) ?? '');
+  let kept = 0;
+  fc.assert(
+    fc.property(update, fc.boolean(), ({ oldObject: old, object: next, ...input }, marked) => {
+      const oldObject = marked ? old : unmarked(old);
+      const rolled = marked ? next : unmarked(next);
+      const template = at(oldObject, 'spec', 'template');
+      const object = { ...rolled, spec: { ...asObject(rolled['spec']), template } };
+      if (isAskedFor(object, oldObject)) return;
+      kept += 1;
+      const decision = decide({ ...input, oldObject, object });
+      assert.ok(decision.kind === 'Unchanged' || decision.kind === 'Ignored', decision.kind);
+      assert.equal(decision.object, object);
+    }),
+    { numRuns: 1000 },
+  );
+  assert.ok(kept > 100, `only ${kept}`);
+});
+
+/** Without what every such update is asked for. */
+function unmarked(object: JsonObject): JsonObject {
+  const metadata = asObject(object['metadata']);
+  const { [HELD]: _, ...labels } = asObject(metadata['labels']);
+  return withoutHold({ ...object, metadata: { ...metadata, labels } });
+}
+
+/**
+ * All that the expression uses of CEL reads the same in JavaScript, but for `has()` and the comparison of objects. What is
+ * missing is an error in both.
+ */
+function celAsFunction(text: string): (object: JsonObject, oldObject: JsonObject) => boolean {
+  const [templates, ...others] = text.split('||');
+  assert.equal(templates?.trim(), 'object.spec.template != oldObject.spec.template');
+  const code = others.join('||').replace(/has\(([\w.]+)\)/g, '($1 !== undefined)');
+  const rest = new Function('object', 'oldObject', `"use strict"; return ${code};`);
+  return (object, oldObject) =>
+    !isDeepStrictEqual(at(object, 'spec', 'template'), at(oldObject, 'spec', 'template')) ||
+    rest(object, oldObject) === true;
+}
+
 test('what is held is paused and says so; what is not held has no mark left, and is paused only by wish', () => {
   fc.assert(
     fc.property(update, (input) => {
       const decision = decide(input);
-      if (decision.kind === 'Ignored' || decision.kind === 'Refused') {
+      if (decision.kind === 'Ignored' || decision.denial !== undefined) {
         assert.equal(decision.object, input.object);
         return;
       }
@@ -306,7 +449,8 @@ test('what is held is paused and says so; what is not held has no mark left, and
         return;
       }
       assert.deepEqual([after.annotation, after.label], [undefined, undefined]);
-      const ended = believed(input.oldObject);
+      // Without its pause it was resumed: who pauses it now wants it paused.
+      const ended = marks(input.oldObject).paused ? believed(input.oldObject) : undefined;
       if (ended !== undefined && after.paused)
         assert.ok((before.paused && ended.userPaused) || before.keepPaused, 'paused by nobody');
       if (ended === undefined && after.paused) assert.ok(before.paused, 'paused by nobody');
@@ -318,10 +462,10 @@ test('what is held is paused and says so; what is not held has no mark left, and
 test('the JSON patch of the answer, applied to the object that came, gives the object decided on', () => {
   fc.assert(
     fc.property(update, (input) => {
-      const { object, kind } = decide(input);
+      const { object, kind, denial } = decide(input);
       const request = {
         uid: 'u',
-        dryRun: false,
+        dryRun: input.dryRun,
         namespace: 'shop',
         name: 'web',
         user: { username: input.username, groups: [], extra: {} },
@@ -329,12 +473,13 @@ test('the JSON patch of the answer, applied to the object that came, gives the o
         oldObject: input.oldObject,
       };
       const response = at(
-        admissionResponse(request, { object, warnings: [], auditAnnotations: {} }),
+        admissionResponse(request, { object, denial, warnings: [], auditAnnotations: {} }),
         'response',
       );
       const encoded = asString(at(response, 'patch'));
       assert.equal(at(response, 'patchType'), encoded === undefined ? undefined : 'JSONPatch');
-      if (kind === 'Ignored' || kind === 'Refused') assert.equal(encoded, undefined);
+      assert.equal(at(response, 'allowed'), denial === undefined);
+      if (kind === 'Ignored' || denial !== undefined) assert.equal(encoded, undefined);
       const patch = JSON.parse(
         Buffer.from(encoded ?? '', 'base64').toString() || '[]',
       ) as jsonPatch.Operation[];
@@ -348,11 +493,12 @@ test('the JSON patch of the answer, applied to the object that came, gives the o
 test('the two commands of a warning do what they say: let through, and go back', () => {
   fc.assert(
     fc.property(update, (input) => {
-      const decision = decide({ ...input, mayBypass: false });
+      const decision = decide({ ...input, mode: 'pause', mayBypass: false });
       const held = plainJson(decision.object);
       const next = (object: JsonObject) =>
         decide({
           ...input,
+          mode: 'pause',
           oldObject: held,
           object,
           username: 'another-developer',
@@ -420,12 +566,14 @@ function updated(stored: JsonObject, step: Step, count: number): JsonObject {
 /** What the API server stores. Another webhook may change the template, and admission is called again then. */
 function admitted(oldObject: JsonObject, object: JsonObject, meddled: JsonObject | undefined, now: number) {
   const input = {
+    mode: 'pause',
+    dryRun: false,
     oldObject,
     username: 'a-developer',
     gateUsername: GATE,
     exemptNamespaces: [],
     mayBypass: true,
-  };
+  } as const;
   const first = plainJson(decide({ ...input, object, now }).object);
   if (meddled === undefined) return first;
   const changed = updated(first, { kind: 'set template', template: meddled }, 0);

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type DecideInput, type Decision, decide, endsGating } from '../../src/admission/decide.ts';
+import type { PreloadProgress } from '../../src/admission/preload-progress.ts';
+import { warningsFor } from '../../src/admission/warnings.ts';
 import { parseDecided } from '../../src/hold/decided.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { parseHold } from '../../src/hold/hold.ts';
 import type { JsonObject } from '../../src/json.ts';
+import { MODES } from '../../src/names.ts';
+import { templateHash } from '../../src/template/template-hash.ts';
 import { type DeploymentBuilder, deployment, UID } from './deployment-builder.ts';
 
 const GATE = 'system:serviceaccount:pullgate:pullgate';
@@ -16,12 +20,14 @@ type Update = Partial<Omit<DecideInput, 'object' | 'oldObject'>>;
 
 function update(old: JsonObject, object: JsonObject, more: Update = {}): Decision {
   return decide({
+    mode: 'pause',
     oldObject: old,
     object,
     username: 'a-developer',
     gateUsername: GATE,
     exemptNamespaces: ['kube-system'],
     mayBypass: true,
+    dryRun: false,
     now: NOW,
     ...more,
   });
@@ -451,4 +457,145 @@ describe('a hold whose pause somebody took away while the gate was down', () => 
     assertHeld(decision);
     assert.deepEqual(decision.hold?.from.images, { app: V2 });
   });
+});
+
+const FAR: Omit<PreloadProgress, 'verdict'> = {
+  readyNodes: 1,
+  desiredNodes: 3,
+  elapsedSeconds: 10,
+  remainingSeconds: undefined,
+};
+const progress = (verdict: PreloadProgress['verdict']): PreloadProgress => ({ ...FAR, verdict });
+const READY = progress({ kind: 'ready', reason: '3 of 3 nodes have every image' });
+
+describe('in mode reject', () => {
+  const reject = (old: DeploymentBuilder, next: DeploymentBuilder, more: Update = {}) =>
+    update(old.object, next.object, { mode: 'reject', ...more });
+
+  test('an update that needs an image asks for its preload, the one that a hold would wait for', () => {
+    const { asks, kind, images } = reject(web, web.image(V2));
+    const hold = update(web.object, web.image(V2).object).hold;
+    assert.deepEqual([kind, images], ['Rejected', [V2]]);
+    assert.deepEqual(asks, { preload: hold?.preload, from: hold?.from });
+  });
+
+  test('it is denied as it came, without any mark, until the preload is ready', () => {
+    for (const verdict of [{ kind: 'waiting' }, { kind: 'stale' }] as const) {
+      const { object } = web.image(V2);
+      const decision = update(web.object, object, { mode: 'reject', progress: progress(verdict) });
+      assert.equal(decision.kind, 'Rejected');
+      assert.equal(decision.object, object);
+      assert.equal(decision.denial?.code, 429);
+    }
+  });
+
+  test('it is denied for good while the image cannot be pulled', () => {
+    const failed = progress({ kind: 'failed', reason: 'not found (NotFound)' });
+    const { denial } = reject(web, web.image(V2), { progress: failed });
+    assert.deepEqual([denial?.code, denial?.retryAfterSeconds], [403, undefined]);
+    assert.match(denial?.message ?? '', /not found \(NotFound\)/);
+  });
+
+  test('it passes once the preload is ready, and says so on the Deployment', () => {
+    const decision = reject(web, web.image(V2), { progress: READY });
+    assert.equal(decision.kind, 'Preloaded');
+    assert.deepEqual([decision.denial, decision.asks], [undefined, undefined]);
+    assertFree(decision);
+    const { decided } = marks(decision.object);
+    assert.deepEqual(
+      [decided?.decision, decided?.by, decided?.reason],
+      ['Preloaded', 'a-developer', '3 of 3 nodes have every image'],
+    );
+  });
+
+  test("a pause that is the user's own stays when it passes", () => {
+    const paused = web.spec({ paused: true });
+    assertFree(reject(paused, paused.image(V2), { progress: READY }), { paused: true });
+  });
+
+  test('what needs no image, is let through by bypass or opts out asks for nothing', () => {
+    const urgent = web.image(V2).annotate('pullgate.io/bypass', 'urgent');
+    for (const [next, kind] of [
+      [web.spec({ replicas: 5 }), 'Unchanged'],
+      [web.restartedAt('today'), 'NotNeeded'],
+      [web.image(V2).spec({ replicas: 0 }), 'NotNeeded'],
+      [urgent, 'Bypassed'],
+      [web.image(V2).label('pullgate.io/mode', 'off'), 'OptedOut'],
+    ] as const) {
+      const decision = reject(web, next);
+      assert.deepEqual([decision.kind, decision.asks, decision.denial], [kind, undefined, undefined]);
+    }
+    const refused = reject(web, urgent, { mayBypass: false });
+    assert.deepEqual([refused.kind, refused.bypassRefused], ['Rejected', true]);
+  });
+
+  test('a hold from before is carried on as in mode pause, and asks for nothing', () => {
+    const held = heldAt();
+    for (const [next, kind] of [
+      [held.spec({ paused: true, replicas: 9 }), 'Reheld'],
+      [held.image(V3), 'Superseded'],
+      [held.image('registry.test/app:1'), 'Reverted'],
+      [held.annotate('pullgate.io/bypass', 'urgent'), 'Bypassed'],
+    ] as const) {
+      const decision = reject(held, next);
+      assert.equal(decision.kind, kind);
+      assert.deepEqual(decision, update(held.object, next.object));
+      assert.equal(decision.asks, undefined);
+    }
+  });
+});
+
+describe('in mode audit', () => {
+  test('an update that needs an image passes unpaused, and is recorded with what it needs', () => {
+    const decision = update(web.object, web.image(V2).object, { mode: 'audit' });
+    assert.deepEqual([decision.kind, decision.images], ['Audited', [V2]]);
+    assert.deepEqual([decision.denial, decision.asks], [undefined, undefined]);
+    assertFree(decision);
+    const { decided } = marks(decision.object);
+    assert.deepEqual([decided?.decision, decided?.by, decided?.reason], ['Audited', 'a-developer', V2]);
+  });
+
+  test('its warning says what mode pause would do, and offers no command', () => {
+    const decision = update(web.object, web.image(V2).object, { mode: 'audit' });
+    assert.deepEqual(warningsFor(decision, { namespace: 'shop', name: 'web' }, NOW), [
+      `pullgate: shop/web would be held in mode pause until its nodes have ${V2}`,
+    ]);
+  });
+
+  test("the user's own pause stays, and what needs nothing is as in mode pause", () => {
+    const paused = web.spec({ paused: true });
+    assertFree(update(paused.object, paused.image(V2).object, { mode: 'audit' }), { paused: true });
+    assert.equal(update(web.object, web.restartedAt('x').object, { mode: 'audit' }).kind, 'NotNeeded');
+  });
+});
+
+describe('who decided what cannot be forged', () => {
+  const forged = JSON.stringify({
+    template: templateHash(parseDeployment(web.object).template),
+    decision: 'Bypassed',
+    by: 'admin',
+    at: '2026-01-01T00:00:00.000Z',
+    reason: 'admin says so',
+  });
+  const decidedOn = (decision: Decision) =>
+    parseDeployment(decision.object).annotations['pullgate.io/decided'];
+
+  for (const mode of MODES) {
+    test(`in mode ${mode}, not on a Deployment that is not held`, () => {
+      const brought = web.annotate('pullgate.io/decided', forged);
+      const first = update(web.object, brought.object, { mode });
+      assert.deepEqual([first.kind, decidedOn(first)], ['Unchanged', undefined]);
+      const before = web.annotate('pullgate.io/decided', 'what was decided before');
+      assert.equal(decidedOn(update(before.object, brought.object, { mode })), 'what was decided before');
+      assert.equal(decidedOn(update(before.object, web.object, { mode })), 'what was decided before');
+    });
+
+    test(`in mode ${mode}, not on one that is held`, () => {
+      const held = heldAt();
+      const before = parseDeployment(held.object).annotations['pullgate.io/decided'];
+      assert.ok(before);
+      const decision = update(held.object, held.annotate('pullgate.io/decided', forged).object, { mode });
+      assert.deepEqual([decision.kind, decidedOn(decision)], ['Reheld', before]);
+    });
+  }
 });

@@ -3,11 +3,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { GateEvent } from '../../src/cluster/events.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { asObject, asString, at, type JsonObject } from '../../src/json.ts';
-import { ATTEMPT_ANNOTATION, PRELOAD_LABEL } from '../../src/names.ts';
+import { ATTEMPT_ANNOTATION, MODE_LABEL, type Mode, PRELOAD_LABEL } from '../../src/names.ts';
 import { type ImagePreload, parseImagePreload } from '../../src/preload/image-preload.ts';
 import { parseNode } from '../../src/preload/node.ts';
 import { createPreloadController } from '../../src/preload/preload-controller.ts';
+import type { PreloadSettings } from '../../src/preload/preload-spec.ts';
+import { PULL_TIMES, type PullTimes } from '../../src/preload/pull-times.ts';
 import { parsePullerPod } from '../../src/preload/puller-pod-status.ts';
+import { modeOf, parseNamespace } from '../../src/release/namespace-mode.ts';
 import { createReleaseController } from '../../src/release/release-controller.ts';
 import { deployment } from './deployment-builder.ts';
 import { heldObject } from './held-deployment.ts';
@@ -15,30 +18,44 @@ import { logDouble } from './log-double.ts';
 import { manualClock } from './manual-clock.ts';
 import { memoryApi } from './memory-api.ts';
 
-const PRELOADS = '/apis/pullgate.io/v1alpha1/namespaces/shop/imagepreloads';
+export const PRELOADS = '/apis/pullgate.io/v1alpha1/namespaces/shop/imagepreloads';
 export const PODS = '/api/v1/namespaces/shop/pods';
+const SHOP = '/api/v1/namespaces/shop';
 export const WEB = '/apis/apps/v1/namespaces/shop/deployments/web';
 
 export interface WorldOptions {
   readonly nodes?: number;
   readonly maxConcurrentPulls?: number;
+  readonly pullTimes?: PullTimes;
   /** Objects that are stored already, by path. */
   readonly stored?: ReadonlyMap<string, JsonObject>;
   readonly startMs?: number;
+  /** Those that are not as by default. */
+  readonly settings?: Partial<PreloadSettings>;
 }
 
 export type World = ReturnType<typeof gateWorld>;
 
 /** Both controllers, wired as the gate wires them, before an API server in memory. Nothing happens but by time passing. */
-export function gateWorld({ nodes = 2, maxConcurrentPulls = 200, stored, startMs }: WorldOptions = {}) {
+export function gateWorld({
+  nodes = 2,
+  maxConcurrentPulls = 200,
+  pullTimes = PULL_TIMES,
+  stored,
+  startMs,
+  settings = {},
+}: WorldOptions = {}) {
   const clock = manualClock(startMs);
   const { log, lines } = logDouble();
   const api = memoryApi(clock);
   const events: GateEvent[] = [];
-  const mode = { shop: 'pause' as string | undefined };
   const random = () => 0.5;
   const writeEvent = (event: GateEvent) => void events.push(event);
 
+  const namespaces = api.store('namespaces', parseNamespace, (name) => {
+    releaseController.namespaceChanged(name);
+    for (const one of preloads.values()) preloadController.preloadChanged(`${name}/${one.name}`);
+  });
   const nodeStore = api.store('nodes', parseNode, () => preloadController.nodesChanged());
   const deployments = api.store('deployments', parseDeployment, (key, now, before) => {
     releaseController.deploymentChanged(key);
@@ -54,13 +71,14 @@ export function gateWorld({ nodes = 2, maxConcurrentPulls = 200, stored, startMs
   const preloadController = createPreloadController({
     ...common,
     nodes: nodeStore,
-    isOptedIn: (namespace) => namespace === 'shop' && mode.shop === 'pause',
+    modeOf: (namespace) => modeOf(namespaces.get(namespace)),
     maxConcurrentPulls,
+    pullTimes,
     onAssessed: (key) => releaseController.deploymentChanged(`shop/${preloads.get(key)?.owner?.name}`),
   });
   const releaseController = createReleaseController({
     ...common,
-    modeOf: (namespace) => (namespace === 'shop' ? mode.shop : undefined),
+    modeOf: (namespace) => modeOf(namespaces.get(namespace)),
     assessmentOf: preloadController.assessmentOf,
     settings: {
       parallelism: undefined,
@@ -68,8 +86,15 @@ export function gateWorld({ nodes = 2, maxConcurrentPulls = 200, stored, startMs
       nodeTimeoutSeconds: 900,
       deadlineSeconds: 3600,
       ttlSecondsAfterFinished: 3600,
+      ...settings,
     },
   });
+
+  /** Labels the namespace; undefined takes the label away. */
+  function optIn(mode: Mode | undefined): void {
+    const labels = mode === undefined ? {} : { [MODE_LABEL]: mode };
+    api.put(SHOP, { metadata: { name: 'shop', uid: 'uid-shop', labels } });
+  }
 
   function addNode(name: string): void {
     const status = {
@@ -106,6 +131,7 @@ export function gateWorld({ nodes = 2, maxConcurrentPulls = 200, stored, startMs
 
   for (const [path, object] of stored ?? []) api.put(path, object);
   if (stored === undefined) {
+    optIn('pause');
     for (let n = 1; n <= nodes; n += 1) addNode(`n${n}`);
     api.put('/api/v1/namespaces/shop/serviceaccounts/default', {
       metadata: { namespace: 'shop', name: 'default' },
@@ -118,7 +144,7 @@ export function gateWorld({ nodes = 2, maxConcurrentPulls = 200, stored, startMs
     clock,
     events,
     lines,
-    mode,
+    optIn,
     pass,
     addNode,
     preloadController,
@@ -160,6 +186,15 @@ export function gateWorld({ nodes = 2, maxConcurrentPulls = 200, stored, startMs
               state: { terminated: { reason: 'StartError', exitCode: 128, finishedAt: time() } },
             },
           ],
+        },
+        onNode(node),
+      ),
+    creating: (node: string) =>
+      kubelet(
+        {
+          phase: 'Pending',
+          startTime: time(),
+          containerStatuses: [{ name: 'pull', state: { waiting: { reason: 'ContainerCreating' } } }],
         },
         onNode(node),
       ),

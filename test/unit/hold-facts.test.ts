@@ -4,10 +4,12 @@ import { type RecordedDecision, writeDecided } from '../../src/hold/decided.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { withMarks } from '../../src/hold/held-object.ts';
 import { DECIDED_ANNOTATION } from '../../src/names.ts';
-import { decisionFact, stepFacts } from '../../src/release/hold-facts.ts';
-import type { ReleaseReason } from '../../src/release/next-step.ts';
+import { type Assessment, assess } from '../../src/preload/assess.ts';
+import { decisionFacts, preloadMadeFacts, stepFacts } from '../../src/release/hold-facts.ts';
+import type { NeededPreload, ReleaseReason } from '../../src/release/next-step.ts';
 import { UID } from './deployment-builder.ts';
 import { held, holdOf, SINCE, updated } from './held-deployment.ts';
+import { nodes, puller, situation } from './preload-builder.ts';
 
 const now = Date.parse(SINCE) + 30_000;
 const decided = (decision: RecordedDecision, at = SINCE) => ({
@@ -17,10 +19,16 @@ const decided = (decision: RecordedDecision, at = SINCE) => ({
   at,
   reason: 'registry.test/app:2',
 });
-const fact = (decision: RecordedDecision, at?: string) => {
-  const marked = updated.annotate(DECIDED_ANNOTATION, writeDecided(decided(decision, at)));
-  return decisionFact(parseDeployment(withMarks(marked.object, { hold: holdOf() })), now);
-};
+const marked = (decision: RecordedDecision, at?: string) =>
+  updated.annotate(DECIDED_ANNOTATION, writeDecided(decided(decision, at)));
+const factsOf = (decision: RecordedDecision, at?: string) =>
+  decisionFacts(
+    parseDeployment(withMarks(marked(decision, at).object, { hold: holdOf() })),
+    'pause',
+    undefined,
+    now,
+  );
+const fact = (decision: RecordedDecision, at?: string) => factsOf(decision, at)[0];
 
 for (const [decision, reason, type] of [
   ['Held', 'RolloutHeld', 'Normal'],
@@ -28,9 +36,11 @@ for (const [decision, reason, type] of [
   ['Reverted', 'HoldReverted', 'Normal'],
   ['Bypassed', 'HoldBypassed', 'Warning'],
   ['OptedOut', 'GateOptedOut', 'Warning'],
+  ['Preloaded', 'RolloutReleased', 'Normal'],
 ] as const) {
   test(`the decision ${decision} is told as ${reason}, with who made it`, () => {
-    const event = fact(decision);
+    const [event, ...others] = factsOf(decision);
+    assert.deepEqual(others, []);
     assert.deepEqual([event?.reason, event?.type], [reason, type]);
     assert.match(event?.note ?? '', /jane/);
     assert.deepEqual([event?.regarding.kind, event?.regarding.uid], ['Deployment', UID]);
@@ -40,7 +50,7 @@ for (const [decision, reason, type] of [
 
 test('that nothing was needed is no event, nor is a Deployment without a decision', () => {
   assert.equal(fact('NotNeeded'), undefined);
-  assert.equal(decisionFact(parseDeployment(updated.object), now), undefined);
+  assert.deepEqual(decisionFacts(parseDeployment(updated.object), 'pause', undefined, now), []);
 });
 
 test('the same decision is the same fact, a later one another', () => {
@@ -73,7 +83,10 @@ for (const [reason, want] of [
 
 test('a release says how long the hold was, and that a pause stays', () => {
   assert.equal(release('Ready')[0]?.note, 'released after 30 s (Ready)');
-  assert.match(release('Ready', true)[0]?.note ?? '', /stays paused.*kubectl rollout resume/);
+  assert.match(
+    release('Ready', true)[0]?.note ?? '',
+    /stays paused.*: kubectl -n shop rollout resume deployment\/web$/,
+  );
 });
 
 test('that a hold was dropped is told; only a resumed one is a warning', () => {
@@ -83,11 +96,59 @@ test('that a hold was dropped is told; only a resumed one is a warning', () => {
     ['Resumed', 'Warning'],
   ] as const) {
     const [event] = stepFacts(held(), { step: 'drop', reason, paused: false }, now);
-    assert.deepEqual([event?.reason, event?.type], ['UngatedRollout', type]);
+    const told = reason === 'Resumed' ? 'UngatedRollout' : 'RolloutReleased';
+    assert.deepEqual([event?.reason, event?.type], [told, type]);
   }
+});
+
+const needed = (why: NeededPreload['why']): NeededPreload => ({ name: 'web-1', from: holdOf().from, why });
+
+test('a preload made for a rollout that the gate was not asked about is a warning, any other is no fact', () => {
+  const [event, ...others] = preloadMadeFacts(held(), needed('Ungated'));
+  assert.deepEqual(others, []);
+  assert.deepEqual([event?.reason, event?.type], ['UngatedRollout', 'Warning']);
+  assert.deepEqual([event?.regarding.uid, event?.related?.name], [UID, 'web-1']);
+  assert.match(event?.note ?? '', /began without the gate.* see kubectl -n shop get ipl web-1$/);
+  assert.equal(event?.fact, preloadMadeFacts(held(), needed('Ungated'))[0]?.fact);
+  for (const why of ['Hold', 'Audit'] as const) assert.deepEqual(preloadMadeFacts(held(), needed(why)), []);
+});
+
+test('in mode reject a hold from before is told to be carried through, once, beside its decision', () => {
+  const decidedAndHeld = parseDeployment(withMarks(marked('Held').object, { hold: holdOf() }));
+  const facts = decisionFacts(decidedAndHeld, 'reject', undefined, now);
+  assert.deepEqual(
+    facts.map(({ reason, action }) => `${reason} ${action}`),
+    ['RolloutHeld TakeOver', 'RolloutHeld Admit'],
+  );
+  assert.equal(facts[0]?.related?.name, holdOf().preload);
+  const later = decisionFacts(decidedAndHeld, 'reject', undefined, now + 7200_000);
+  assert.deepEqual([later.length, later[0]?.fact], [1, facts[0]?.fact]);
+  const foreign = parseDeployment(withMarks(updated.object, { hold: holdOf(updated, { uid: 'another' }) }));
+  assert.deepEqual(decisionFacts(foreign, 'reject', undefined, now), []);
+});
+
+const audited = (assessment: Assessment | undefined, status: object = {}) =>
+  decisionFacts(parseDeployment({ ...marked('Audited').object, status }), 'audit', assessment, now);
+const counted = assess(situation({ nodes: nodes(3), pods: [puller('n1').pulled(5)] }));
+
+test('an audited rollout is told with how many nodes lack the image, as soon as that is known', () => {
+  assert.deepEqual(audited(undefined), []);
+  const [event] = audited(counted);
+  assert.deepEqual([event?.reason, event?.type, event?.related], ['RolloutAudited', 'Normal', undefined]);
+  assert.equal(
+    event?.note,
+    'would have been held for registry.test/app:2: 2 of 3 nodes lack the image; asked for by jane',
+  );
+});
+
+test('one that has finished before that is told without a number, and is the same fact', () => {
+  const done = { observedGeneration: 3, replicas: 2, updatedReplicas: 2, availableReplicas: 2 };
+  const [event] = audited(undefined, done);
+  assert.equal(event?.note, 'would have been held for registry.test/app:2; asked for by jane');
+  assert.equal(event?.fact, audited(counted)[0]?.fact);
 });
 
 test('the other steps are no facts', () => {
   assert.deepEqual(stepFacts(held(), { step: 'recover' }, now), []);
-  assert.deepEqual(stepFacts(held(), { step: 'preload', hold: holdOf() }, now), []);
+  assert.deepEqual(stepFacts(held(), { step: 'preload', preload: needed('Ungated') }, now), []);
 });

@@ -3,9 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parse } from 'yaml';
+import { parseCountOrPercent } from '../../src/hold/count-or-percent.ts';
 import { asArray, asObject, asString, at, isObject, type JsonObject } from '../../src/json.ts';
 import { API_VERSION, GROUP, IMAGE_PRELOAD_KIND } from '../../src/names.ts';
-import { parseCountOrPercent } from '../../src/preload/count-or-percent.ts';
+import { NAMED_NODES } from '../../src/preload/image-divergence.ts';
 import {
   DIGESTS_LIMIT,
   FAILURES_LIMIT,
@@ -58,6 +59,7 @@ const status = {
     {
       image: 'example.com/web:2',
       digests: [`sha256:${'0'.repeat(64)}`],
+      digestNodes: [{ digest: `sha256:${'0'.repeat(64)}`, count: 4, nodes: ['node-a', 'node-b'] }],
       alreadyPresent: 0,
       pulled: 1,
       failed: 0,
@@ -164,7 +166,8 @@ test('the CRD names what the code names', () => {
 
 test('the CRD has exactly the fields that are read', () => {
   const fieldsOf = (part: string) => new Set(Object.keys(asObject(property(part)['properties'])));
-  assert.deepEqual(fieldsOf('spec'), new Set(Object.keys(whole)));
+  // `replicas` is for the scale subresource alone.
+  assert.deepEqual(fieldsOf('spec'), new Set([...Object.keys(whole), 'replicas']));
   assert.deepEqual(fieldsOf('status'), new Set([...Object.keys(status), 'finishedAt']));
 });
 
@@ -205,6 +208,8 @@ test('the pattern of the CRD takes the counts and percentages that the code take
 test('the CRD has room for what the code writes, and no more', () => {
   assert.equal(property('status', 'failures')['maxItems'], FAILURES_LIMIT);
   assert.equal(property('status', 'images', 'digests')['maxItems'], DIGESTS_LIMIT);
+  assert.equal(property('status', 'images', 'digestNodes')['maxItems'], DIGESTS_LIMIT);
+  assert.equal(property('status', 'images', 'digestNodes', 'nodes')['maxItems'], NAMED_NODES);
   assert.equal(property('status', 'imageNames')['maxLength'], IMAGE_NAMES_LIMIT);
 });
 

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { asArray, asString, at, type JsonObject } from '../../src/json.ts';
+import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import {
   API_VERSION,
+  DECIDED_ANNOTATION,
   GATE_NAMESPACE,
   GATE_SERVICE_ACCOUNT,
   GROUP,
@@ -11,6 +12,7 @@ import {
   IMAGE_PRELOAD_KIND,
   MODE_LABEL,
   MODE_OFF,
+  MODES,
   PRIORITY_CLASS,
 } from '../../src/names.ts';
 import { locate, readManifests } from '../../src/registration/manifests.ts';
@@ -68,8 +70,11 @@ test('the gate may do this and nothing else', () => {
       'delete imagepreloads.pullgate.io',
       'delete pods',
       'get deployments.apps',
+      'get imagepreloads.pullgate.io',
+      'get namespaces',
       'get serviceaccounts',
       'list deployments.apps',
+      'list events',
       'list imagepreloads.pullgate.io',
       'list namespaces',
       'list nodes',
@@ -92,41 +97,56 @@ test('no role grants bypass, not even by a wildcard', () => {
   }
 });
 
-test('the webhook sees updates of Deployments in namespaces of its mode, unless they are opted out', () => {
+const webhooks = asArray(webhookConfiguration['webhooks']).map(asObject);
+
+test('a webhook for each mode sees updates of Deployments in its namespaces, unless they are opted out', () => {
   assert.deepEqual(
-    asArray(webhookConfiguration['webhooks']).map((webhook) => ({
+    webhooks.map((webhook) => ({
       name: at(webhook, 'name'),
       path: at(webhook, 'clientConfig', 'service', 'path'),
       namespace: at(webhook, 'namespaceSelector', 'matchExpressions'),
-      object: at(webhook, 'objectSelector', 'matchExpressions'),
-      rules: at(webhook, 'rules'),
     })),
-    [
+    MODES.map((mode) => ({
+      name: `${mode}.${GROUP}`,
+      path: `/admit/${mode}`,
+      namespace: [{ key: MODE_LABEL, operator: 'In', values: [mode] }],
+    })),
+  );
+  assert.partialDeepStrictEqual(webhooks[0], {
+    // YAML 1.1, which kubectl reads as well, takes a bare `off` for false: the manifest has to quote it.
+    objectSelector: { matchExpressions: [{ key: MODE_LABEL, operator: 'NotIn', values: [MODE_OFF] }] },
+    rules: [
       {
-        name: `pause.${GROUP}`,
-        path: '/admit/pause',
-        namespace: [{ key: MODE_LABEL, operator: 'In', values: ['pause'] }],
-        // YAML 1.1, which kubectl reads as well, takes a bare `off` for false: the manifest has to quote it.
-        object: [{ key: MODE_LABEL, operator: 'NotIn', values: [MODE_OFF] }],
-        rules: [
-          {
-            operations: ['UPDATE'],
-            apiGroups: ['apps'],
-            apiVersions: ['v1'],
-            resources: ['deployments'],
-            scope: 'Namespaced',
-          },
-        ],
+        operations: ['UPDATE'],
+        apiGroups: ['apps'],
+        apiVersions: ['v1'],
+        resources: ['deployments'],
+        scope: 'Namespaced',
       },
     ],
-  );
+    failurePolicy: 'Ignore',
+    sideEffects: 'NoneOnDryRun',
+    reinvocationPolicy: 'IfNeeded',
+    timeoutSeconds: 5,
+  });
 });
 
-test('the match condition names the labels and annotations of a hold and of opting out', () => {
-  const [condition] = asArray(at(asArray(webhookConfiguration['webhooks'])[0], 'matchConditions'));
+test('the webhooks differ in nothing but name, path and mode', () => {
+  const [first, ...others] = MODES.map((mode, index) =>
+    JSON.stringify(webhooks[index])
+      .replace(`"${mode}.${GROUP}"`, '"<name>"')
+      .replace(`"/admit/${mode}"`, '"<path>"')
+      .replace(`"values":["${mode}"]`, '"values":["<mode>"]'),
+  );
+  for (const other of others) assert.equal(other, first);
+});
+
+test('the match condition names the marks of the gate and of opting out', () => {
+  const [condition] = asArray(webhooks[0]?.['matchConditions']);
   const expression = asString(at(condition, 'expression')) ?? '';
-  const names = new Set([...expression.matchAll(/'([^']+)'/g)].map(([, name]) => name));
-  assert.deepEqual(names, new Set([HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL, MODE_OFF]));
+  const names = new Set([...expression.matchAll(/'([^']*)'/g)].map(([, name]) => name));
+  names.delete('');
+  assert.deepEqual(names, new Set([HELD_LABEL, HOLD_ANNOTATION, DECIDED_ANNOTATION, MODE_LABEL, MODE_OFF]));
 });
 
 test('every manifest has a place at the API server', () => {

@@ -19,6 +19,17 @@ type Listener = (key: string, now: JsonObject | undefined) => void;
 export const refusal = (status: number, reason: string, message = reason) =>
   new ApiError(status, { reason, message });
 
+/** `name` or `name=value`, separated by commas. */
+function selectedBy(selector: unknown): (object: JsonObject) => boolean {
+  const wanted = (asString(selector) ?? '').split(',').filter((label) => label !== '');
+  return (object) =>
+    wanted.every((label) => {
+      const [name = '', value] = label.split('=');
+      const found = at(object, 'metadata', 'labels', name);
+      return found !== undefined && (value === undefined || found === value);
+    });
+}
+
 /** An API server in memory: keeps objects, records calls, refuses on demand, and has a watch that can be late. */
 export function memoryApi(clock: Clock) {
   const objects = new Map<string, JsonObject>();
@@ -81,7 +92,7 @@ export function memoryApi(clock: Clock) {
   };
   const client: ApiClient = {
     cluster: 'memory',
-    get: (path) =>
+    get: (path, query) =>
       serve({ method: 'get', path, body: undefined }, () => {
         const found = objects.get(path);
         if (found !== undefined) return found;
@@ -89,7 +100,7 @@ export function memoryApi(clock: Clock) {
         const under = rest.toReversed().join('/');
         const items = [...objects].filter(([key]) => key.startsWith(under) && key.split('/').at(-2) === kind);
         if (items.length === 0 && !/^[a-z]+s$/.test(kind)) throw refusal(404, 'NotFound');
-        return { items: items.map(([, object]) => object) };
+        return { items: items.map(([, object]) => object).filter(selectedBy(query?.['labelSelector'])) };
       }),
     create: (path, body) =>
       serve({ method: 'create', path, body }, () => {

@@ -1,12 +1,29 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type RecordedDecision, writeDecided } from '../../src/hold/decided.ts';
 import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
-import { HELD_LABEL, HOLD_ANNOTATION, KEEP_PAUSED_ANNOTATION, MODE_LABEL } from '../../src/names.ts';
+import { preloadName } from '../../src/hold/preload-name.ts';
+import {
+  DECIDED_ANNOTATION,
+  HELD_LABEL,
+  HOLD_ANNOTATION,
+  KEEP_PAUSED_ANNOTATION,
+  MODE_LABEL,
+  MODES,
+  type Mode,
+} from '../../src/names.ts';
 import { type Assessment, assess } from '../../src/preload/assess.ts';
-import { type NextStep, type NextStepInput, nextStep } from '../../src/release/next-step.ts';
+import {
+  failStep,
+  type NextStep,
+  type NextStepInput,
+  nextStep,
+  preloadFor,
+} from '../../src/release/next-step.ts';
 import { progressCondition } from '../../src/release/progress-condition.ts';
-import { deployment } from './deployment-builder.ts';
-import { held, heldObject, updated } from './held-deployment.ts';
+import { templateHash } from '../../src/template/template-hash.ts';
+import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
+import { held, heldObject, holdOf, updated } from './held-deployment.ts';
 import { NOT_FOUND, nodes, preload, puller, REFUSED, type Situation, situation } from './preload-builder.ts';
 
 const look = (given: Situation) => assess(situation(given));
@@ -27,7 +44,7 @@ const overdueWithNone = look({ preload: patient, nodes: nodes(2), now: 4000 });
 
 /** Its condition Progressing, as it would be stored after this step. */
 function after(step: NextStep & { step: 'fail' | 'recover' }, object = heldObject()): Deployment {
-  const { status } = progressCondition(step, 0) as { status: object };
+  const { status } = progressCondition(parseDeployment(object), step, 0) as { status: object };
   return parseDeployment({ ...object, status });
 }
 const words = (assessment: Assessment): string => {
@@ -38,7 +55,7 @@ const told = (assessment: Assessment, object = heldObject()) =>
   after({ step: 'fail', message: words(assessment) }, object);
 
 const plain = parseDeployment(updated.object);
-const at = (deployment: Deployment, assessment?: Assessment, mode: string | undefined = 'pause') => ({
+const at = (deployment: Deployment, assessment?: Assessment, mode: Mode | undefined = 'pause') => ({
   deployment,
   mode,
   assessment,
@@ -67,9 +84,9 @@ const table: readonly (readonly [string, NextStepInput, object])[] = [
     { step: 'drop', reason: 'Resumed', paused: false },
   ],
   [
-    'a stray label is dropped, and a pause that is not known to be ours kept',
+    'a label without a hold is dropped, and keeps nothing paused',
     at(parseDeployment(updated.label(HELD_LABEL, 'true').spec({ paused: true }).object)),
-    { step: 'drop', reason: 'Unreadable', paused: true },
+    { step: 'drop', reason: 'Unreadable', paused: false },
   ],
   [
     'where the label is gone from the namespace it is released',
@@ -91,7 +108,12 @@ const table: readonly (readonly [string, NextStepInput, object])[] = [
     at(held(deployment().restartedAt('2026-01-01T00:00:00Z'))),
     { step: 'release', reason: 'Reverted', paused: false },
   ],
-  ['without a preload one is made', at(held()), { step: 'preload' }],
+  [
+    'without a preload one is made, of the name that admission gave it',
+    at(held()),
+    { step: 'preload', preload: { name: holdOf().preload, from: holdOf().from, why: 'Hold' } },
+  ],
+  ['in mode reject, a hold from before is carried through', at(held(), ready, 'reject'), { step: 'release' }],
   ['while it preloads there is nothing to do', at(held(), pulling), { step: 'nothing' }],
   ['a failure that may pass is no reason to fail', at(held(), transient), { step: 'nothing' }],
   ['when it is ready it is released', at(held(), ready), { step: 'release', reason: 'Ready', paused: false }],
@@ -126,9 +148,9 @@ const table: readonly (readonly [string, NextStepInput, object])[] = [
   ['a refusal in other words is told', at(told(overdueWithNone), failed), { step: 'fail' }],
   ['when it can go on, rollout status waits again', at(told(failed), pulling), { step: 'recover' }],
   [
-    'what failed and is ready now is released at once',
+    'what failed and is ready now first stops to be failed, so that its rollout does not begin so',
     at(told(failed), ready),
-    { step: 'release', reason: 'Ready' },
+    { step: 'recover' },
   ],
   [
     'after a hold, a Deployment that stays paused does not stay failed',
@@ -168,7 +190,7 @@ test('what is told holds the image and the reason, the same whichever node faile
 test('the condition makes rollout status exit at once, or wait again', () => {
   const time = '2026-01-01T00:00:00Z';
   const conditionOf = (step: NextStep & { step: 'fail' | 'recover' }) =>
-    (progressCondition(step, Date.parse(time) + 123) as { status: { conditions: object[] } }).status
+    (progressCondition(held(), step, Date.parse(time) + 123) as { status: { conditions: object[] } }).status
       .conditions;
   const times = { lastUpdateTime: time, lastTransitionTime: time };
   assert.deepEqual(conditionOf({ step: 'fail', message: 'pullgate: no' }), [
@@ -183,4 +205,114 @@ test('the condition makes rollout status exit at once, or wait again', () => {
   assert.partialDeepStrictEqual(conditionOf({ step: 'recover' }), [
     { type: 'Progressing', status: 'Unknown', reason: 'DeploymentPaused', ...times },
   ]);
+});
+
+test('the condition is refused by the API server if the Deployment has changed since it was read', () => {
+  const read = held(updated.metadata({ resourceVersion: '42' }));
+  assert.partialDeepStrictEqual(progressCondition(read, { step: 'recover' }, 0) as object, {
+    metadata: { resourceVersion: '42' },
+  });
+});
+
+test('what cannot even be asked for is told in the same way, once', () => {
+  const first = failStep(held(), 'ImagePreload web-1 was refused: quota');
+  assert.deepEqual(first, { step: 'fail', message: 'pullgate: ImagePreload web-1 was refused: quota' });
+  assert.ok(first.step === 'fail');
+  assert.deepEqual(failStep(after(first), 'ImagePreload web-1 was refused: quota'), { step: 'nothing' });
+});
+
+/** A rollout of the update, as the API server has it while it goes on. */
+const rolling = { observedGeneration: 3, replicas: 3, updatedReplicas: 1, availableReplicas: 2 };
+const progressing = (reason: string, status = 'True') => [{ type: 'Progressing', status, reason }];
+function underWay(builder: DeploymentBuilder = updated, status: object = {}): Deployment {
+  const conditions = progressing('ReplicaSetUpdated');
+  return parseDeployment({ ...builder.object, status: { ...rolling, conditions, ...status } });
+}
+const updatedHash = templateHash(plain.template);
+function decidedOn(decision: RecordedDecision, template = updatedHash): DeploymentBuilder {
+  const decided = { template, decision, by: 'a-developer', at: '2026-01-01T00:00:00Z', reason: '' };
+  return updated.annotate(DECIDED_ANNOTATION, writeDecided(decided));
+}
+const caughtUp = {
+  step: 'preload',
+  preload: { name: preloadName(plain, updatedHash), why: 'Ungated' },
+} as const;
+
+test('a rollout that began without the gate being asked gets a preload, in every mode', () => {
+  for (const mode of MODES) {
+    assert.partialDeepStrictEqual(nextStep(at(underWay(), undefined, mode)), caughtUp, mode);
+  }
+});
+
+test('of a decision on another template the same is true, of one on this template not', () => {
+  assert.partialDeepStrictEqual(nextStep(at(underWay(decidedOn('Held', 'another')))), caughtUp);
+  for (const decision of ['Held', 'Preloaded', 'Bypassed', 'NotNeeded', 'Reverted', 'OptedOut'] as const) {
+    assert.deepEqual(nextStep(at(underWay(decidedOn(decision)))), { step: 'nothing' }, decision);
+  }
+});
+
+test('a rollout that was audited gets a preload, too, and is not called ungated', () => {
+  assert.partialDeepStrictEqual(nextStep(at(underWay(decidedOn('Audited')), undefined, 'audit')), {
+    step: 'preload',
+    preload: { name: preloadName(plain, updatedHash), why: 'Audit' },
+  });
+});
+
+test('all images of its template are preloaded: nothing is known of what ran before', () => {
+  const needed = preloadFor(underWay(), 'pause');
+  assert.deepEqual(needed?.from.images, {});
+});
+
+const leftAlone: readonly (readonly [string, Deployment, Mode?])[] = [
+  ['has finished', underWay(updated, { replicas: 2, updatedReplicas: 2, availableReplicas: 2 })],
+  [
+    'was complete before, and has a pod that fails or is scaled',
+    underWay(updated, { conditions: progressing('NewReplicaSetAvailable') }),
+  ],
+  [
+    'has exceeded its progress deadline',
+    underWay(updated, { conditions: progressing('ProgressDeadlineExceeded', 'False') }),
+  ],
+  [
+    'has no progress deadline, so that nothing tells whether it goes on',
+    underWay(updated, { conditions: [] }),
+  ],
+  [
+    'its controller has not seen yet: the revision is still that of before',
+    underWay(updated, { observedGeneration: 2 }),
+  ],
+  ['its owner keeps paused', underWay(updated.spec({ paused: true }))],
+  ['opted out', underWay(updated.label(MODE_LABEL, 'off'))],
+  [
+    'is the first one of its Deployment',
+    underWay(updated.annotate('deployment.kubernetes.io/revision', '1')),
+  ],
+  ['has no revision yet', underWay(updated.annotate('deployment.kubernetes.io/revision', null))],
+  ['pulls nothing', underWay(updated.policy('Never'))],
+  ['is being deleted', underWay(updated.metadata({ deletionTimestamp: '2026-01-01T00:00:00Z' }))],
+];
+for (const [what, one] of leftAlone) {
+  test(`a rollout that ${what} is left alone`, () => {
+    for (const mode of MODES) assert.deepEqual(nextStep(at(one, undefined, mode)), { step: 'nothing' });
+  });
+}
+
+test('where nobody opted in every rollout is left alone', () => {
+  assert.deepEqual(nextStep({ deployment: underWay(), mode: undefined, assessment: undefined }), {
+    step: 'nothing',
+  });
+});
+
+test('whatever becomes of its preload, a rollout that is under way is never paused, failed or released', () => {
+  for (const builder of [updated, decidedOn('Audited')]) {
+    for (const assessment of [ready, pulling, failed, transient, noNodes, overdue, overdueWithNone]) {
+      assert.deepEqual(nextStep(at(underWay(builder), assessment, 'audit')), { step: 'nothing' });
+    }
+  }
+});
+
+test('a hold needs its own preload, in whatever mode', () => {
+  for (const mode of MODES) {
+    assert.partialDeepStrictEqual(preloadFor(held(), mode), { name: holdOf().preload, why: 'Hold' });
+  }
 });

@@ -128,3 +128,22 @@ test('whatever happens, the running count is what a recount says, and every pod 
     }),
   );
 });
+
+test('of the successes that are kept the oldest go first, and count all the same until they are forgotten', () => {
+  const index = createPodIndex();
+  const pods = ['n1', 'n2', 'n3'].map((node) => puller(node).pulled(5).pod);
+  const failing = puller('n4').failing(REFUSED).pod;
+  for (const pod of [failing, ...pods]) index.observe(podKey(pod), pod);
+  assert.deepEqual(index.retire(3), []);
+  const [oldest] = pods;
+  assert.ok(oldest);
+  assert.deepEqual(index.retire(2), [oldest]);
+  assert.deepEqual(index.retire(2), [], 'once');
+
+  index.observe(podKey(oldest), { ...oldest, deleting: true });
+  index.observe(podKey(oldest), undefined);
+  assert.deepEqual(found(index), [oldest]);
+  index.forget(oldest);
+  assert.deepEqual(found(index), []);
+  assert.equal(index.ofPull(IMAGE).length, 3);
+});

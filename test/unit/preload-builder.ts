@@ -1,6 +1,7 @@
 import type { AssessInput } from '../../src/preload/assess.ts';
 import type { ImagePreload, ImagePreloadSpec, PreloadImage } from '../../src/preload/image-preload.ts';
 import type { Node } from '../../src/preload/node.ts';
+import { PULL_TIMES, type PullTimes } from '../../src/preload/pull-times.ts';
 import type { PullContainer, PullerPod } from '../../src/preload/puller-pod-status.ts';
 import type { Failure } from '../../src/preload/slot.ts';
 
@@ -52,7 +53,7 @@ export function images(...names: string[]): PreloadImage[] {
 export function node(name: string, fields: Partial<Node> = {}): Node {
   return {
     name,
-    uid: `uid-${name}`,
+    createdAt: 0,
     labels: {},
     unschedulable: false,
     taints: [],
@@ -77,7 +78,7 @@ export interface PullerBuilder {
   /** Of the first attempt, where this is a later one. */
   firstAt(seconds: number): PullerBuilder;
   pulling(): PullerBuilder;
-  pulled(seconds: number): PullerBuilder;
+  pulled(seconds: number, digest?: string): PullerBuilder;
   /** The kubelet got these words, or says that it backs off. */
   failing(message: string): PullerBuilder;
   rejected(reason: string, message: string): PullerBuilder;
@@ -121,9 +122,9 @@ function builder(pod: PullerPod): PullerBuilder {
       }),
     firstAt: (seconds) => next({ firstAttemptAt: at(seconds) }),
     pulling: () => container({ waiting: { reason: 'ContainerCreating', message: '' } }),
-    pulled: (seconds) => {
+    pulled: (seconds, digest = DIGEST) => {
       const terminated = { reason: 'StartError', message: '', exitCode: 128, finishedAt: at(seconds) };
-      return container({ imageID: `registry.test/app@${DIGEST}`, terminated });
+      return container({ imageID: `registry.test/app@${digest}`, terminated });
     },
     failing: (message) => {
       const reason = message.startsWith('Back-off') ? 'ImagePullBackOff' : 'ErrImagePull';
@@ -146,6 +147,9 @@ export interface Situation {
   /** Seconds since T0. */
   readonly noNodesSince?: number;
   readonly known?: Failure;
+  /** By node. */
+  readonly troubles?: Readonly<Record<string, Failure>>;
+  readonly times?: PullTimes;
 }
 
 /** What assess() is given there. */
@@ -157,9 +161,11 @@ export function situation(given: Situation): AssessInput {
     excluded: given.excluded ?? [],
     podsFor: ({ image }, name) => (places.get(`${name} ${image}`) ?? []).map(({ pod }) => pod),
     knownFailure: () => given.known,
+    troubleOf: (pod) => given.troubles?.[pod.node],
     withSecret: given.withSecret ?? false,
     preferred: new Set(given.preferred),
     noNodesSince: given.noNodesSince === undefined ? undefined : at(given.noNodesSince),
+    times: given.times ?? PULL_TIMES,
     now: at(given.now ?? 0),
   };
 }

@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { parseDeployment } from '../../src/hold/deployment.ts';
+import { runningTemplate } from '../../src/hold/needs-pull.ts';
+import { preloadName } from '../../src/hold/preload-name.ts';
 import { asObject, at } from '../../src/json.ts';
+import { preloadManifest, preloadSpec } from '../../src/preload/preload-spec.ts';
+import { templateHash } from '../../src/template/template-hash.ts';
 import { deployment } from './deployment-builder.ts';
-import { gateWorld, PODS, WEB, type World } from './gate-world.ts';
-import { heldObject, updated } from './held-deployment.ts';
+import { gateWorld, PODS, PRELOADS, WEB, type World } from './gate-world.ts';
+import { heldObject, holdOf, SINCE, updated } from './held-deployment.ts';
 import { refusal } from './memory-api.ts';
 import { NOT_FOUND } from './preload-builder.ts';
 
@@ -66,6 +71,36 @@ test("what the API server refuses fails on that node in the API server's words, 
   assert.equal(world.preload().status?.failedNodes, 0);
 });
 
+test("why a pod does not begin to pull is told in its events' words, read once, and no more once it has pulled", async () => {
+  const world = gateWorld();
+  const events = '/api/v1/namespaces/shop/events';
+  const message = 'Failed to create pod sandbox: no IP addresses available';
+  world.api.put(`${events}/x`, {
+    metadata: { namespace: 'shop', name: 'x' },
+    reason: 'FailedCreatePodSandBox',
+    message,
+  });
+  await holding(world);
+  world.creating('n1');
+  world.pulled('n2');
+  await world.pass(8000);
+  assert.deepEqual(world.api.called('get', events), []);
+  await world.pass(60_000);
+  assert.equal(world.api.called('get', events).length, 1);
+  const { status } = world.preload();
+  assert.deepEqual([status?.pullingNodes, status?.readyNodes, status?.failedNodes], [1, 1, 0]);
+  assert.deepEqual(
+    status?.failures.map(({ node, reason }) => [node, reason]),
+    [['n1', 'PodNotStarted']],
+  );
+  const told = world.events.find(({ reason }) => reason === 'PreloadNodeFailed');
+  assert.match(told?.note ?? '', /^n1: .*no IP addresses available \(PodNotStarted\)$/);
+  assert.equal(creates(world).length, 2, 'no attempt was given up');
+  world.pulled('n1');
+  await world.pass(2000);
+  assert.deepEqual(world.preload().status?.failures, []);
+});
+
 for (const error of [
   refusal(409, 'Conflict', 'quota changed'),
   refusal(503, 'ServiceUnavailable'),
@@ -119,6 +154,25 @@ test('while one is on its way out, its name is not asked for again', async () =>
   world.api.put(pod, undefined);
   await world.pass(100);
   assert.equal(creates(world).length, 2);
+});
+
+test('one that goes with its namespace goes at once, however long its kubelet would take', async () => {
+  const world = await holding(gateWorld({ nodes: 1 }));
+  const [pod = ''] = [...world.api.objects.keys()].filter((path) => path.startsWith(PODS));
+  world.api.refuse(
+    'create',
+    '/imagepreloads',
+    refusal(403, 'Forbidden', 'the namespace is being terminated'),
+    99,
+  );
+  world.api.update(pod, (object) => ({
+    ...object,
+    metadata: { ...asObject(object['metadata']), deletionTimestamp: '2026-01-01T00:00:00Z' },
+  }));
+  const [preload = ''] = [...world.api.objects.keys()].filter((path) => path.includes('/imagepreloads/'));
+  world.api.put(preload, undefined);
+  await world.pass(100);
+  assert.deepEqual(world.pods(), []);
 });
 
 test('the status is written at most once a second, and not at all if nothing changed', async () => {
@@ -422,9 +476,43 @@ test('one whose spec is edited pulls what it says now', async () => {
   assert.match(JSON.stringify(creates(world).map(({ body }) => body)), /app:9.*app:10/);
 });
 
+test('one made anew with a narrower node selector pulls on the nodes that are left, and only counts those', async () => {
+  const world = gateWorld();
+  world.api.update('/api/v1/nodes/n2', (node) => {
+    const metadata = asObject(node['metadata']);
+    return { ...node, metadata: { ...metadata, labels: { ...asObject(metadata['labels']), pool: 'web' } } };
+  });
+  await holding(world);
+  world.hold(heldObject(updated.annotate('pullgate.io/node-selector', 'pool=web')));
+  await world.pass(2000);
+  const { spec, status } = world.preload();
+  assert.deepEqual(spec.scheduling.nodeSelector, { pool: 'web' });
+  assert.deepEqual([status?.desiredNodes, status?.excluded], [1, [{ reason: 'NodeSelector', count: 1 }]]);
+  world.pulled('n2');
+  await world.pass(100);
+  assert.equal(world.web().paused, false);
+});
+
+test('one made anew with policy Always trusts no pull that began before it', async () => {
+  const world = gateWorld();
+  world.start();
+  const always = deployment().policy('Always');
+  const restarted = always.restartedAt('today');
+  const from = { from: runningTemplate(at(always.object, 'spec', 'template')) };
+  world.hold(heldObject(restarted, from));
+  await world.pass(200);
+  world.pulled('n1');
+  await world.pass(2000);
+  assert.equal(world.preload().status?.ready, '1/2');
+  world.hold(heldObject(restarted.annotate('pullgate.io/min-nodes', '1'), from));
+  await world.pass(2000);
+  assert.deepEqual([world.preload().status?.ready, world.web().paused], ['0/2', true]);
+  assert.equal(creates(world).length, 4);
+});
+
 test('one made by hand where nobody opted in is left alone', async () => {
   const world = gateWorld();
-  world.mode.shop = undefined;
+  world.optIn(undefined);
   world.start();
   world.api.put(EARLY, byHand);
   await world.pass(5000);
@@ -444,5 +532,69 @@ test('what is made for a workload is owned by its preload', async () => {
   const world = await holding(gateWorld({ nodes: 1 }));
   const [pod] = creates(world);
   const [owner] = at(pod?.body, 'metadata', 'ownerReferences') as object[];
-  assert.partialDeepStrictEqual(owner, { kind: 'ImagePreload', uid: world.preload().uid, controller: false });
+  assert.partialDeepStrictEqual(owner, { kind: 'ImagePreload', uid: world.preload().uid, controller: true });
+});
+
+/** As admission makes it for an update that it rejects in mode reject. */
+function requested(world: World, image: string, seconds: number): string {
+  const wanted = parseDeployment(deployment().image(image).object);
+  const name = preloadName(wanted, templateHash(wanted.template));
+  const spec = preloadSpec(wanted, holdOf().from, {
+    parallelism: undefined,
+    minNodes: '100%',
+    nodeTimeoutSeconds: 900,
+    deadlineSeconds: 3600,
+    ttlSecondsAfterFinished: 600,
+  });
+  const manifest = preloadManifest(wanted, name, spec);
+  const creationTimestamp = new Date(Date.parse(SINCE) + seconds * 1000).toISOString();
+  const metadata = {
+    ...asObject(manifest['metadata']),
+    uid: `uid-${image}`,
+    creationTimestamp,
+    generation: 1,
+  };
+  world.api.put(`${PRELOADS}/${name}`, { ...manifest, metadata });
+  return name;
+}
+
+test('a request in mode reject is pulled for as long as it is asked for, and its images kept for a while', async () => {
+  const world = gateWorld({ nodes: 1 });
+  world.optIn('reject');
+  world.start();
+  requested(world, 'registry.test/app:2', 0);
+  await world.pass(100);
+  assert.deepEqual(world.pods(), ['web n1 1']);
+  world.pulled('n1');
+  await world.pass(590_000);
+  assert.deepEqual([world.preload().status?.phase, world.pods().length], ['Ready', 1]);
+  await world.pass(20_000);
+  assert.deepEqual([world.preload().status?.phase, world.pods()], ['Finished', []]);
+  assert.equal(world.web().paused, false);
+});
+
+test('a newer request ends the one before it at once', async () => {
+  const world = gateWorld({ nodes: 1 });
+  world.optIn('reject');
+  world.start();
+  const first = requested(world, 'registry.test/app:2', 0);
+  await world.pass(1100);
+  requested(world, 'registry.test/app:3', 1);
+  await world.pass(1100);
+  const phases = new Map(world.preloads().map(({ name, status }) => [name, status?.phase]));
+  assert.equal(phases.get(first), 'Superseded');
+  assert.equal(phases.size, 2);
+  assert.equal(creates(world).length, 2);
+  assert.deepEqual(world.pods().length, 1, 'that of the newer one');
+});
+
+test('in a namespace with another mode a request is not served', async () => {
+  for (const mode of ['pause', 'audit', undefined] as const) {
+    const world = gateWorld({ nodes: 1 });
+    world.optIn(mode);
+    world.start();
+    requested(world, 'registry.test/app:2', 0);
+    await world.pass(2000);
+    assert.deepEqual(creates(world), [], mode);
+  }
 });

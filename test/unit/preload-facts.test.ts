@@ -4,8 +4,10 @@ import { assess } from '../../src/preload/assess.ts';
 import { preloadFacts } from '../../src/preload/preload-facts.ts';
 import {
   BACK_OFF,
+  DIGEST,
   IMAGE,
   NOT_FOUND,
+  node,
   nodes,
   preload,
   puller,
@@ -81,4 +83,69 @@ test('of many failing nodes the first ten are told', () => {
   const pods = many.map(({ name }) => puller(name).failing(REFUSED));
   const told = reasons({ nodes: many, pods, preload: preload({ parallelism: '100%' }) });
   assert.equal(told.filter((reason) => reason === 'PreloadNodeFailed').length, 10);
+});
+
+const OTHER_DIGEST = `sha256:${'cd'.repeat(32)}`;
+const moved: Situation = {
+  nodes: nodes(6),
+  pods: [
+    ...['n1', 'n2', 'n3', 'n4', 'n5'].map((name) => puller(name).pulled(5)),
+    puller('n6').pulled(9, OTHER_DIGEST),
+  ],
+  now: 9,
+};
+
+test('a tag that is not the same image everywhere is a warning with the digests and their nodes, and holds nothing back', () => {
+  const { type, note, regarding } = one(moved, 'ImageDiverged');
+  assert.deepEqual([type, regarding.name], ['Warning', 'web']);
+  assert.match(note, /^registry\.test\/app:2 is not the same on all nodes: /);
+  assert.match(note, /sha256:abababababab on n1, n2, n3 and 2 more; sha256:cdcdcdcdcdcd on n6\./);
+  assert.ok(reasons(moved).includes('PreloadReady'));
+});
+
+test('it is one fact for each set of digests, whichever node got which', () => {
+  const { pods: _, ...given } = moved;
+  const got = (...digests: string[]) =>
+    one(
+      { ...given, pods: digests.map((digest, index) => puller(`n${index + 1}`).pulled(5, digest)) },
+      'ImageDiverged',
+    ).fact;
+  assert.equal(got(DIGEST, OTHER_DIGEST), got(OTHER_DIGEST, OTHER_DIGEST, DIGEST));
+  assert.notEqual(got(DIGEST, OTHER_DIGEST), got(DIGEST, OTHER_DIGEST, `sha256:${'ef'.repeat(32)}`));
+});
+
+test('a node that only lists the image, or has it by hand, is no other digest', () => {
+  const listed = node('n2', { images: new Set([IMAGE]) });
+  const byHand = puller('n3').pulled(5);
+  const pods = [
+    puller('n1').pulled(5),
+    byHand.with({ container: { imageID: OTHER_DIGEST, running: false } }),
+  ];
+  assert.ok(!reasons({ nodes: [node('n1'), listed, node('n3')], pods, now: 9 }).includes('ImageDiverged'));
+});
+
+test('what differs between architectures only is one multi-arch image', () => {
+  const on = (arch: string) => ({ labels: { 'kubernetes.io/arch': arch } });
+  const pods = [
+    puller('n1').pulled(5),
+    puller('n2').pulled(5, OTHER_DIGEST),
+    puller('n3').pulled(5, OTHER_DIGEST),
+  ];
+  const mixed = [node('n1', on('amd64')), node('n2', on('arm64'))];
+  assert.ok(!reasons({ nodes: mixed, pods, now: 9 }).includes('ImageDiverged'));
+  assert.ok(reasons({ nodes: [...mixed, node('n3', on('amd64'))], pods, now: 9 }).includes('ImageDiverged'));
+});
+
+test('even with the longest names and many digests the note says where to look within 1 kB', () => {
+  const name = (index: number) => `ip-10-0-0-${index}.eu-central-1.compute.internal`;
+  const many = Array.from({ length: 60 }, (_, index) => node(name(index)));
+  const digest = (index: number) =>
+    `sha256:${String(index % 12)
+      .padStart(2, '0')
+      .repeat(32)}`;
+  const pods = many.map((one, index) => puller(one.name).pulled(5, digest(index)));
+  const given = { preload: preload({ parallelism: '100%' }), nodes: many, pods, now: 9 };
+  const { note } = one(given, 'ImageDiverged');
+  assert.ok(Buffer.byteLength(note) <= 1024, `${Buffer.byteLength(note)} bytes`);
+  assert.match(note, /and 2 more; and 7 others\. The tag has been moved/);
 });

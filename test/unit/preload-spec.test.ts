@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import fc from 'fast-check';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import type { Hold } from '../../src/hold/hold.ts';
 import { runningTemplate } from '../../src/hold/needs-pull.ts';
+import { asObject } from '../../src/json.ts';
 import { parseImagePreload } from '../../src/preload/image-preload.ts';
 import { preloadManifest, preloadSpec, preloadsTheSame } from '../../src/preload/preload-spec.ts';
 import { templateHash } from '../../src/template/template-hash.ts';
@@ -26,7 +28,8 @@ const hold: Hold = {
   since: '2026-01-01T00:00:00Z',
   userPaused: false,
 };
-const specOf = (builder: DeploymentBuilder) => preloadSpec(parseDeployment(builder.object), hold, settings);
+const specOf = (builder: DeploymentBuilder) =>
+  preloadSpec(parseDeployment(builder.object), hold.from, settings);
 const imagesOf = (builder: DeploymentBuilder) => specOf(builder).images.map(({ image }) => image);
 
 test('only what is needed beyond what runs is preloaded', () => {
@@ -61,15 +64,17 @@ test('the stored template says what it is made for, not the hold', () => {
 
 test('what is made reads back as the same preload, owned by its Deployment', () => {
   const updated = parseDeployment(running.image('registry.test/app:2').object);
-  const spec = preloadSpec(updated, hold, { ...settings, parallelism: '25%' });
+  const spec = preloadSpec(updated, hold.from, { ...settings, parallelism: '25%' });
   const read = parseImagePreload(preloadManifest(updated, 'web-1', spec));
   assert.deepEqual(read.spec, spec);
   assert.deepEqual(read.owner, { kind: 'Deployment', name: 'web', uid: UID });
-  assert.ok(preloadsTheSame(read.spec, spec));
+  assert.ok(preloadsTheSame(read.spec, spec, updated));
 });
 
 test('one with other images, nodes, secrets, account or template is not the same; how fast does not matter', () => {
-  const spec = specOf(running.image('registry.test/app:2'));
+  const updated = running.image('registry.test/app:2');
+  const spec = specOf(updated);
+  const same = (there: typeof spec) => preloadsTheSame(there, spec, parseDeployment(updated.object));
   for (const change of [
     { images: [] },
     { images: spec.images.map((image) => ({ ...image, imagePullPolicy: 'Always' as const })) },
@@ -78,7 +83,94 @@ test('one with other images, nodes, secrets, account or template is not the same
     { serviceAccountName: 'another' },
     { templateHash: 'another' },
   ]) {
-    assert.ok(!preloadsTheSame({ ...spec, ...change }, spec), JSON.stringify(change));
+    assert.ok(!same({ ...spec, ...change }), JSON.stringify(change));
   }
-  assert.ok(preloadsTheSame({ ...spec, parallelism: 1, deadlineSeconds: 1 }, spec));
+  assert.ok(same({ ...spec, parallelism: 1, deadlineSeconds: 1 }));
+});
+
+const ALL = {
+  'pullgate.io/parallelism': '1',
+  'pullgate.io/min-nodes': '50%',
+  'pullgate.io/node-timeout-seconds': '60',
+  'pullgate.io/deadline-seconds': '600',
+};
+const annotated = (annotations: Readonly<Record<string, string>>) =>
+  Object.entries(annotations).reduce(
+    (builder, [name, value]) => builder.annotate(name, value),
+    running.image('registry.test/app:2'),
+  );
+
+test('what the Deployment sets goes before the flags; what it does not set, or not validly, is as they say', () => {
+  const { parallelism, minNodes, nodeTimeoutSeconds, deadlineSeconds, ttlSecondsAfterFinished } = specOf(
+    annotated(ALL),
+  );
+  assert.deepEqual(
+    [parallelism, minNodes, nodeTimeoutSeconds, deadlineSeconds, ttlSecondsAfterFinished],
+    [1, '50%', 60, 600, 3600],
+  );
+  const invalid = Object.fromEntries(Object.keys(ALL).map((name) => [name, 'much']));
+  assert.deepEqual(specOf(annotated(invalid)), specOf(annotated({})));
+});
+
+test("a node selector narrows the pod template's, and one that contradicts it is left out", () => {
+  const selectorOf = (value: string) => {
+    const parsed = parseDeployment(annotated({ 'pullgate.io/node-selector': value }).object);
+    const spec = { ...asObject(parsed.template['spec']), nodeSelector: { disk: 'ssd' } };
+    const selecting = { ...parsed, template: { ...parsed.template, spec } };
+    return preloadSpec(selecting, hold.from, settings).scheduling.nodeSelector;
+  };
+  assert.deepEqual(selectorOf('pool=web'), { disk: 'ssd', pool: 'web' });
+  assert.deepEqual(selectorOf('disk=hdd,pool=web'), { disk: 'ssd' });
+});
+
+test('a value set on the Deployment that the existing preload does not have makes it another one', () => {
+  const before = specOf(annotated({}));
+  for (const [name, value] of Object.entries({ ...ALL, 'pullgate.io/node-selector': 'pool=web' })) {
+    const after = annotated({ [name]: value });
+    const now = parseDeployment(after.object);
+    assert.ok(!preloadsTheSame(before, specOf(after), now), name);
+    assert.ok(preloadsTheSame(specOf(after), specOf(after), now), name);
+  }
+});
+
+test('neither a removed or invalid annotation nor another flag makes it another one', () => {
+  const spec = specOf(annotated(ALL));
+  const removed = annotated({});
+  assert.ok(preloadsTheSame(spec, specOf(removed), parseDeployment(removed.object)));
+  const invalid = annotated({ ...ALL, 'pullgate.io/min-nodes': 'half' });
+  assert.ok(preloadsTheSame(spec, specOf(invalid), parseDeployment(invalid.object)));
+  const updated = parseDeployment(annotated({ 'pullgate.io/min-nodes': '50%' }).object);
+  const flags = { ...settings, parallelism: 5, nodeTimeoutSeconds: 5, deadlineSeconds: 5 } as const;
+  const there = preloadSpec(updated, hold.from, settings);
+  assert.ok(preloadsTheSame(there, preloadSpec(updated, hold.from, flags), updated));
+});
+
+test('whatever valid settings it is made with, it reads back as the same: it is not made anew for ever', () => {
+  const count = fc.integer({ min: 1, max: 999_999_999 }).map(String);
+  const percent = fc.integer({ min: 1, max: 100 }).map((share) => `${share}%`);
+  const seconds = fc.integer({ min: 1, max: 86_400 }).chain((n) => fc.constantFrom(`${n}`, `00${n}`));
+  const label = fc.tuple(
+    fc.stringMatching(/^[a-z]([a-z.]{0,5}[a-z]\/[a-z])?$/),
+    fc.stringMatching(/^[a-z]?$/),
+  );
+  const settingsOn = fc.record(
+    {
+      'pullgate.io/parallelism': fc.oneof(count, percent),
+      'pullgate.io/min-nodes': fc.oneof(count, percent),
+      'pullgate.io/node-timeout-seconds': seconds,
+      'pullgate.io/deadline-seconds': seconds,
+      'pullgate.io/node-selector': fc
+        .uniqueArray(label, { minLength: 1, maxLength: 3, selector: ([key]) => key })
+        .map((labels) => labels.map((pair) => pair.join('=')).join(',')),
+    },
+    { requiredKeys: [] },
+  );
+  fc.assert(
+    fc.property(settingsOn, (annotations) => {
+      const updated = parseDeployment(annotated(annotations).object);
+      const spec = preloadSpec(updated, hold.from, settings);
+      const read = parseImagePreload(JSON.parse(JSON.stringify(preloadManifest(updated, 'web-1', spec))));
+      assert.ok(preloadsTheSame(read.spec, spec, updated));
+    }),
+  );
 });

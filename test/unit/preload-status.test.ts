@@ -91,10 +91,39 @@ test("a failure is told with its node and the registry's words", () => {
   assert.match(condition(status, 'Degraded').message, /^n1: .*not found/);
 });
 
+test('an image that differs between nodes is told with the nodes, and degrades unless a pull is failing', () => {
+  const pods = [puller('n1').pulled(5), puller('n2').pulled(9, `sha256:${'cd'.repeat(32)}`)];
+  const status = statusOf({ nodes: nodes(2), pods, now: 9 });
+  assert.deepEqual(
+    status.images[0]?.digestNodes?.map(({ count, nodes: names }) => [count, names]),
+    [
+      [1, ['n1']],
+      [1, ['n2']],
+    ],
+  );
+  assert.deepEqual(brief(status), ['Ready', 'True', 'False', 'True', 'AllNodesReady']);
+  assert.equal(condition(status, 'Degraded').reason, 'ImageDiverged');
+  assert.match(
+    condition(status, 'Degraded').message,
+    /sha256:abababababab on n1; sha256:cdcdcdcdcdcd on n2$/,
+  );
+  const failing = statusOf({ nodes: nodes(3), pods: [...pods, puller('n3').failing(REFUSED)], now: 9 });
+  assert.equal(condition(failing, 'Degraded').reason, 'ConnectionRefused');
+});
+
 test('lists are cut where the API server would refuse them, counts are whole', () => {
   const many = nodes(50);
   const status = statusOf({ nodes: many, pods: many.map(({ name }) => puller(name).failing(REFUSED)) });
   assert.deepEqual([status.failures.length, status.failedNodes], [20, 50]);
+  const digest = (index: number) => `sha256:${String(index).padStart(2, '0').repeat(32)}`;
+  const moving = statusOf({
+    nodes: many,
+    pods: many.map(({ name }, index) => puller(name).pulled(5, digest(index % 12))),
+    now: 9,
+  });
+  const [image] = moving.images;
+  assert.deepEqual([image?.digests.length, image?.digestNodes?.length, image?.pulled], [10, 10, 50]);
+  assert.deepEqual([image?.digestNodes?.[0]?.count, image?.digestNodes?.[0]?.nodes.length], [5, 3]);
   const names = statusOf({ nodes: nodes(1), preload: preload({ images: images('a'.repeat(300), 'b') }) });
   assert.equal(names.imageNames.length, 256);
   assert.match(names.imageNames, /\.\.\.$/);

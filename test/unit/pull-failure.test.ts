@@ -514,6 +514,19 @@ test('words that are cut end in an ellipsis', () => {
   assert.equal(registryWords('x'.repeat(300)), 'x'.repeat(300));
 });
 
+test('a name that is too long leaves room for what is wrong with it', () => {
+  const name = `registry/${'a'.repeat(300)}:v2`;
+  // Seen on kubelet 1.20.2.
+  const words = registryWords(
+    `Failed to apply default image tag "${name}": couldn't parse image reference "${name}": repository name must not be more than 255 characters`,
+  );
+  const start = `"registry/${'a'.repeat(51)}…"`;
+  assert.equal(
+    words,
+    `Failed to apply default image tag ${start}: couldn't parse image reference ${start}: repository name must not be more than 255 characters`,
+  );
+});
+
 test('a long hostile message is read in no time', () => {
   for (const message of [
     'a/'.repeat(50_000),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { asArray, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
+import { asArray, asObject, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
 import { type PullSpec, pullerPod, pullKey } from '../../src/preload/puller-pod.ts';
 import { parsePullerPod } from '../../src/preload/puller-pod-status.ts';
 
@@ -132,17 +132,30 @@ test('it pulls as the workload would: secrets, account, policy, runtime class, t
 });
 
 test('it passes the restricted Pod Security Standard', () => {
-  const pod = pullerPod(options);
-  assert.deepEqual(at(pod, 'spec', 'securityContext'), {
-    runAsNonRoot: true,
-    runAsUser: 65532,
-    seccompProfile: { type: 'RuntimeDefault' },
-  });
-  assert.deepEqual(at(container(pod), 'securityContext'), {
-    allowPrivilegeEscalation: false,
-    readOnlyRootFilesystem: true,
-    capabilities: { drop: ['ALL'] },
-  });
+  fc.assert(
+    fc.property(anyOptions, (given) => {
+      const pod = pullerPod(given);
+      assert.deepEqual(at(pod, 'spec', 'securityContext'), {
+        runAsNonRoot: true,
+        runAsUser: 65532,
+        seccompProfile: { type: 'RuntimeDefault' },
+      });
+      assert.deepEqual(at(container(pod), 'securityContext'), {
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        capabilities: { drop: ['ALL'] },
+      });
+      // Whatever else the standard has a rule about is not there: namespaces and volumes of the host, its ports, probes and
+      // hooks that name one, further containers, AppArmor and SELinux.
+      const absent = ['hostNetwork', 'hostPID', 'hostIPC', 'volumes', 'initContainers'];
+      for (const field of absent) assert.equal(at(pod, 'spec', field), undefined, field);
+      assert.equal(asArray(at(pod, 'spec', 'containers')).length, 1);
+      const said = Object.keys(asObject(container(pod))).sort((a, b) => a.localeCompare(b));
+      assert.deepEqual(said, ['command', 'image', 'imagePullPolicy', 'name', 'resources', 'securityContext']);
+      const annotations = Object.keys(asStringMap(at(pod, 'metadata', 'annotations')));
+      assert.ok(!annotations.some((name) => /apparmor|seccomp/.test(name)), annotations.join());
+    }),
+  );
 });
 
 test('it has requests and limits, reserves next to nothing and has the processor to set up its containers', () => {
@@ -169,14 +182,14 @@ test('no sidecar is injected, and no autoscaler is kept from its node', () => {
   assert.equal(annotations['cluster-autoscaler.kubernetes.io/safe-to-evict'], 'true');
 });
 
-test('it goes with its ImagePreload, without being controlled by it', () => {
+test('it is controlled by its ImagePreload and goes with it', () => {
   assert.deepEqual(at(pullerPod(options), 'metadata', 'ownerReferences'), [
     {
       apiVersion: 'pullgate.io/v1alpha1',
       kind: 'ImagePreload',
       name: 'web-0123456789ab',
       uid: 'a-uid',
-      controller: false,
+      controller: true,
       blockOwnerDeletion: false,
     },
   ]);

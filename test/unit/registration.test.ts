@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
+import { MODES } from '../../src/names.ts';
 import { readManifests } from '../../src/registration/manifests.ts';
 import { register } from '../../src/registration/registration.ts';
 import { serverVersion } from '../../src/registration/server-version.ts';
@@ -14,6 +15,8 @@ const WEBHOOKS = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigura
 const CRD = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/imagepreloads.pullgate.io';
 const IMAGE_PRELOADS = '/apis/pullgate.io/v1alpha1/imagepreloads';
 const BY_PROCESS = { metadata: { labels: { 'pullgate.io/registered-by': 'process' } } };
+const releaseNothing = () => Promise.resolve();
+
 const URL = 'https://192.0.2.1:8443';
 
 interface FakeOptions {
@@ -100,7 +103,7 @@ test('the webhook configuration goes first, then the CRD; accounts and rights st
   const registration = await register(client, options());
   const before = store.size;
   calls.length = 0;
-  await registration.unregister();
+  await registration.unregister(releaseNothing);
   assert.deepEqual(calls, [`delete ${WEBHOOKS}`, `delete ${CRD}`]);
   assert.equal(store.size, before - 2);
 });
@@ -109,8 +112,8 @@ test('unregistering again, or after someone else removed it all, is no error', a
   const { client, store } = fakeApi();
   const registration = await register(client, options());
   store.clear();
-  await registration.unregister();
-  await registration.unregister();
+  await registration.unregister(releaseNothing);
+  await registration.unregister(releaseNothing);
 });
 
 test('an installed gate is never overwritten: nothing is changed at all', async () => {
@@ -123,15 +126,33 @@ test('what a killed process left behind is taken over, and taken away in the end
   const { client, calls, store } = fakeApi({ objects: { [WEBHOOKS]: BY_PROCESS, [CRD]: BY_PROCESS } });
   const registration = await register(client, options());
   assert.ok(calls.includes(`apply ${CRD}`));
-  await registration.unregister();
+  await registration.unregister(releaseNothing);
   assert.equal(store.has(WEBHOOKS), false);
   assert.equal(store.has(CRD), false);
+});
+
+test('holds are released when nothing can be held any more, and while the kind still exists', async () => {
+  const { client, store } = fakeApi();
+  const registration = await register(client, options());
+  let there: readonly boolean[] = [];
+  await registration.unregister(async () => {
+    there = [store.has(WEBHOOKS), store.has(CRD)];
+  });
+  assert.deepEqual(there, [false, true]);
+});
+
+test('if a hold cannot be released, at least no new one is made', async () => {
+  const { client, store } = fakeApi();
+  const registration = await register(client, options());
+  const failing = () => Promise.reject(new Error('refused'));
+  await assert.rejects(registration.unregister(failing), /refused/);
+  assert.equal(store.has(WEBHOOKS), false);
 });
 
 test('a CRD that no process made is neither changed nor deleted', async () => {
   const { client, calls, store } = fakeApi({ objects: { [CRD]: { metadata: {} } } });
   const registration = await register(client, options());
-  await registration.unregister();
+  await registration.unregister(releaseNothing);
   assert.deepEqual(
     calls.filter((call) => call.endsWith(CRD)),
     [],
@@ -139,12 +160,12 @@ test('a CRD that no process made is neither changed nor deleted', async () => {
   assert.ok(store.has(CRD));
 });
 
-test('a process that another one has taken over from leaves its registration alone', async () => {
+test('a process that another one has taken over from leaves its registration and holds alone', async () => {
   const { client, calls } = fakeApi();
   const first = await register(client, options());
   await register(client, { ...options(), url: 'https://192.0.2.2:8443' });
   calls.length = 0;
-  await first.unregister();
+  await first.unregister(async () => void calls.push('release'));
   assert.deepEqual(calls, []);
 });
 
@@ -180,11 +201,11 @@ test('a CRD that is still being deleted is waited for, and made anew', async () 
 });
 
 test('a missing permission is named by verb and resource', async () => {
-  const forbidden = new ApiError(403, { reason: 'Forbidden', message: 'User "eve" cannot patch' });
+  const forbidden = new ApiError(403, { reason: 'Forbidden', message: 'User "developer" cannot patch' });
   const role = '/apis/rbac.authorization.k8s.io/v1/clusterroles/pullgate';
   await assert.rejects(register(fakeApi({ fails: { [`apply ${role}`]: forbidden } }).client, options()), {
     code: 'PG_REGISTRATION_RBAC',
-    message: /permission is missing to patch clusterroles\/pullgate: User "eve" cannot patch/,
+    message: /permission is missing to patch clusterroles\/pullgate: User "developer" cannot patch/,
   });
   await assert.rejects(register(fakeApi({ fails: { [`get ${WEBHOOKS}`]: forbidden } }).client, options()), {
     code: 'PG_REGISTRATION_RBAC',
@@ -221,22 +242,21 @@ test('match conditions go only to servers that know them', async () => {
         serverVersion: { major, minor },
       })['webhooks'],
     ).map((webhook) => Object.hasOwn(asObject(webhook), 'matchConditions'));
-  assert.deepEqual(built(1, 20), [false]);
-  assert.deepEqual(built(1, 27), [false]);
-  assert.deepEqual(built(1, 28), [true]);
-  assert.deepEqual(built(1, 30), [true]);
-  assert.deepEqual(built(2, 0), [true]);
+  assert.deepEqual(built(1, 20), [false, false, false]);
+  assert.deepEqual(built(1, 27), [false, false, false]);
+  assert.deepEqual(built(1, 28), [true, true, true]);
+  assert.deepEqual(built(1, 30), [true, true, true]);
+  assert.deepEqual(built(2, 0), [true, true, true]);
 });
 
-test('a webhook by URL has the path of its mode, the authority in base64, and no Service', async () => {
+test('each webhook by URL has the path of its mode, the authority in base64, and no Service', async () => {
   const { webhookConfiguration } = await readManifests();
   const built = webhookConfigurationByUrl(webhookConfiguration, { ...options(), failurePolicy: 'Fail' });
-  const [webhook] = asArray(built['webhooks']);
-  assert.deepEqual(at(webhook, 'clientConfig'), {
-    url: `${URL}/admit/pause`,
-    caBundle: Buffer.from('the authority').toString('base64'),
-  });
-  assert.equal(at(webhook, 'failurePolicy'), 'Fail');
+  const caBundle = Buffer.from('the authority').toString('base64');
+  assert.deepEqual(
+    asArray(built['webhooks']).map((webhook) => [at(webhook, 'clientConfig'), at(webhook, 'failurePolicy')]),
+    MODES.map((mode) => [{ url: `${URL}/admit/${mode}`, caBundle }, 'Fail']),
+  );
 });
 
 test('the version of a managed server is read without its plus sign', async () => {

@@ -2,9 +2,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { writeHold } from '../../src/hold/hold.ts';
+import { CONDITION_PREFIX } from '../../src/hold/rollout.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
-import { DECIDED_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION } from '../../src/names.ts';
-import { CONDITION_PREFIX } from '../../src/release/next-step.ts';
+import {
+  DEADLINE_ANNOTATION,
+  DECIDED_ANNOTATION,
+  HELD_LABEL,
+  HOLD_ANNOTATION,
+  MIN_NODES_ANNOTATION,
+  MODE_LABEL,
+} from '../../src/names.ts';
 import { deployment } from './deployment-builder.ts';
 import { gateWorld, PODS, WEB, type World } from './gate-world.ts';
 import { heldObject, holdOf, SINCE, updated } from './held-deployment.ts';
@@ -113,6 +120,128 @@ test('a preload of that name that is for something else is made anew', async () 
   }
 });
 
+/** The Deployment as it is stored, with this annotation as well. */
+function annotate({ api }: World, name: string, value: string): void {
+  api.update(WEB, (object) => {
+    const metadata = asObject(object['metadata']);
+    const annotations = { ...asObject(metadata['annotations']), [name]: value };
+    return { ...object, metadata: { ...metadata, annotations } };
+  });
+}
+
+/** As the garbage collector does with the pods of a preload that is gone. */
+function collectGarbage({ api }: World, owner: string): void {
+  for (const [path, object] of api.objects) {
+    if (path.startsWith(PODS) && JSON.stringify(object).includes(`"uid":"${owner}"`))
+      api.put(path, undefined);
+  }
+}
+
+test('fewer nodes asked for during a hold release it at once, though a node never answers', async () => {
+  const world = await holding(gateWorld());
+  world.pulled('n1');
+  await world.pass(10_000);
+  assert.equal(world.web().paused, true);
+  annotate(world, MIN_NODES_ANNOTATION, '50%');
+  await world.pass(1500);
+  assert.deepEqual([world.preload().spec.minNodes, world.preload().name], ['50%', holdOf().preload]);
+  assert.equal(world.web().paused, false);
+});
+
+test('a preload that is made anew for a setting goes on with what the nodes have', async () => {
+  const world = await holding(gateWorld());
+  const first = world.preload().uid;
+  world.pulled('n1');
+  await world.pass(1000);
+  annotate(world, DEADLINE_ANNOTATION, '7200');
+  await world.pass(1500);
+  const { uid, spec, status } = world.preload();
+  assert.notEqual(uid, first);
+  assert.deepEqual([spec.deadlineSeconds, status?.ready], [7200, '1/2']);
+  assert.equal(world.api.called('create', PODS).length, 2, 'the pods of the first one do');
+  collectGarbage(world, first);
+  await world.pass(1500);
+  assert.equal(world.api.called('create', PODS).length, 4, 'as soon as they are gone it makes its own');
+  assert.equal(world.web().paused, true);
+  await ready(world);
+  await world.pass(1000);
+  assert.equal(world.web().paused, false);
+  assert.equal(world.api.called('create', PRELOADS).length, 2);
+  assert.equal(reasons(world).filter((reason) => reason === 'RolloutReleased').length, 1);
+});
+
+test('a setting that the preload has already, or one that is taken away, changes nothing', async () => {
+  const set = updated.annotate(DEADLINE_ANNOTATION, '7200').annotate(MIN_NODES_ANNOTATION, '100%');
+  const world = await holding(gateWorld(), heldObject(set));
+  const { uid } = world.preload();
+  world.hold(heldObject(updated.annotate(MIN_NODES_ANNOTATION, '100%')));
+  await world.pass(5000);
+  assert.equal(world.preload().uid, uid);
+});
+
+test('a gate that starts with other flags leaves the open preloads as they are', async () => {
+  const world = await holding(gateWorld());
+  const { uid } = world.preload();
+  await world.stop();
+  const again = gateWorld({
+    stored: world.api.objects,
+    startMs: world.clock.now(),
+    settings: { parallelism: 1, minNodes: 1, nodeTimeoutSeconds: 5, deadlineSeconds: 5 },
+  });
+  again.start();
+  await again.pass(10_000);
+  assert.equal(again.preload().uid, uid);
+  assert.equal(again.api.called('delete', PRELOADS).length, 0);
+});
+
+test('an invalid setting is told as an event, and the flag counts', async () => {
+  const world = await holding(gateWorld(), heldObject(updated.annotate(MIN_NODES_ANNOTATION, 'fifty')));
+  assert.ok(reasons(world).includes('InvalidSetting'));
+  assert.equal(world.preload().spec.minNodes, '100%');
+});
+
+test('where nobody opted in, an invalid setting is not told', async () => {
+  const world = gateWorld();
+  world.optIn(undefined);
+  await holding(world, updated.annotate(MIN_NODES_ANNOTATION, 'fifty').object);
+  assert.deepEqual(reasons(world), []);
+});
+
+test('a hold whose preload has finished already, for an earlier hold, waits for a new one', async () => {
+  const world = await holding(gateWorld());
+  const first = world.preload().uid;
+  await ready(world);
+  world.rolledOut();
+  await world.pass(2000);
+  assert.ok(world.preload().status?.finishedAt, 'its rollout is over');
+  // What was asked for is asked for again, on the same revision.
+  world.hold(heldObject(updated.metadata({ generation: 9 })));
+  await world.pass(2000);
+  const { uid, name, status } = world.preload();
+  assert.deepEqual([uid === first, name, status?.finishedAt], [false, holdOf().preload, undefined]);
+  assert.equal(world.web().paused, true, 'what the earlier one saw is of the past');
+  await world.pass(2000);
+  await ready(world);
+  await world.pass(2000);
+  assert.equal(world.web().paused, false);
+});
+
+test('a preload that is refused makes a waiting rollout status fail, with the words of the API server', async () => {
+  const world = gateWorld();
+  world.api.refuse('create', PRELOADS, refusal(422, 'Invalid', 'spec.images: too many'), 3);
+  await holding(world);
+  const { reason, message } = world.web().status.progressing ?? {};
+  assert.equal(reason, 'ProgressDeadlineExceeded');
+  assert.match(
+    message ?? '',
+    new RegExp(`^${CONDITION_PREFIX}ImagePreload web-.* was refused: spec.images: too`),
+  );
+  await world.pass(30_000);
+  assert.equal(world.preloads().length, 1);
+  assert.equal(world.web().status.progressing?.reason, 'DeploymentPaused', 'it can go on');
+  assert.equal(world.api.called('strategicPatch', WEB).length, 2, 'each said once');
+});
+
 test('a preload that is refused is told in the log, and tried again with back-off, not every second', async () => {
   const world = gateWorld();
   world.api.refuse('create', PRELOADS, refusal(422, 'Invalid', 'spec.images: too many'), 1000);
@@ -130,10 +259,10 @@ test('a hold of a template that needs nothing is released without a preload', as
 });
 
 test('a hold of another Deployment, and what is no hold, are dropped in every namespace', async () => {
-  for (const mode of ['pause', undefined]) {
+  for (const mode of ['pause', undefined] as const) {
     for (const hold of [writeHold(holdOf(updated, { uid: 'another' })), 'nonsense']) {
       const world = gateWorld();
-      world.mode.shop = mode;
+      world.optIn(mode);
       await holding(world, updated.annotate(HOLD_ANNOTATION, hold).spec({ paused: true }).object);
       const { paused, annotations } = world.web();
       assert.deepEqual([paused, annotations[HOLD_ANNOTATION]], [false, undefined]);
@@ -144,10 +273,151 @@ test('a hold of another Deployment, and what is no hold, are dropped in every na
 
 test('a namespace that opts out has its holds released', async () => {
   const world = await holding(gateWorld());
-  world.mode.shop = undefined;
+  world.optIn(undefined);
   world.releaseController.namespaceChanged('shop');
   await world.pass(100);
   assert.equal(world.web().paused, false);
+});
+
+test('a hold that is seen before its namespace’s new mode is not released for the old one', async () => {
+  const world = gateWorld();
+  world.optIn(undefined);
+  world.api.holdBackWatch('namespaces');
+  world.optIn('pause');
+  await holding(world);
+  await world.pass(5000);
+  assert.deepEqual([world.web().paused, patches(world)], [true, []]);
+  world.api.catchUp();
+  await world.pass(2000);
+  assert.equal(world.web().paused, true);
+  await ready(world);
+  await world.pass(2000);
+  assert.equal(world.web().paused, false);
+});
+
+test('a namespace that changes to reject keeps its holds and carries them through; audit releases them', async () => {
+  const rejecting = await holding(gateWorld());
+  rejecting.optIn('reject');
+  await rejecting.pass(2000);
+  assert.equal(rejecting.web().paused, true);
+  assert.ok(rejecting.events.some(({ action }) => action === 'TakeOver'));
+  await ready(rejecting);
+  assert.equal(rejecting.web().paused, false);
+
+  const auditing = await holding(gateWorld());
+  auditing.optIn('audit');
+  await auditing.pass(2000);
+  assert.equal(auditing.web().paused, false);
+});
+
+test('a Deployment that opts out is released without asking how its namespace is labelled', async () => {
+  const world = await holding(gateWorld(), heldObject(updated.label(MODE_LABEL, 'off')));
+  assert.equal(world.web().paused, false);
+});
+
+const warned = ({ lines }: World, words: RegExp) =>
+  lines.filter((line) => Number(line['level']) >= 40 && words.test(JSON.stringify(line))).length;
+
+test('a release that is refused again and again is told in the log, and tried ever more slowly', async () => {
+  const world = gateWorld();
+  world.api.refuse('jsonPatch', WEB, refusal(422, 'Invalid', 'a policy says no'), 1000);
+  await holding(world);
+  await ready(world);
+  await world.pass(3000);
+  assert.equal(warned(world, /a policy says no/), 0, 'it may just have changed');
+  await world.pass(57_000);
+  assert.ok(warned(world, /a policy says no/) > 0);
+  const tried = patches(world).length;
+  assert.ok(tried > 11 && tried < 30, `${tried} times in a minute`);
+});
+
+test('a few refusals now and then are no reason to warn', async () => {
+  const world = gateWorld();
+  for (let count = 0; count < 4; count += 1) {
+    world.api.refuse('jsonPatch', WEB, refusal(422, 'Invalid', 'changed'), 6);
+    world.hold(
+      heldObject(updated.metadata({ generation: 10 * count + 3 }), { since: `2026-01-01T00:00:0${count}Z` }),
+    );
+    if (count === 0) world.start();
+    await world.pass(2000);
+    await ready(world);
+    await world.pass(10_000);
+    assert.equal(world.web().paused, false, `${count}`);
+  }
+  assert.equal(warned(world, /changed/), 0);
+});
+
+test('a label without a hold is taken off, and keeps nothing paused', async () => {
+  const stray = updated.label(HELD_LABEL, 'true').spec({ paused: true });
+  const world = await holding(gateWorld(), stray.object);
+  assert.deepEqual([world.web().paused, world.web().labels[HELD_LABEL]], [false, undefined]);
+});
+
+/** A rollout of the update that nobody was asked about, under way. */
+function ungated(builder = updated): JsonObject {
+  const conditions = [{ type: 'Progressing', status: 'True', reason: 'ReplicaSetUpdated' }];
+  const status = { observedGeneration: 3, replicas: 3, updatedReplicas: 1, availableReplicas: 2, conditions };
+  return { ...builder.object, status };
+}
+
+test('a rollout that began while the gate was down is preloaded and told, and never touched', async () => {
+  const world = await holding(gateWorld(), ungated());
+  const before = world.web();
+  assert.deepEqual(
+    world.preload().spec.images.map(({ image }) => image),
+    ['registry.test/app:2'],
+  );
+  assert.equal(world.api.called('create', PODS).length, 2);
+  await ready(world);
+  await world.pass(5000);
+  assert.equal(reasons(world).filter((reason) => reason === 'UngatedRollout').length, 1);
+  assert.ok(!reasons(world).includes('RolloutReleased'));
+  assert.deepEqual(world.web(), before);
+  const writes = world.api.calls.filter(({ method, path }) => method !== 'get' && path.startsWith(WEB));
+  assert.deepEqual(writes, []);
+});
+
+test('it is told once, also over a restart', async () => {
+  const world = await holding(gateWorld(), ungated());
+  await world.stop();
+  const again = gateWorld({ stored: world.api.objects, startMs: world.clock.now() });
+  again.start();
+  for (const [path, object] of world.api.objects) again.api.put(path, object);
+  await again.pass(5000);
+  assert.deepEqual(
+    again.events.filter(({ reason }) => reason === 'UngatedRollout'),
+    [],
+  );
+  assert.equal(again.api.called('create', PRELOADS).length, 0);
+});
+
+test('an audited rollout is preloaded beside, and told with how many nodes lack the image', async () => {
+  const decided = {
+    template: holdOf().template,
+    decision: 'Audited',
+    by: 'a-developer',
+    at: SINCE,
+    reason: 'registry.test/app:2',
+  };
+  const world = gateWorld();
+  world.optIn('audit');
+  await holding(world, ungated(updated.annotate(DECIDED_ANNOTATION, JSON.stringify(decided))));
+  await world.pass(2000);
+  assert.equal(world.web().paused, false);
+  assert.equal(world.api.called('create', PODS).length, 2);
+  const told = world.events.filter(({ reason }) => reason === 'RolloutAudited');
+  assert.match(told[0]?.note ?? '', /2 of 2 nodes lack the image/);
+  assert.equal(new Set(told.map(({ fact }) => fact)).size, 1);
+  assert.ok(!reasons(world).includes('UngatedRollout'));
+});
+
+test('a catch-up that the API server refuses fails no rollout', async () => {
+  const world = gateWorld();
+  world.api.refuse('create', PRELOADS, refusal(422, 'Invalid', 'spec.images: too many'), 1000);
+  await holding(world, ungated());
+  await world.pass(5000);
+  assert.equal(world.api.called('strategicPatch', WEB).length, 0);
+  assert.ok(warned(world, /spec\.images: too many/) > 0);
 });
 
 test('a refusal by the registry is on the Deployment at once, and off it when the image is there', async () => {
@@ -200,6 +470,19 @@ const heldNames = ({ api }: World) =>
 
 test('a gate that goes away for good releases every hold, ready or not', async () => {
   const world = await shutDown();
+  await world.releaseController.releaseAll();
+  assert.deepEqual(heldNames(world), []);
+});
+
+test('one without its label is released, too, and so is a label without a hold', async () => {
+  const world = await shutDown();
+  const { labels: _, ...metadata } = asObject(heldObject()['metadata']);
+  world.api.put(WEB, { ...heldObject(), metadata });
+  const stray = updated
+    .metadata({ name: 'api', uid: 'uid-api' })
+    .label(HELD_LABEL, 'true')
+    .spec({ paused: true });
+  world.api.put(WEB.replace('web', 'api'), stray.object);
   await world.releaseController.releaseAll();
   assert.deepEqual(heldNames(world), []);
 });

@@ -53,11 +53,14 @@ test('it fails on a Deployment that has changed since it was read', () => {
   const changed: readonly (readonly [string, JsonObject])[] = [
     ['its generation', heldObject(updated.metadata({ generation: 4 }))],
     ['its hold', heldObject(updated, { since: '2026-01-01T00:00:01.000Z' })],
+    ['a wish to stay paused', heldObject(updated.annotate(KEEP_PAUSED_ANNOTATION, 'true'))],
+    ['any other annotation', heldObject(updated.annotate('deployment.kubernetes.io/revision', '4'))],
     ['the hold is gone', updated.object],
     ['it was made again', heldObject(updated.metadata({ uid: 'another', generation: 1 }))],
   ];
   for (const [what, other] of changed) assert.throws(() => apply(other, patch), what);
   apply({ ...object, status: { observedGeneration: 4 } }, patch);
+  apply(heldObject(updated.label('team', 'web')), patch);
 });
 
 test('what it tests comes before what it changes', () => {
@@ -65,10 +68,15 @@ test('what it tests comes before what it changes', () => {
   assert.deepEqual(operations, ['test', 'test', 'remove', 'remove', 'replace']);
 });
 
-test('a stray label is taken off, with the pause left as it is', () => {
-  const object = updated.label(HELD_LABEL, 'true').spec({ paused: true }).object;
-  const released = apply(object, releasePatch(parseDeployment(object), true) as Operation[]);
-  assert.deepEqual(parseDeployment(released), parseDeployment(updated.spec({ paused: true }).object));
+test('a label without a hold keeps nothing paused, unless it was asked for', () => {
+  const labelled = updated.label(HELD_LABEL, 'true').spec({ paused: true });
+  const released = (object: JsonObject) => parseDeployment(apply(object, patchOf(object)));
+  assert.deepEqual(released(labelled.object), parseDeployment(updated.object));
+  const kept = updated.annotate(KEEP_PAUSED_ANNOTATION, 'true').spec({ paused: true });
+  assert.deepEqual(
+    released(labelled.annotate(KEEP_PAUSED_ANNOTATION, 'true').object),
+    parseDeployment(kept.object),
+  );
 });
 
 test('an unreadable hold says nothing of a wish to pause, so nothing stays paused', () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { PULL_TIMES } from '../../src/preload/pull-times.ts';
 import { judgeSlot, overtaken, type Slot } from '../../src/preload/slot.ts';
 import {
   at,
@@ -16,6 +17,7 @@ const judge = (...pods: PullerBuilder[]): Slot =>
   judgeSlot(
     pods.map(({ pod }) => pod),
     () => undefined,
+    PULL_TIMES,
   );
 
 function failed(slot: Slot): Slot & { state: 'failed' } {
@@ -29,14 +31,10 @@ test('without a pod the image is missing', () => {
 
 test('a pull runs from when the kubelet took the pod on, before that from when the pod was made', () => {
   assert.deepEqual(judge(puller()), { state: 'pulling', since: at(0) });
-  assert.deepEqual(
-    judge(
-      puller()
-        .pulling()
-        .with({ startedAt: at(4) }),
-    ),
-    { state: 'pulling', since: at(4) },
-  );
+  const taken = puller()
+    .pulling()
+    .with({ startedAt: at(4) });
+  assert.deepEqual(judge(taken), { state: 'pulling', since: at(4), creating: taken.pod });
 });
 
 test('a success says what was pulled, when, and how long it took', () => {
@@ -88,6 +86,13 @@ test('a first "unauthorized" is doubted and asked again after 2 s, a second one 
   assert.deepEqual([second.failure.definitive, second.retryAt], [true, at(2 + 30)]);
 });
 
+test('after the back-off "unauthorized" is asked again after 2 s, too: the secret may be new to the node', () => {
+  const third = failed(judge(puller().attempt(3, 32).failing(DENIED)));
+  assert.deepEqual([third.failure.definitive, third.retryAt], [true, at(32 + 2)]);
+  const fourth = failed(judge(puller().attempt(4, 34).failing(DENIED)));
+  assert.equal(fourth.retryAt, at(34 + 60));
+});
+
 test('a first "not found" is believed', () => {
   const { failure } = failed(judge(puller().failing(NOT_FOUND)));
   assert.deepEqual([failure.reason, failure.definitive], ['NotFound', true]);
@@ -96,14 +101,20 @@ test('a first "not found" is believed', () => {
 test("the registry's words are kept while the kubelet says no more than that it backs off", () => {
   const known = { reason: 'NotFound', definitive: true, message: 'app:2: not found' } as const;
   const pods = [puller().failing(BACK_OFF).pod];
-  assert.deepEqual(failed(judgeSlot(pods, () => known)).failure, known);
-  assert.equal(failed(judgeSlot(pods, () => undefined)).failure.reason, 'Unknown');
+  assert.deepEqual(failed(judgeSlot(pods, () => known, PULL_TIMES)).failure, known);
+  assert.equal(failed(judgeSlot(pods, () => undefined, PULL_TIMES)).failure.reason, 'Unknown');
+});
+
+test('what kept the pod from its pull is not taken for the reason why the pull failed', () => {
+  const known = { reason: 'PodNotStarted', definitive: false, message: 'FailedMount: not there' } as const;
+  const { failure } = failed(judgeSlot([puller().failing(BACK_OFF).pod], () => known, PULL_TIMES));
+  assert.equal(failure.reason, 'Unknown');
 });
 
 test('new words replace the known ones, even if nobody knows what they mean', () => {
   const known = { reason: 'NotFound', definitive: true, message: 'app:2: not found' } as const;
   const pods = [puller().failing('failed to extract layer: something odd').pod];
-  const { failure } = failed(judgeSlot(pods, () => known));
+  const { failure } = failed(judgeSlot(pods, () => known, PULL_TIMES));
   assert.deepEqual([failure.reason, failure.definitive], ['Unknown', false]);
   assert.match(failure.message, /something odd/);
 });
@@ -111,7 +122,7 @@ test('new words replace the known ones, even if nobody knows what they mean', ()
 test('what is known is looked up only where it is needed', () => {
   const unexpected = () => assert.fail('looked up');
   for (const pod of [puller(), puller().pulled(1), puller().failing(NOT_FOUND)])
-    judgeSlot([pod.pod], unexpected);
+    judgeSlot([pod.pod], unexpected, PULL_TIMES);
 });
 
 test('a pod that the node rejected is a failure of that node, with its words', () => {

@@ -12,12 +12,14 @@ const v2 = web.image('registry.test/app:2');
 
 function decided(old: JsonObject, object: JsonObject, more: Partial<DecideInput> = {}): Decision {
   return decide({
+    mode: 'pause',
     oldObject: old,
     object,
     username: 'a-developer',
     gateUsername: 'gate',
     exemptNamespaces: [],
     mayBypass: true,
+    dryRun: false,
     now: NOW,
     ...more,
   });
@@ -95,7 +97,7 @@ test('a held update that changes nothing about the hold is silent, a resume is a
   const resumed = decided(held, { ...held, spec: { ...spec, paused: false } });
   assert.match(
     warningsFor(resumed, ID, NOW)[0] ?? '',
-    /^pullgate: shop\/web is still held and stays paused until/,
+    /^pullgate: shop\/web is still held after 0 s, stays paused until/,
   );
 });
 
@@ -129,6 +131,61 @@ test('what ends a hold or lets through is one line, what needs nothing is silent
   assert.deepEqual(warnings(web, web), []);
 });
 
+const MIN_NODES = 'pullgate.io/min-nodes';
+const FIFTY =
+  'pullgate: pullgate.io/min-nodes is "fifty"; it must be a count such as 3, or a percentage from 1% to 100%; ' +
+  "the gate's --min-nodes is used instead";
+
+test('an invalid setting is one more line, on a new hold and on one that is superseded', () => {
+  const wrong = v2.annotate(MIN_NODES, 'fifty');
+  assert.equal(warnings(web, wrong).at(-1), FIFTY);
+  const held = decided(web.object, wrong.object).object;
+  const { template } = wrong.image('registry.test/app:3').object['spec'] as JsonObject;
+  const superseded = decided(held, { ...held, spec: { ...(held['spec'] as JsonObject), template } });
+  assert.equal(superseded.kind, 'Superseded');
+  assert.equal(warningsFor(superseded, { ...ID, oldObject: held }, NOW).at(-1), FIFTY);
+});
+
+test('while held it is told by the update that wrote it, and not again by the next one', () => {
+  const held = decided(web.object, v2.object).object;
+  const metadata = held['metadata'] as JsonObject;
+  const annotated = (value: string) => ({
+    ...held,
+    metadata: {
+      ...metadata,
+      annotations: { ...(metadata['annotations'] as JsonObject), [MIN_NODES]: value },
+    },
+  });
+  const told = (old: JsonObject, next: JsonObject) =>
+    warningsFor(decided(old, next), { ...ID, oldObject: old }, NOW);
+  assert.deepEqual(told(held, annotated('fifty')), [FIFTY]);
+  const spec = held['spec'] as JsonObject;
+  assert.deepEqual(told(annotated('fifty'), { ...annotated('fifty'), spec: { ...spec, replicas: 9 } }), []);
+  assert.equal(told(annotated('fifty'), annotated('sixty')).length, 1);
+  assert.deepEqual(told(annotated('fifty'), annotated('50%')), []);
+});
+
+test('where nothing is preloaded, settings do not matter', () => {
+  assert.deepEqual(warnings(web, web.annotate(MIN_NODES, 'fifty')), []);
+  assert.deepEqual(warnings(web, web.restartedAt('today').annotate(MIN_NODES, 'fifty')), []);
+});
+
+test('invalid settings are told as far as there is room, never at the cost of a command', () => {
+  let from = web;
+  let next = v2.annotate(MIN_NODES, 'fifty');
+  for (const name of ['parallelism', 'node-timeout-seconds', 'deadline-seconds'])
+    next = next.annotate(`pullgate.io/${name}`, 'fifty');
+  for (let count = 0; count < 14; count += 1) {
+    from = from.image(`registry.test/${'x'.repeat(210)}:1`, `c${count}`);
+    next = next.image(`registry.test/${'x'.repeat(210)}:2`, `c${count}`);
+  }
+  const lines = warnings(from, next);
+  assert.ok(lines.some((line) => line.startsWith('Go back: kubectl')));
+  const told = lines.filter((line) => line.includes('it must be')).length;
+  assert.ok(told > 0 && told < 4, `${told} of 4`);
+  assert.ok(lines.join('').length <= 4096);
+});
+
 test('every line is printable ASCII, and the whole fits what the API server passes on', () => {
   const long = `registry.test/${'x'.repeat(230)}`;
   let from = web;
@@ -137,6 +194,14 @@ test('every line is printable ASCII, and the whole fits what the API server pass
     from = from.image(`${long}:${count}`, `c${count}`);
     next = next.image(`${long}:${count}-\u00e9\u0007`, `c${count}`);
   }
+  for (const name of [
+    'parallelism',
+    'min-nodes',
+    'node-timeout-seconds',
+    'deadline-seconds',
+    'node-selector',
+  ])
+    next = next.annotate(`pullgate.io/${name}`, `\u00e9\n${'z'.repeat(9000)}`);
   for (const mayBypass of [true, false]) {
     const decision = decided(from.object, next.object, { mayBypass });
     const lines = warningsFor(decision, ID, NOW);

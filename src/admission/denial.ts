@@ -1,0 +1,74 @@
+import type { PreloadProgress } from './preload-progress.ts';
+
+/** `status` of an AdmissionReview's response that denies. */
+export interface Denial {
+  readonly code: 403 | 429;
+  readonly reason: 'Forbidden' | 'TooManyRequests';
+  readonly message: string;
+  /** With it client-go (kubectl, Helm, Argo CD, Flux) asks again by itself, up to 10 times. */
+  readonly retryAfterSeconds?: number;
+}
+
+/** The API server passes on any number; kubectl sleeps for all of it, so that a preload that is done sooner waits. */
+const LONGEST_WAIT_SECONDS = 30;
+/** An answer to a Deployment that has changed meanwhile. */
+const STALE_WAIT_SECONDS = 1;
+const SHORTEST_WAIT_SECONDS = 2;
+/** An image's name may have 1024 characters and a template any number of them. */
+const IMAGES_LIMIT = 512;
+
+export function forbidden(message: string): Denial {
+  return { code: 403, reason: 'Forbidden', message };
+}
+
+/**
+ * Why an update is not let through yet. `progress` is absent where it was not looked up. A dry run is not told to
+ * come again: nothing is being done for it that it could wait for.
+ */
+export function rejection(
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  preload: string,
+  images: readonly string[],
+  progress: PreloadProgress | undefined,
+  dryRun: boolean,
+): Denial {
+  const id = `${namespace}/${name}`;
+  const look = `kubectl -n ${namespace} get ipl ${preload}`;
+  if (progress?.verdict.kind === 'failed') {
+    return forbidden(`pullgate: ${id} keeps what runs: ${progress.verdict.reason}; see ${look}`);
+  }
+  const wait =
+    progress?.verdict.kind === 'stale'
+      ? `${id} has changed meanwhile`
+      : `${id} waits until its nodes have ${cut(images.join(', '))}: ${howFar(progress)}; see ${look}`;
+  return {
+    code: 429,
+    reason: 'TooManyRequests',
+    message: `pullgate: ${wait}. Running the same command again is enough`,
+    ...(!dryRun && { retryAfterSeconds: retryAfter(progress) }),
+  };
+}
+
+function howFar(progress: PreloadProgress | undefined): string {
+  if (progress === undefined || progress.desiredNodes === 0) return 'the preload has not begun yet';
+  const { readyNodes, desiredNodes, elapsedSeconds, remainingSeconds } = progress;
+  const far = `${readyNodes} of ${desiredNodes} nodes after ${Math.round(elapsedSeconds)} s`;
+  return remainingSeconds === undefined
+    ? far
+    : `${far}, about ${Math.ceil(remainingSeconds)} s more at the pace of the slowest node so far`;
+}
+
+/**
+ * As long as nothing is known, as long again as it has taken: short preloads are seen at once, and ten waits
+ * are 3 minutes.
+ */
+function retryAfter(progress: PreloadProgress | undefined): number {
+  if (progress === undefined) return SHORTEST_WAIT_SECONDS;
+  if (progress.verdict.kind === 'stale') return STALE_WAIT_SECONDS;
+  const seconds = progress.remainingSeconds ?? Math.max(progress.elapsedSeconds, SHORTEST_WAIT_SECONDS);
+  return Math.min(Math.max(Math.ceil(seconds), 1), LONGEST_WAIT_SECONDS);
+}
+
+function cut(text: string): string {
+  return text.length <= IMAGES_LIMIT ? text : `${text.slice(0, IMAGES_LIMIT - 3)}...`;
+}

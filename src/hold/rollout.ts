@@ -1,0 +1,39 @@
+import type { Deployment } from './deployment.ts';
+
+/** What the gate writes into the condition Progressing begins with this, so that it knows its own. */
+export const CONDITION_PREFIX = 'pullgate: ';
+
+/** Whether a waiting `kubectl rollout status` has been made to fail by the gate. */
+export function isFailedByGate({ status }: Deployment): boolean {
+  return (
+    status.progressing?.reason === 'ProgressDeadlineExceeded' &&
+    status.progressing.message.startsWith(CONDITION_PREFIX)
+  );
+}
+
+/** As `kubectl rollout status` judges it; one that has exceeded its progress deadline is over, too. */
+export function isRolloutFinished(deployment: Deployment): boolean {
+  const { replicas, paused, status } = deployment;
+  if (paused || !isObserved(deployment)) return false;
+  if (status.progressing?.reason === 'ProgressDeadlineExceeded' && !isFailedByGate(deployment)) return true;
+  return (
+    status.updatedReplicas >= replicas &&
+    status.replicas <= status.updatedReplicas &&
+    status.availableReplicas >= status.updatedReplicas
+  );
+}
+
+/**
+ * Whether a rollout goes on right now. A pod that fails later, or a scaling, is none: the controller leaves the reason
+ * NewReplicaSetAvailable then. Without a progress deadline there is no condition, and nothing is known.
+ */
+export function isRolloutUnderWay(deployment: Deployment): boolean {
+  const { progressing } = deployment.status;
+  const complete = progressing === undefined || progressing.reason === 'NewReplicaSetAvailable';
+  return isObserved(deployment) && !complete && !deployment.paused && !isRolloutFinished(deployment);
+}
+
+/** Whether the Deployment controller has acted on what is stored: the revision is this template's then. */
+function isObserved({ generation, status }: Deployment): boolean {
+  return status.observedGeneration >= generation;
+}

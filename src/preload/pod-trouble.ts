@@ -1,0 +1,86 @@
+import { LRUCache } from 'lru-cache';
+import type { ApiClient } from '../cluster/api-client.ts';
+import { asArray, asString, at } from '../json.ts';
+import type { Logger } from '../log.ts';
+import { registryWords } from './pull-failure.ts';
+import type { PullerPod } from './puller-pod-status.ts';
+import type { Failure } from './slot.ts';
+
+/** What keeps pods from beginning to pull. Only their events tell: in their status it looks like a slow pull. */
+export interface PodTroubles {
+  /** Undefined until the pod's events have been read, and if they say nothing of the kind. */
+  of(pod: PullerPod): Failure | undefined;
+  /** Reads the events of those that have never been asked about. */
+  read(pods: readonly PullerPod[]): void;
+}
+
+/** Far more than pull at a time. */
+const REMEMBERED_PODS = 10_000;
+
+export function createPodTroubles(options: {
+  readonly client: Pick<ApiClient, 'get'>;
+  readonly log: Logger;
+  readonly onFound: (pod: PullerPod) => void;
+}): PodTroubles {
+  const { client, log, onFound } = options;
+  const known = new LRUCache<string, Failure | 'none'>({ max: REMEMBERED_PODS });
+  // One at a time: API servers keep no index of events, and go through all those of the namespace for each call.
+  let last = Promise.resolve();
+
+  async function readEvents(pod: PullerPod): Promise<void> {
+    try {
+      const path = `/api/v1/namespaces/${pod.namespace}/events`;
+      const list = await client.get(path, { fieldSelector: `involvedObject.uid=${pod.uid}` });
+      const trouble = troubleIn(asArray(at(list, 'items')));
+      if (trouble === undefined) return;
+      known.set(pod.uid, trouble);
+      onFound(pod);
+    } catch (error) {
+      log.debug({ pod: pod.name, node: pod.node, err: error }, 'the events of a puller pod cannot be read');
+    }
+  }
+
+  return {
+    of(pod) {
+      const trouble = known.get(pod.uid);
+      return trouble === 'none' ? undefined : trouble;
+    },
+    read(pods) {
+      for (const pod of pods) {
+        if (known.has(pod.uid)) continue;
+        known.set(pod.uid, 'none');
+        last = last.then(() => readEvents(pod));
+      }
+    },
+  };
+}
+
+/**
+ * What a kubelet warns of before it pulls (pkg/kubelet/events/event.go), without what it goes on after, such as
+ * DNSConfigForming. A bare `Failed` is about the pod's directories; that of a container comes after `Pulling`.
+ */
+const BEFORE_THE_PULL =
+  /^(Failed|FailedCreatePodSandBox|FailedPodSandBoxStatus|FailedCreatePodContainer|Failed(Mount|MapVolume|AttachVolume|Sync)|NetworkNotReady)$/;
+
+/** The last that went wrong, if no pull has begun. It may have passed since: the kubelet tries again by itself. */
+function troubleIn(events: readonly unknown[]): Failure | undefined {
+  const told = events.map((event) => ({
+    reason: asString(at(event, 'reason')) ?? '',
+    message: asString(at(event, 'message')) ?? '',
+    time: asString(at(event, 'lastTimestamp')) ?? '',
+  }));
+  if (told.some(({ reason }) => reason === 'Pulling' || reason === 'Pulled')) return undefined;
+  const [newest] = told
+    .filter(({ reason }) => BEFORE_THE_PULL.test(reason))
+    .sort((a, b) => (a.time < b.time ? 1 : -1));
+  if (newest === undefined) return undefined;
+  // Without what stands before the cause: the call's wrapping, and most of the sandbox's id.
+  const words = newest.message
+    .replace(/rpc error: code = \w+ desc = /g, '')
+    .replace(/\b([0-9a-f]{12})[0-9a-f]{52}\b/g, '$1');
+  return {
+    reason: 'PodNotStarted',
+    definitive: false,
+    message: registryWords(`${newest.reason}: ${words}`),
+  };
+}

@@ -1,0 +1,32 @@
+/** How long is waited for what, in milliseconds. Data, so that a test can live through all of it in seconds. */
+export interface PullTimes {
+  /** First back-off after a failed attempt; it doubles with each up to the limit. */
+  readonly backoffMs: number;
+  readonly backoffLimitMs: number;
+  /** When an "unauthorized" is asked again, once before each back-off. */
+  readonly doubtMs: number;
+  /** For how long the pull on a node has to fail, and to be tried, before the node is given up. */
+  readonly givenUpAfterMs: number;
+  /** Without any eligible node for so long there is nothing to wait for. */
+  readonly noNodesMs: number;
+  /** For how long a container is being created before the pod's events are asked whether it pulls at all. */
+  readonly creatingMs: number;
+}
+
+export const PULL_TIMES: PullTimes = {
+  // A tag that is pushed late or a secret that is mended is found within half a minute at first, and within five minutes
+  // always: the limit is the kubelet's own for its pulls (MaxContainerBackOff).
+  backoffMs: 30_000,
+  backoffLimitMs: 300_000,
+  // A kubelet that has not read a new pull secret yet pulls without it (seen on 1.20, right after the secret was made).
+  // By then it has.
+  doubtMs: 2000,
+  // Longer than a registry or a node takes to restart; three attempts fit in with the back-off above.
+  givenUpAfterMs: 120_000,
+  // Scale-from-zero pools would deadlock: their autoscaler adds a node only for pods that wait for one. Long enough for
+  // nodes that restart one by one.
+  noNodesMs: 120_000,
+  // A sandbox is made in a second or two; its failure is in an event at once. Most pulls are over by then, too, and
+  // cost no request.
+  creatingMs: 10_000,
+};

@@ -1,0 +1,81 @@
+import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
+import type { Condition, ImagePreload } from './image-preload.ts';
+import { NO_NODES_REASON } from './preload-status.ts';
+import { recordedFailure } from './pull-failure.ts';
+import type { PullTimes } from './pull-times.ts';
+
+/** How far a preload is that an update waits for. The shape is that of admission's `PreloadProgress`. */
+export interface RequestProgress {
+  readonly verdict:
+    | { readonly kind: 'waiting' }
+    | { readonly kind: 'ready'; readonly reason: string }
+    | { readonly kind: 'failed'; readonly reason: string }
+    | { readonly kind: 'stale' };
+  readonly readyNodes: number;
+  readonly desiredNodes: number;
+  readonly elapsedSeconds: number;
+  readonly remainingSeconds: number | undefined;
+}
+
+export const STALE: RequestProgress = {
+  verdict: { kind: 'stale' },
+  readyNodes: 0,
+  desiredNodes: 0,
+  elapsedSeconds: 0,
+  remainingSeconds: undefined,
+};
+
+/** Read from the status alone, so that any replica can tell. */
+export function requestProgress(preload: ImagePreload, times: PullTimes, now: number): RequestProgress {
+  const { status, createdAt } = preload;
+  return {
+    verdict: verdictOf(preload, times, now),
+    readyNodes: status?.readyNodes ?? 0,
+    desiredNodes: status?.desiredNodes ?? 0,
+    elapsedSeconds: Math.max(0, now - createdAt) / 1000,
+    remainingSeconds: remainingSeconds(preload),
+  };
+}
+
+function verdictOf(
+  { status }: ImagePreload,
+  { noNodesMs }: PullTimes,
+  now: number,
+): RequestProgress['verdict'] {
+  const ready = condition(status?.conditions, 'Ready');
+  const progressing = condition(status?.conditions, 'Progressing');
+  if (status === undefined || ready === undefined) return { kind: 'waiting' };
+  if (ready.status === 'True') return { kind: 'ready', reason: ready.message };
+  if (progressing?.reason === NO_NODES_REASON) {
+    const over = now - Date.parse(progressing.lastTransitionTime) >= noNodesMs;
+    return over
+      ? { kind: 'ready', reason: 'no node is eligible, so none can be preloaded' }
+      : { kind: 'waiting' };
+  }
+  if (status.phase !== 'Failed') return { kind: 'waiting' };
+  if (recordedFailure(ready.reason, '')?.definitive) {
+    return { kind: 'failed', reason: `${ready.message} (${ready.reason})` };
+  }
+  // The deadline has passed.
+  return status.readyNodes > 0
+    ? { kind: 'ready', reason: ready.message }
+    : { kind: 'failed', reason: ready.message };
+}
+
+/**
+ * At most about that long, as the slowest node so far took for its pull, for each wave that is left. Undefined before
+ * a node is ready: nothing has been shown then.
+ */
+function remainingSeconds({ spec, status }: ImagePreload): number | undefined {
+  const slowest = (status?.images ?? []).flatMap((image) => image.slowest?.seconds ?? []);
+  if (status === undefined || status.readyNodes === 0 || slowest.length === 0) return undefined;
+  const missing = resolveCountOrPercent(spec.minNodes, status.desiredNodes) - status.readyNodes;
+  const waves = Math.ceil(missing / Math.max(1, status.pullingNodes));
+  // One image after the other, as kubelets pull.
+  const each = slowest.reduce((sum, seconds) => sum + seconds, 0);
+  return Math.max(0, waves * each);
+}
+
+function condition(conditions: readonly Condition[] | undefined, type: string): Condition | undefined {
+  return conditions?.find((entry) => entry.type === type);
+}

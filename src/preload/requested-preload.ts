@@ -1,0 +1,155 @@
+import type { Clock } from '../clock.ts';
+import type { ApiClient, CallOptions } from '../cluster/api-client.ts';
+import { isAlreadyExists, isConflict, isNotFound } from '../cluster/api-error.ts';
+import type { GateEvent } from '../cluster/events.ts';
+import { type Deployment, parseDeployment } from '../hold/deployment.ts';
+import type { RunningTemplate } from '../hold/hold.ts';
+import { asObject, asString, at, type JsonObject } from '../json.ts';
+import type { Logger } from '../log.ts';
+import { API_GROUP_PATH, API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL } from '../names.ts';
+import { templateHash } from '../template/template-hash.ts';
+import { type ImagePreload, parseImagePreload } from './image-preload.ts';
+import { type PreloadSettings, preloadManifest, preloadSpec, preloadsTheSame } from './preload-spec.ts';
+import type { PullTimes } from './pull-times.ts';
+import { type RequestProgress, requestProgress, STALE } from './request-progress.ts';
+
+/** An update of a Deployment in mode reject that waits for a preload. */
+export interface PreloadRequest {
+  readonly namespace: string;
+  readonly name: string;
+  readonly oldObject: JsonObject;
+  readonly object: JsonObject;
+  readonly username: string;
+  readonly dryRun: boolean;
+  /** Name of the ImagePreload. */
+  readonly preload: string;
+  readonly from: RunningTemplate;
+}
+
+export interface RequestedPreloadsOptions {
+  readonly client: ApiClient;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly writeEvent: (event: GateEvent) => void;
+  readonly settings: PreloadSettings;
+  readonly pullTimes: PullTimes;
+}
+
+/** The API server waits 5 s for admission, and there are at most five of these, one after the other but for two. */
+const CALL: CallOptions = { deadlineMs: 1000, retry: false };
+
+/**
+ * Sees to it that the preload exists that an update waits for, and tells how far it is; on a dry run it only tells. Several
+ * replicas may be asked at once: the name makes it one preload, and the fact one event.
+ *
+ * Any pod can send a review to the gate. So nothing is made before the API server has said that the Deployment is
+ * stored as the review has it, in a namespace that opted in to this mode: else the outcome is `stale`.
+ *
+ * @throws what ApiClient throws
+ */
+export async function requestPreload(
+  request: PreloadRequest,
+  options: RequestedPreloadsOptions,
+): Promise<RequestProgress> {
+  const { client, clock, log, writeEvent, settings, pullTimes } = options;
+  const { namespace, name, preload, from } = request;
+  const live = await liveDeployment(client, request);
+  if (live === undefined) {
+    log.warn({ deployment: `${namespace}/${name}` }, 'a review that is not about the stored Deployment');
+    return STALE;
+  }
+
+  const wanted = withUid(parseDeployment(request.object), live);
+  const spec = preloadSpec(wanted, from, settings);
+  const collection = `${API_GROUP_PATH}/namespaces/${namespace}/imagepreloads`;
+  const there = await read(client, `${collection}/${preload}`);
+  const stored = there === undefined ? undefined : parseImagePreload(there);
+  if (stored !== undefined && isUsable(stored, wanted, spec)) {
+    if (!request.dryRun) writeEvent(rejectedFact(request, stored));
+    return requestProgress(stored, pullTimes, clock.now());
+  }
+  if (request.dryRun) return requestProgress(unborn(clock.now()), pullTimes, clock.now());
+
+  if (stored !== undefined && !stored.deleting) {
+    const body = { preconditions: { uid: stored.uid } };
+    await client.delete(`${collection}/${preload}`, body, CALL).catch((error: unknown) => {
+      if (!isNotFound(error) && !isConflict(error)) throw error;
+    });
+  }
+  try {
+    const made = parseImagePreload(
+      await client.create(collection, preloadManifest(wanted, preload, spec), {}, CALL),
+    );
+    log.info({ deployment: `${namespace}/${name}`, preload, images: spec.images }, 'preload made');
+    writeEvent(rejectedFact(request, made));
+  } catch (error) {
+    // Another replica was asked, too, or the old one is still going: the next answer tells how far it is.
+    if (!isAlreadyExists(error)) throw error;
+  }
+  return requestProgress(unborn(clock.now()), pullTimes, clock.now());
+}
+
+async function liveDeployment(client: ApiClient, request: PreloadRequest): Promise<Deployment | undefined> {
+  const { namespace, name, oldObject } = request;
+  const [object, space] = await Promise.all([
+    read(client, `/apis/apps/v1/namespaces/${namespace}/deployments/${name}`),
+    read(client, `/api/v1/namespaces/${namespace}`),
+  ]);
+  if (object === undefined || at(space, 'metadata', 'labels', MODE_LABEL) !== 'reject') return undefined;
+  const live = parseDeployment(object);
+  const old = parseDeployment(oldObject);
+  // Not the resourceVersion: a status may have changed since.
+  const same =
+    live.uid === old.uid &&
+    live.generation === old.generation &&
+    live.revision === old.revision &&
+    templateHash(live.template) === templateHash(old.template);
+  return same ? live : undefined;
+}
+
+/** The uid of the update's object may be empty, and its namespace and name are the request's anyway. */
+function withUid(wanted: Deployment, { namespace, name, uid, revision }: Deployment): Deployment {
+  return { ...wanted, namespace, name, uid, revision };
+}
+
+/** Not one of another Deployment, nor edited, nor one that has had its time. */
+function isUsable(stored: ImagePreload, wanted: Deployment, spec: ReturnType<typeof preloadSpec>): boolean {
+  const over = stored.deleting || stored.status?.finishedAt !== undefined;
+  return !over && stored.owner?.uid === wanted.uid && preloadsTheSame(stored.spec, spec, wanted);
+}
+
+async function read(client: ApiClient, path: string): Promise<JsonObject | undefined> {
+  try {
+    return asObject(await client.get(path, {}, CALL));
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+}
+
+/** One of which nothing is known yet. */
+function unborn(now: number): ImagePreload {
+  return { ...parseImagePreload({}), createdAt: now };
+}
+
+function rejectedFact(request: PreloadRequest, { uid, spec }: ImagePreload): GateEvent {
+  const { namespace, name, preload, oldObject, username } = request;
+  const images = spec.images.map(({ image }) => image).join(', ');
+  return {
+    type: 'Normal',
+    reason: 'RolloutRejected',
+    action: 'Admit',
+    regarding: {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      namespace,
+      name,
+      uid: asString(at(oldObject, 'metadata', 'uid')) ?? '',
+    },
+    related: { apiVersion: API_VERSION, kind: IMAGE_PRELOAD_KIND, namespace, name: preload, uid },
+    note:
+      `not let through until the nodes have ${images}; asked for by ${username}; most clients ask again by ` +
+      `themselves, and running the command again is enough; see kubectl -n ${namespace} get ipl ${preload}`,
+    fact: uid,
+  };
+}

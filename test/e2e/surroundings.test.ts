@@ -1,0 +1,364 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { ApiError } from '../../src/cluster/api-error.ts';
+import { asArray, asNumber, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
+import { PULLER_LABEL } from '../../src/names.ts';
+import { run } from '../lab/command.ts';
+import { readGround } from '../lab/ground.ts';
+import { PAUSE_IMAGE } from '../lab/images.ts';
+import { podWebhook } from './admission-webhook.ts';
+import { deploy, isHeld } from './deployment.ts';
+import { gatedLab } from './gated-lab.ts';
+import { isPullerPod, type Namespace, type Scope } from './namespace.ts';
+import { assertOnEveryNode } from './on-every-node.ts';
+import { registryDouble } from './registry-double.ts';
+import { assertServesOn } from './serves-on.ts';
+import { until } from './until.ts';
+
+const world = gatedLab();
+const TOLD_SECONDS = 15;
+/** The back-off of the first attempt, and the pull itself on a busy machine. */
+const BACK_OFF_SECONDS = 30;
+const PULL_SECONDS = 5;
+
+interface Refusal {
+  readonly what: string;
+  /** Of who refuses. */
+  readonly words: RegExp;
+  /** Further fields of the pods' spec. */
+  readonly pod: () => JsonObject;
+  /** Returns what takes the cause away. */
+  begin(scope: Scope, namespace: Namespace): Promise<() => Promise<unknown>>;
+}
+
+/** One node gets full meanwhile: who has nothing to do with that stays on the other one. */
+const onTheOtherNode = () => ({ nodeSelector: { 'kubernetes.io/hostname': world.lab.nodes()[1] } });
+
+const REFUSALS: readonly Refusal[] = [
+  {
+    what: 'a quota without room for another pod',
+    words: /exceeded quota: crowded, requested: pods=1, used: pods=1, limited: pods=1/,
+    pod: onTheOtherNode,
+    async begin(_, shop) {
+      await shop.apply(quota('crowded', { pods: '1' }));
+      await until(
+        'the quota has counted',
+        20,
+        () => world.api.get(`/api/v1/namespaces/${shop.name}/resourcequotas/crowded`),
+        (object) => at(object, 'status', 'used', 'pods') === '1',
+      );
+      return () => shop.kubectl('delete', 'resourcequota', 'crowded');
+    },
+  },
+  {
+    what: 'a LimitRange that wants more than they ask for',
+    words: /minimum memory usage per Container is 64Mi, but request is 16Mi/,
+    pod: onTheOtherNode,
+    async begin(_, shop) {
+      await shop.apply(limitRange('large', { min: { memory: '64Mi' } }));
+      return () => shop.kubectl('delete', 'limitrange', 'large');
+    },
+  },
+  {
+    what: 'a full node',
+    words: /OutOfcpu: .*cpu, requested: 10,/,
+    pod: () => ({}),
+    async begin(_, shop) {
+      const [node = ''] = world.lab.nodes();
+      await fill(shop, node);
+      return () => shop.kubectl('delete', 'pod', 'filler', '--grace-period=1');
+    },
+  },
+  {
+    what: 'a policy webhook',
+    words: /admission webhook "pods\.policy\.test" denied the request: every pod has the label app here/,
+    pod: onTheOtherNode,
+    begin: (scope, shop) =>
+      podWebhook(scope, shop, {
+        kind: 'Validating',
+        refusal: (pod) =>
+          asStringMap(at(pod, 'metadata', 'labels'))['app'] === undefined
+            ? 'every pod has the label app here'
+            : undefined,
+      }),
+  },
+];
+
+describe('have a quota, a LimitRange, a full node or a policy webhook that refuses the puller pods', {
+  concurrency: true,
+}, () => {
+  for (const { what, words, pod, begin } of REFUSALS) {
+    test(`the words of ${what} are on the Deployment within 15 s, and it goes on once the cause is gone`, async (t) => {
+      const shop = await world.namespace(t);
+      const image = await shop.push('v2');
+      const web = await deploy(shop, 'web', { pod: pod() });
+      const end = await begin(t, shop);
+      const timeline = shop.timeline();
+      await web.setImage(image);
+
+      const events = await until(
+        'the refusal is told',
+        TOLD_SECONDS,
+        async () => (await shop.events('web')).filter(({ reason }) => reason === 'PreloadNodeFailed'),
+        ({ length }) => length > 0,
+      );
+      assert.equal(events[0]?.type, 'Warning');
+      assert.match(events[0]?.note ?? '', words);
+      assert.match((await shop.kubectl('describe', 'deployment', 'web')).stdout, words);
+      assert.ok(isHeld(await web.read()));
+      assertServesOn(timeline, 1);
+
+      await end();
+      await web.released(BACK_OFF_SECONDS + PULL_SECONDS);
+      await web.rolledOut(30);
+    });
+  }
+
+  const resources = {
+    requests: { cpu: '10m', memory: '16Mi' },
+    limits: { cpu: '100m', memory: '32Mi' },
+  };
+  const LET_IN: readonly { what: string; object: JsonObject; container: JsonObject }[] = [
+    {
+      what: 'a quota on requests and limits',
+      object: quota('compute', {
+        'requests.cpu': '1',
+        'requests.memory': '1Gi',
+        'limits.cpu': '2',
+        'limits.memory': '1Gi',
+      }),
+      container: { resources },
+    },
+    {
+      what: 'a LimitRange with defaults',
+      object: limitRange('defaults', {
+        default: { cpu: '500m', memory: '256Mi' },
+        defaultRequest: { cpu: '20m', memory: '32Mi' },
+        max: { cpu: '1', memory: '512Mi' },
+      }),
+      container: {},
+    },
+  ];
+  for (const { what, object, container } of LET_IN) {
+    test(`${what} lets them in`, async (t) => {
+      const shop = await world.namespace(t);
+      await shop.apply(object);
+      const image = await shop.push('v2');
+      const containers = [{ name: 'app', image: PAUSE_IMAGE, ...container }];
+      const web = await deploy(shop, 'web', { pod: { ...onTheOtherNode(), containers } });
+      const timeline = shop.timeline();
+      await web.setImage(image);
+      await web.released(30);
+      await web.rolledOut(30);
+      assert.ok(timeline.of('Pod').some(({ object: pod }) => isPullerPod(pod)));
+      const failed = (await shop.events('web')).filter(({ type }) => type === 'Warning');
+      assert.deepEqual(failed, []);
+    });
+  }
+});
+
+describe('have deny-all network policies, injected sidecars, or a PodDisruptionBudget that selects everything', {
+  concurrency: true,
+}, () => {
+  test('pods without any network get their image preloaded', async (t) => {
+    const shop = await world.namespace(t);
+    await shop.apply({
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata: { name: 'deny-all' },
+      spec: { podSelector: {}, policyTypes: ['Ingress', 'Egress'] },
+    });
+    await cutPodsOff(t);
+    const image = await shop.push('v2');
+    const web = await deploy(shop, 'web');
+    await web.setImage(image);
+    await web.released(30);
+    await assertOnEveryNode(world.lab, image);
+    await web.rolledOut(30);
+  });
+
+  test('a sidecar that keeps every puller pod running keeps nothing waiting', async (t) => {
+    const shop = await world.namespace(t);
+    const sidecar = { name: 'proxy', image: PAUSE_IMAGE };
+    // The first of the containers, as meshes put it that are to be up before the rest.
+    const patch = [{ op: 'add', path: '/spec/containers/0', value: sidecar }];
+    await podWebhook(t, shop, { kind: 'Mutating', patch: () => patch });
+    const image = await shop.push('v2');
+    const web = await deploy(shop, 'web');
+    const timeline = shop.timeline();
+    await web.setImage(image);
+    await web.released(30);
+    await assertOnEveryNode(world.lab, image);
+    const kept = timeline
+      .of('Pod')
+      .filter(({ object }) => isPullerPod(object) && at(object, 'status', 'phase') === 'Running');
+    assert.deepEqual(
+      [...new Set(kept.map(({ object }) => asString(at(object, 'spec', 'nodeName'))))].sort(),
+      world.lab.nodes(),
+    );
+    await web.rolledOut(30);
+    await until('the puller pods go', 30, shop.pullerPods, ({ length }) => length === 0);
+  });
+
+  test('kubectl drain does not stop at a puller pod', async (t) => {
+    const shop = await world.namespace(t);
+    const registry = await registryDouble(t, world.lab);
+    registry.hang();
+    const image = (await shop.push('v2')).replace(world.lab.registry, registry.address);
+    const web = await deploy(shop, 'web');
+    await web.setImage(image);
+    const nodes = world.lab.nodes();
+    const pullers = await until(
+      'every node pulls',
+      15,
+      shop.pullerPods,
+      ({ length }) => length === nodes.length,
+    );
+    for (const node of nodes) {
+      // Without --force. The node is not touched: other tests need it.
+      const { code, stderr, stdout } = await world.lab.kubectl([
+        'drain',
+        node,
+        '--dry-run=client',
+        `--pod-selector=${PULLER_LABEL}`,
+      ]);
+      assert.equal(code, 0, stderr);
+      assert.ok(
+        pullers.some((name) => `${stdout}${stderr}`.includes(name)),
+        stdout,
+      );
+    }
+    registry.serve();
+    await web.released(30);
+    await web.rolledOut(30);
+  });
+
+  /** What may be evicted of two pods. */
+  const BUDGETS: readonly { budget: JsonObject; allowed: number }[] = [
+    { budget: { minAvailable: 1 }, allowed: 1 },
+    { budget: { maxUnavailable: 1 }, allowed: 1 },
+    { budget: { maxUnavailable: 0 }, allowed: 0 },
+  ];
+  for (const { budget, allowed } of BUDGETS) {
+    test(`a budget of ${JSON.stringify(budget)} over all pods allows during a hold what it allowed before`, async (t) => {
+      const shop = await world.namespace(t);
+      const registry = await registryDouble(t, world.lab);
+      registry.hang();
+      const image = (await shop.push('v2')).replace(world.lab.registry, registry.address);
+      const web = await deploy(shop, 'web', { replicas: 2 });
+      await shop.apply({
+        apiVersion: 'policy/v1beta1',
+        kind: 'PodDisruptionBudget',
+        metadata: { name: 'all' },
+        // In this version of the API `{}` selects nothing.
+        spec: {
+          ...budget,
+          selector: { matchExpressions: [{ key: 'nobody/has', operator: 'DoesNotExist' }] },
+        },
+      });
+      await allows(shop, allowed);
+      await web.setImage(image);
+      const pullers = await until(
+        'every node pulls',
+        15,
+        shop.pullerPods,
+        ({ length }) => length === world.lab.nodes().length,
+      );
+
+      const own = (await podNames(shop)).filter((name) => !pullers.includes(name));
+      assert.equal(own.length, 2);
+      assert.equal(await evict(shop, own[0] ?? ''), allowed === 0 ? 'TooManyRequests' : 'evicted');
+      // Counted anew beside the puller pods, once the evicted pod has been replaced.
+      await allows(shop, allowed);
+      for (const name of pullers) assert.equal(await evict(shop, name), 'evicted');
+      await allows(shop, allowed);
+      assert.deepEqual(await troubleWithBudget(shop), []);
+      assert.ok(isHeld(await web.read()));
+
+      registry.serve();
+      await web.released(30);
+      await assertOnEveryNode(world.lab, image);
+      await web.rolledOut(30);
+    });
+  }
+});
+
+function quota(name: string, hard: JsonObject): JsonObject {
+  return { apiVersion: 'v1', kind: 'ResourceQuota', metadata: { name }, spec: { hard } };
+}
+
+function limitRange(name: string, limits: JsonObject): JsonObject {
+  const spec = { limits: [{ type: 'Container', ...limits }] };
+  return { apiVersion: 'v1', kind: 'LimitRange', metadata: { name }, spec };
+}
+
+/** A pod that has all the processor time of a node: no other pod of the lab reserves any while it runs. */
+async function fill(shop: Namespace, node: string): Promise<void> {
+  const cpu = at(await world.api.get(`/api/v1/nodes/${node}`), 'status', 'allocatable', 'cpu');
+  const container = { name: 'filler', image: PAUSE_IMAGE, resources: { requests: { cpu } } };
+  await shop.apply({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'filler' },
+    spec: { nodeName: node, containers: [container] },
+  });
+  await until(
+    'the filler runs',
+    20,
+    () => world.api.get(`/api/v1/namespaces/${shop.name}/pods/filler`),
+    (pod) => at(pod, 'status', 'phase') === 'Running',
+  );
+}
+
+/** The lab has nobody to carry out a NetworkPolicy, so this does: it drops what goes from pods to anywhere and back. */
+async function cutPodsOff(scope: Scope): Promise<void> {
+  const env = readGround()?.tools.env ?? {};
+  for (const node of world.lab.nodes()) {
+    const rule = (action: string) =>
+      run(world.lab.enterNode(node, ['iptables', '-w', action, 'FORWARD', '-j', 'DROP']), { env });
+    await rule('-I');
+    scope.after(() => rule('-D'));
+  }
+}
+
+async function allows(shop: Namespace, disruptions: number): Promise<void> {
+  await until(
+    `the budget allows ${disruptions}`,
+    20,
+    () => world.api.get(`/apis/policy/v1beta1/namespaces/${shop.name}/poddisruptionbudgets/all`),
+    (budget) =>
+      asNumber(at(budget, 'status', 'currentHealthy')) === 2 &&
+      asNumber(at(budget, 'status', 'disruptionsAllowed')) === disruptions,
+  );
+}
+
+/** What the controller of budgets has to complain about: pods that it can make nothing of. */
+async function troubleWithBudget(shop: Namespace): Promise<string[]> {
+  const list = await world.api.get(`/api/v1/namespaces/${shop.name}/events`, {
+    fieldSelector: 'involvedObject.kind=PodDisruptionBudget',
+  });
+  return asArray(at(list, 'items')).map((event) => `${at(event, 'reason')}: ${at(event, 'message')}`);
+}
+
+async function podNames(shop: Namespace): Promise<string[]> {
+  const list = await world.api.get(`/api/v1/namespaces/${shop.name}/pods`);
+  return asArray(at(list, 'items')).map((pod) => asString(at(pod, 'metadata', 'name')) ?? '');
+}
+
+/** Asks for it as `kubectl drain` does. */
+async function evict(shop: Namespace, name: string): Promise<string> {
+  const path = `/api/v1/namespaces/${shop.name}/pods/${name}/eviction`;
+  try {
+    const metadata = { name, namespace: shop.name };
+    // A budget says no with a 429, which is no reason to ask again here.
+    await world.api.create(
+      path,
+      { apiVersion: 'policy/v1beta1', kind: 'Eviction', metadata },
+      {},
+      { retry: false },
+    );
+    return 'evicted';
+  } catch (error) {
+    return error instanceof ApiError ? error.reason : String(error);
+  }
+}

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { assess } from '../../src/preload/assess.ts';
+import type { ImagePreload, ImagePreloadSpec, ImagePreloadStatus } from '../../src/preload/image-preload.ts';
+import { preloadStatus } from '../../src/preload/preload-status.ts';
+import { PULL_TIMES } from '../../src/preload/pull-times.ts';
+import { requestProgress } from '../../src/preload/request-progress.ts';
+import {
+  at,
+  BACK_OFF,
+  images,
+  NOT_FOUND,
+  nodes,
+  preload,
+  puller,
+  REFUSED,
+  type Situation,
+  situation,
+} from './preload-builder.ts';
+
+/** The preload with the status that the controller writes there. */
+function asStored(given: Situation): ImagePreload {
+  const itself = given.preload ?? preload();
+  const status = preloadStatus({
+    preload: itself,
+    assessment: assess(situation(given)),
+    activity: 'requested',
+    now: at(given.now ?? 0),
+  });
+  return { ...itself, status };
+}
+const progressOf = (given: Situation, seconds = given.now ?? 0) =>
+  requestProgress(asStored(given), PULL_TIMES, at(seconds));
+const patient = (spec: Partial<ImagePreloadSpec> = {}) => preload({ nodeTimeoutSeconds: 86_400, ...spec });
+
+test('one that nobody has looked at yet is waited for, and nothing is known of it but its age', () => {
+  assert.deepEqual(requestProgress(preload(), PULL_TIMES, at(7)), {
+    verdict: { kind: 'waiting' },
+    readyNodes: 0,
+    desiredNodes: 0,
+    elapsedSeconds: 7,
+    remainingSeconds: undefined,
+  });
+});
+
+test('a clock that is behind the API server’s makes no negative age', () => {
+  assert.equal(requestProgress(preload(), PULL_TIMES, at(-3)).elapsedSeconds, 0);
+});
+
+test('while it pulls it is waited for, and so is one that fails in a way that may pass', () => {
+  const pulling = progressOf({ nodes: nodes(2), pods: [puller('n1').pulled(5), puller('n2').pulling()] });
+  assert.deepEqual([pulling.verdict.kind, pulling.readyNodes, pulling.desiredNodes], ['waiting', 1, 2]);
+  for (const words of [REFUSED, BACK_OFF]) {
+    const given = { nodes: nodes(1), pods: [puller('n1').failing(words)] };
+    assert.equal(progressOf(given).verdict.kind, 'waiting', words);
+  }
+});
+
+test('it is ready as soon as enough nodes are, and says how many', () => {
+  const all = progressOf({ nodes: nodes(1), pods: [puller('n1').pulled(5)], now: 6 });
+  assert.deepEqual(all.verdict, { kind: 'ready', reason: '1 of 1 nodes have every image' });
+  const enough = { preload: preload({ minNodes: 1 }), nodes: nodes(3), pods: [puller('n1').pulled(5)] };
+  assert.equal(progressOf(enough).verdict.kind, 'ready');
+});
+
+test("a definitive answer of the registry fails, in the registry's words", () => {
+  const { verdict } = progressOf({ nodes: nodes(2), pods: [puller('n1').failing(NOT_FOUND)] });
+  assert.equal(verdict.kind, 'failed');
+  assert.match(verdict.kind === 'failed' ? verdict.reason : '', /app:2: not found \(NotFound\)$/);
+});
+
+test('after the deadline it passes if a node has every image, and fails if none has', () => {
+  const given = { preload: patient(), nodes: nodes(2), now: 4000 };
+  const some = progressOf({ ...given, pods: [puller('n1').pulled(5), puller('n2').pulling()] });
+  assert.equal(some.verdict.kind, 'ready');
+  const none = progressOf(given);
+  assert.equal(none.verdict.kind, 'failed');
+  assert.match(none.verdict.kind === 'failed' ? none.verdict.reason : '', /deadline has passed: 0 of 2/);
+});
+
+test('without an eligible node it is waited for 2 minutes, and told by the clock alone that they are over', () => {
+  const given = { nodes: [], noNodesSince: 0, now: 0 };
+  assert.deepEqual(
+    [0, 119, 120, 500].map((seconds) => progressOf(given, seconds).verdict.kind),
+    ['waiting', 'waiting', 'ready', 'ready'],
+  );
+});
+
+test('what is left is estimated only once a node is ready', () => {
+  const pulling = { nodes: nodes(2), pods: [puller('n1').pulling()] };
+  assert.equal(progressOf(pulling).remainingSeconds, undefined);
+  const shown = { nodes: nodes(2), pods: [puller('n1').pulled(20), puller('n2').pulling()], now: 20 };
+  assert.equal(progressOf(shown).remainingSeconds, 20);
+});
+
+/** A status as another replica reads it. */
+function told(fields: Partial<ImagePreloadStatus>, spec: Partial<ImagePreloadSpec> = {}) {
+  const stored = asStored({ nodes: nodes(1), preload: preload(spec) });
+  const status = { ...stored.status, ...fields } as ImagePreloadStatus;
+  return requestProgress({ ...stored, status }, PULL_TIMES, at(0)).remainingSeconds;
+}
+const slowest = (...seconds: number[]) =>
+  images(...seconds.map((_, index) => `image-${index}`)).map(({ image }, index) => ({
+    image,
+    digests: [],
+    alreadyPresent: 0,
+    pulled: 1,
+    failed: 0,
+    slowest: { node: 'n1', seconds: seconds[index] ?? 0 },
+  }));
+
+test('the estimate is as many waves as are left, each as slow as the slowest node, image after image', () => {
+  const counts = { desiredNodes: 10, readyNodes: 2, pullingNodes: 4 };
+  assert.equal(told({ ...counts, images: slowest(30) }), 60);
+  assert.equal(told({ ...counts, images: slowest(30, 5) }), 70);
+  assert.equal(told({ ...counts, images: slowest(30) }, { minNodes: '50%' }), 30);
+  assert.equal(told({ ...counts, pullingNodes: 0, images: slowest(30) }), 240);
+});
+
+test('it never promises a time before now, nor one where nothing was pulled', () => {
+  const counts = { desiredNodes: 4, readyNodes: 3, pullingNodes: 1 };
+  assert.equal(told({ ...counts, images: slowest(30) }, { minNodes: 1 }), 0);
+  assert.equal(told({ ...counts, images: [] }), undefined);
+  assert.equal(told({ ...counts, readyNodes: 0, images: slowest(30) }), undefined, 'who was ready has left');
+});

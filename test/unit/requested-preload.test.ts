@@ -1,0 +1,242 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { GateEvent } from '../../src/cluster/events.ts';
+import { parseDeployment } from '../../src/hold/deployment.ts';
+import { runningTemplate } from '../../src/hold/needs-pull.ts';
+import { preloadName } from '../../src/hold/preload-name.ts';
+import { asObject, type JsonObject } from '../../src/json.ts';
+import { MODE_LABEL } from '../../src/names.ts';
+import { parseImagePreload } from '../../src/preload/image-preload.ts';
+import { PULL_TIMES } from '../../src/preload/pull-times.ts';
+import { type PreloadRequest, requestPreload } from '../../src/preload/requested-preload.ts';
+import { templateHash } from '../../src/template/template-hash.ts';
+import { deployment, UID } from './deployment-builder.ts';
+import { logDouble } from './log-double.ts';
+import { manualClock } from './manual-clock.ts';
+import { memoryApi, refusal } from './memory-api.ts';
+
+const SHOP = '/api/v1/namespaces/shop';
+const WEB = '/apis/apps/v1/namespaces/shop/deployments/web';
+const PRELOADS = '/apis/pullgate.io/v1alpha1/namespaces/shop/imagepreloads';
+
+const running = deployment();
+const next = running.image('registry.test/app:2');
+const name = preloadName(parseDeployment(next.object), templateHash(parseDeployment(next.object).template));
+const PATH = `${PRELOADS}/${name}`;
+
+const shop = (mode: string | undefined): JsonObject => ({
+  metadata: { name: 'shop', labels: mode === undefined ? {} : { [MODE_LABEL]: mode } },
+});
+
+function world() {
+  const clock = manualClock();
+  const api = memoryApi(clock);
+  const events: GateEvent[] = [];
+  api.put(SHOP, shop('reject'));
+  api.put(WEB, running.object);
+  const ask = (fields: Partial<PreloadRequest> = {}) =>
+    requestPreload(
+      {
+        namespace: 'shop',
+        name: 'web',
+        oldObject: running.object,
+        object: next.object,
+        username: 'a-developer',
+        dryRun: false,
+        preload: name,
+        from: runningTemplate(parseDeployment(running.object).template),
+        ...fields,
+      },
+      {
+        client: api.client,
+        clock,
+        log: logDouble().log,
+        writeEvent: (event) => void events.push(event),
+        settings: {
+          parallelism: undefined,
+          minNodes: '100%',
+          nodeTimeoutSeconds: 900,
+          deadlineSeconds: 3600,
+          ttlSecondsAfterFinished: 3600,
+        },
+        pullTimes: PULL_TIMES,
+      },
+    );
+  const stored = () => parseImagePreload(api.objects.get(PATH));
+  const change = (fields: JsonObject) =>
+    api.update(PATH, (object) => {
+      const metadata = { ...asObject(object['metadata']), ...asObject(fields['metadata']) };
+      const spec = { ...asObject(object['spec']), ...asObject(fields['spec']) };
+      return { ...object, ...fields, metadata, spec };
+    });
+  const writes = () => api.calls.filter(({ method }) => method !== 'get').map(({ method }) => method);
+  return { api, clock, events, ask, stored, change, writes };
+}
+
+/** As the controller writes it. */
+const status = (phase: string, ready: boolean, more: JsonObject = {}): JsonObject => ({
+  phase,
+  readyNodes: ready ? 2 : 0,
+  desiredNodes: 2,
+  conditions: [{ type: 'Ready', status: ready ? 'True' : 'False', reason: 'NotFound', message: 'words' }],
+  ...more,
+});
+
+test('the first one makes the preload that a hold would wait for, owned by the Deployment', async () => {
+  const { ask, stored, events, writes } = world();
+  const progress = await ask();
+  assert.deepEqual([progress.verdict.kind, progress.desiredNodes], ['waiting', 0]);
+  assert.deepEqual(writes(), ['create']);
+  assert.deepEqual(stored().owner, { kind: 'Deployment', name: 'web', uid: UID });
+  assert.deepEqual(stored().spec.images, [{ image: 'registry.test/app:2', imagePullPolicy: 'IfNotPresent' }]);
+  const [event, ...others] = events;
+  assert.deepEqual(others, []);
+  assert.partialDeepStrictEqual(event, { type: 'Normal', reason: 'RolloutRejected' });
+  assert.deepEqual([event?.regarding.uid, event?.related?.name], [UID, name]);
+  assert.match(event?.note ?? '', /registry\.test\/app:2; asked for by a-developer;.* get ipl web-/);
+});
+
+test('the next ones make nothing, tell how far it is, and are the same fact', async () => {
+  const { ask, clock, change, events, writes } = world();
+  await ask();
+  change({ status: status('Preloading', false, { readyNodes: 1 }) });
+  clock.advance(5000);
+  const progress = await ask();
+  assert.deepEqual(writes(), ['create']);
+  assert.deepEqual(
+    [progress.verdict.kind, progress.readyNodes, progress.desiredNodes, progress.elapsedSeconds],
+    ['waiting', 1, 2, 5],
+  );
+  assert.deepEqual([events.length, new Set(events.map(({ fact }) => fact)).size], [2, 1]);
+});
+
+test('a ready one lets the update through, a failed one does not', async () => {
+  const { ask, change } = world();
+  await ask();
+  change({ status: status('Ready', true) });
+  assert.deepEqual((await ask()).verdict, { kind: 'ready', reason: 'words' });
+  change({ status: status('Failed', false) });
+  assert.deepEqual((await ask()).verdict, { kind: 'failed', reason: 'words (NotFound)' });
+});
+
+test('two at once make one preload, and both wait', async () => {
+  const { ask, api, events } = world();
+  const both = await Promise.all([ask(), ask()]);
+  assert.deepEqual(
+    both.map(({ verdict }) => verdict.kind),
+    ['waiting', 'waiting'],
+  );
+  assert.equal([...api.objects.keys()].filter((path) => path.startsWith(PRELOADS)).length, 1);
+  await ask();
+  assert.equal(new Set(events.map(({ fact }) => fact)).size, 1);
+});
+
+const stale: readonly (readonly [string, (api: ReturnType<typeof memoryApi>) => void])[] = [
+  ['the Deployment is gone', (api) => api.put(WEB, undefined)],
+  ['another Deployment has the name', (api) => api.put(WEB, running.metadata({ uid: 'another' }).object)],
+  ['it has changed since', (api) => api.put(WEB, running.metadata({ generation: 4 }).object)],
+  [
+    'its revision is not the one that the preload is named for',
+    (api) => api.put(WEB, running.annotate('deployment.kubernetes.io/revision', '4').object),
+  ],
+  ['what runs is something else than the review says', (api) => api.put(WEB, next.object)],
+  ['the namespace is gone', (api) => api.put(SHOP, undefined)],
+  ['the namespace has mode pause', (api) => api.put(SHOP, shop('pause'))],
+  ['nobody opted in', (api) => api.put(SHOP, shop(undefined))],
+];
+for (const [when, prepare] of stale) {
+  test(`nothing is made, told or even looked at where ${when}: any pod can send a review`, async () => {
+    const { ask, api, events, writes } = world();
+    prepare(api);
+    assert.equal((await ask()).verdict.kind, 'stale');
+    assert.deepEqual([writes(), events], [[], []]);
+    assert.deepEqual(api.called('get', PRELOADS), []);
+  });
+}
+
+test('a status that has changed since is no reason to refuse', async () => {
+  const { ask, api } = world();
+  api.put(WEB, running.metadata({ resourceVersion: '9' }).object);
+  assert.equal((await ask()).verdict.kind, 'waiting');
+});
+
+test('the owner is the stored Deployment, whatever uid, name and revision the object brings', async () => {
+  const { ask, stored } = world();
+  const object = next.metadata({ uid: '', name: 'another', namespace: 'another' }).object;
+  await ask({ object });
+  assert.deepEqual(
+    [stored().namespace, stored().owner],
+    ['shop', { kind: 'Deployment', name: 'web', uid: UID }],
+  );
+});
+
+test('a dry run makes, deletes and tells nothing, and knows of one that is there', async () => {
+  const { ask, change, events, writes } = world();
+  assert.equal((await ask({ dryRun: true })).verdict.kind, 'waiting');
+  assert.deepEqual([writes(), events], [[], []]);
+  await ask();
+  change({ status: status('Ready', true) });
+  assert.equal((await ask({ dryRun: true })).verdict.kind, 'ready');
+  change({ status: status('Finished', true, { finishedAt: '2026-01-01T00:00:00Z' }) });
+  assert.equal((await ask({ dryRun: true })).verdict.kind, 'waiting');
+  assert.deepEqual([writes(), events.length], [['create'], 1]);
+});
+
+const unusable: readonly (readonly [string, JsonObject])[] = [
+  ['has finished', { status: status('Finished', true, { finishedAt: '2026-01-01T00:00:00Z' }) }],
+  ['was edited', { spec: { images: [{ image: 'registry.test/app:1' }] }, status: status('Ready', true) }],
+  [
+    'belongs to another Deployment',
+    {
+      metadata: { ownerReferences: [{ kind: 'Deployment', name: 'web', uid: 'another' }] },
+      status: status('Ready', true),
+    },
+  ],
+  ['was made by hand', { metadata: { ownerReferences: [] }, status: status('Ready', true) }],
+];
+for (const [what, fields] of unusable) {
+  test(`one that ${what} lets nothing through: it is deleted and made anew`, async () => {
+    const { ask, change, stored, writes } = world();
+    await ask();
+    const before = stored().uid;
+    change(fields);
+    assert.equal((await ask()).verdict.kind, 'waiting');
+    assert.deepEqual(writes(), ['create', 'delete', 'create']);
+    assert.notEqual(stored().uid, before);
+    assert.equal(stored().owner?.uid, UID);
+    assert.equal((await ask()).verdict.kind, 'waiting');
+    assert.deepEqual(writes().length, 3, 'the new one will do');
+  });
+}
+
+test('one that is on its way out is waited for', async () => {
+  const { ask, change, writes } = world();
+  await ask();
+  change({ metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' }, status: status('Ready', true) });
+  assert.equal((await ask()).verdict.kind, 'waiting');
+  assert.deepEqual(writes(), ['create', 'create'], 'the second one is AlreadyExists');
+});
+
+test('one that somebody else deletes at the same time is no error', async () => {
+  for (const error of [refusal(404, 'NotFound'), refusal(409, 'Conflict')]) {
+    const { ask, api, change } = world();
+    await ask();
+    change({ status: status('Finished', true, { finishedAt: '2026-01-01T00:00:00Z' }) });
+    api.refuse('delete', PRELOADS, error);
+    assert.equal((await ask()).verdict.kind, 'waiting');
+  }
+});
+
+test('whatever else the API server refuses is thrown: failurePolicy decides', async () => {
+  for (const [method, part] of [
+    ['get', WEB],
+    ['get', SHOP],
+    ['get', PATH],
+    ['create', PRELOADS],
+  ] as const) {
+    const { ask, api, events } = world();
+    api.refuse(method, part, refusal(403, 'Forbidden'));
+    await assert.rejects(ask(), { status: 403 }, `${method} ${part}`);
+    assert.deepEqual(events, []);
+  }
+});

@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { parseDeployment } from '../../src/hold/deployment.ts';
+import { invalidSettingText, settingsOf } from '../../src/hold/settings.ts';
+import { deployment } from './deployment-builder.ts';
+
+const template = { spec: { nodeSelector: { disk: 'ssd' } } };
+const of = (name: string, value: string) =>
+  settingsOf({ annotations: { [`pullgate.io/${name}`]: value }, template });
+const set = (name: string, value: string) => {
+  const { settings, invalid } = of(name, value);
+  assert.deepEqual(invalid, []);
+  return settings;
+};
+
+test('a Deployment without such an annotation sets nothing', () => {
+  assert.deepEqual(settingsOf(parseDeployment(deployment().object)), { settings: {}, invalid: [] });
+});
+
+for (const [name, value, want] of [
+  ['parallelism', '3', { parallelism: 3 }],
+  ['parallelism', '25%', { parallelism: '25%' }],
+  ['min-nodes', '1', { minNodes: 1 }],
+  ['min-nodes', '50%', { minNodes: '50%' }],
+  ['node-timeout-seconds', '1', { nodeTimeoutSeconds: 1 }],
+  ['node-timeout-seconds', '86400', { nodeTimeoutSeconds: 86_400 }],
+  ['deadline-seconds', '604800', { deadlineSeconds: 604_800 }],
+  ['node-selector', 'pool=web', { nodeSelector: { pool: 'web' } }],
+  [
+    'node-selector',
+    'topology.kubernetes.io/zone=a,pool=',
+    { nodeSelector: { 'topology.kubernetes.io/zone': 'a', pool: '' } },
+  ],
+  ['node-selector', 'disk=ssd,disk=ssd', { nodeSelector: { disk: 'ssd' } }],
+] as const) {
+  test(`${name}=${value} is a setting`, () => assert.deepEqual(set(name, value), want));
+}
+
+for (const [name, ...values] of [
+  ['parallelism', '', '0', '101%', 'all', '3 ', '-1', '1.5', '50 %'],
+  ['min-nodes', '0%', 'half', '٣'],
+  ['node-timeout-seconds', '0', '86401', '15m', '1e3', '-1', ' 60', '1'.repeat(400)],
+  ['deadline-seconds', '604801', '1h', ''],
+  ['node-selector', '', 'pool', 'pool=web,', '=web', 'pool!=web', 'pool==web', 'pool in (a)', 'a=b, c=d'],
+  ['node-selector', 'a/b/c=d', '/a=b', 'A.b/c=d', '-a=b', 'a-=b', 'a=b-', `${'a'.repeat(64)}=b`],
+  ['node-selector', `a=${'b'.repeat(64)}`, `${'a'.repeat(254)}/b=c`, 'a=b\n', '__proto__=a', 'pool=a,pool=b'],
+  ['node-selector', 'disk=hdd', 'pool=web,disk='],
+] as const) {
+  for (const value of values) {
+    test(`${name}=${JSON.stringify(value.slice(0, 80))} is invalid`, () => {
+      const { settings, invalid } = of(name, value);
+      assert.deepEqual(settings, {});
+      assert.deepEqual(
+        invalid.map((one) => [one.annotation, one.value]),
+        [[`pullgate.io/${name}`, value]],
+      );
+    });
+  }
+}
+
+test('an invalid setting takes no other one with it', () => {
+  const { settings, invalid } = settingsOf({
+    annotations: {
+      'pullgate.io/deadline-seconds': 'soon',
+      'pullgate.io/min-nodes': '50%',
+      'pullgate.io/parallelism': 'many',
+    },
+    template,
+  });
+  assert.deepEqual(settings, { minNodes: '50%' });
+  assert.deepEqual(
+    invalid.map(({ value }) => value),
+    ['many', 'soon'],
+  );
+});
+
+test('an invalid one reads: what was written, what is allowed, what happens instead', () => {
+  const text = (name: string, value: string) => of(name, value).invalid.map(invalidSettingText);
+  assert.deepEqual(text('min-nodes', 'fifty'), [
+    'pullgate.io/min-nodes is "fifty"; it must be a count such as 3, or a percentage from 1% to 100%; ' +
+      "the gate's --min-nodes is used instead",
+  ]);
+  assert.deepEqual(text('node-selector', 'disk=hdd'), [
+    'pullgate.io/node-selector is "disk=hdd"; it must be labels as key=value,key=value that do not contradict ' +
+      "the pod template's nodeSelector; it is left out",
+  ]);
+});
+
+const names = ['parallelism', 'min-nodes', 'node-timeout-seconds', 'deadline-seconds', 'node-selector'];
+
+test('whatever is written is used or told, on one line that a warning has room for', () => {
+  fc.assert(
+    fc.property(fc.constantFrom(...names), fc.string({ maxLength: 300, unit: 'binary' }), (name, value) => {
+      const { settings, invalid } = of(name, value);
+      assert.equal(Object.keys(settings).length + invalid.length, 1);
+      for (const text of invalid.map(invalidSettingText)) {
+        assert.doesNotMatch(text, /[\r\n]/);
+        assert.ok(`pullgate: ${text}`.length <= 256, text);
+        assert.ok(text.includes('it must be') && /instead$|it is left out$/.test(text));
+      }
+    }),
+  );
+});
