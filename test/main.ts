@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { up } from './lab/lab.ts';
 
 /**
- * `npm test [unit]`: the unit tests, then the lab, then what needs it, one file at a time as they share the cluster. Ends with
+ * `npm test [unit]`: the unit tests, a short fuzz, then the lab, then what needs it, one file at a time as they share the cluster. Ends with
  * one line that counts all of them.
  */
 const total = { passed: 0, failed: 0, skipped: 0 };
@@ -44,6 +44,7 @@ try {
   // More at a time than cores: some tests have a real time-out to sit out.
   run('unit', globSync('test/unit/**/*.test.ts'), (argv) => argv, 4);
   if (process.argv[2] !== 'unit') {
+    run('fuzz', globSync('test/fuzz/**/*.test.ts'), (argv) => argv, 1);
     const lab = await up({ log: (line) => process.stdout.write(`lab: ${line}\n`) });
     const all = globSync('test/e2e/**/*.test.ts');
     // These kill parts of the lab, and in the end all of it: they come when nothing else needs it any more.
