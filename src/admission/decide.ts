@@ -239,8 +239,9 @@ function ownHold(deployment: Deployment, uid: string): Hold | undefined {
 
 /**
  * A hold that the old object does not have for itself (a copy, a restored backup, something that is not JSON) goes,
- * and its pause with it: nobody would ever release it. One with the right uid was put there by this very request, by
- * an earlier call of admission, and knows what the user wants.
+ * and its pause with it: nobody would ever release it. One with the right uid that the old object does not have was put
+ * there by this very request, by an earlier call of admission, and knows what the user wants. One that it has, and that
+ * is not believed, has lost its pause: a pause now is the user's own.
  */
 function withoutStrayHold(object: JsonObject, old: Deployment, next: Deployment): JsonObject {
   const stray = next.annotations[HOLD_ANNOTATION];
@@ -248,7 +249,10 @@ function withoutStrayHold(object: JsonObject, old: Deployment, next: Deployment)
     return next.labels[HELD_LABEL] === undefined ? object : withMarks(object, { hold: null });
   const oldHadIt = old.annotations[HOLD_ANNOTATION] !== undefined;
   const inherited = oldHadIt ? parseHold(stray)?.userPaused === true : old.paused;
-  const wanted = ownHold(next, old.uid)?.userPaused ?? inherited;
+  const own = ownHold(next, old.uid);
+  const resumed = own !== undefined && old.annotations[HOLD_ANNOTATION] === stray;
+  const wanted =
+    resumed || next.annotations[KEEP_PAUSED_ANNOTATION] === 'true' || (own?.userPaused ?? inherited);
   return withMarks(object, { hold: null, paused: next.paused && wanted });
 }
 

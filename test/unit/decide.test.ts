@@ -359,6 +359,12 @@ describe('the permission is asked for', () => {
 describe("a hold that is not this Deployment's", () => {
   const copyOf = (held: DeploymentBuilder) => held.metadata({ uid: 'another' });
 
+  test('it goes, and its pause stays where that is asked for', () => {
+    const copy = copyOf(heldAt()).annotate('pullgate.io/keep-paused', 'true');
+    const { object } = update(copy.object, copy.spec({ paused: true, replicas: 1 }).object);
+    assert.deepEqual([marks(object).hold, marks(object).paused], [undefined, true]);
+  });
+
   test('is no hold: it goes with the next update, and its pause with it', () => {
     const copy = copyOf(heldAt());
     const decision = update(copy.object, copy.spec({ paused: true, replicas: 1 }).object);
@@ -443,6 +449,13 @@ describe('called again after another webhook has changed the template', () => {
 });
 
 describe('a hold whose pause somebody took away while the gate was down', () => {
+  test("a pause that a user asks for before the hold is dropped is the user's own", () => {
+    const resumed = heldAt().spec({ paused: undefined });
+    const { kind, object } = update(resumed.object, resumed.spec({ paused: true }).object);
+    assert.equal(kind, 'Unchanged');
+    assert.deepEqual([marks(object).hold, marks(object).paused], [undefined, true]);
+  });
+
   const resumed = heldAt().spec({ paused: undefined });
 
   test('is dropped: a rollout that has begun is never paused half way', () => {

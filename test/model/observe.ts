@@ -1,0 +1,58 @@
+import pino from 'pino';
+import { systemClock } from '../../src/clock.ts';
+import type { ApiClient } from '../../src/cluster/api-client.ts';
+import { createReflector } from '../../src/cluster/reflector.ts';
+import { asObject, asString, at, type JsonObject } from '../../src/json.ts';
+import { API_GROUP_PATH } from '../../src/names.ts';
+import { GROUP_LABEL } from '../sim/node-object.ts';
+import type { Kind, Moment } from './history.ts';
+
+/** Everything that is told of a namespace and of its nodes; goes on where an API server restarts. */
+export interface Observer {
+  readonly moments: readonly Moment[];
+  /** What is there now, by the watch. */
+  now(kind: Kind): JsonObject[];
+  stop(): Promise<void>;
+}
+
+export async function observe(api: ApiClient, namespace: string, group: string): Promise<Observer> {
+  const moments: Moment[] = [];
+  const follow = (kind: Kind, path: string, labelSelector?: string) => {
+    const reflector = createReflector<JsonObject>({
+      client: api,
+      path,
+      ...(labelSelector !== undefined && { query: { labelSelector } }),
+      parse: asObject,
+      keyOf: nameOf,
+      onChange(name, now, before) {
+        const uid = asString(at(now ?? before, 'metadata', 'uid')) ?? '';
+        moments.push({ at: performance.now(), kind, name, uid, object: now });
+      },
+      log: pino({ level: 'fatal' }),
+      clock: systemClock,
+      random: Math.random,
+    });
+    reflector.start();
+    return [kind, reflector] as const;
+  };
+  const apps = `/apis/apps/v1/namespaces/${namespace}`;
+  const reflectors = new Map([
+    follow('Deployment', `${apps}/deployments`),
+    follow('ReplicaSet', `${apps}/replicasets`),
+    follow('Pod', `/api/v1/namespaces/${namespace}/pods`),
+    follow('ImagePreload', `${API_GROUP_PATH}/namespaces/${namespace}/imagepreloads`),
+    follow('Node', '/api/v1/nodes', `${GROUP_LABEL}=${group}`),
+  ]);
+  await Promise.all([...reflectors.values()].map(({ synced }) => synced));
+  return {
+    moments,
+    now: (kind) => [...(reflectors.get(kind)?.values() ?? [])],
+    async stop() {
+      await Promise.all([...reflectors.values()].map((reflector) => reflector.stop()));
+    },
+  };
+}
+
+function nameOf(object: JsonObject): string {
+  return asString(at(object, 'metadata', 'name')) ?? '';
+}

@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { JsonObject } from '../../src/json.ts';
+import { HELD_LABEL, HOLD_ANNOTATION } from '../../src/names.ts';
+import { generate } from '../model/generate.ts';
+import type { History, Moment, UserUpdate } from '../model/history.ts';
+import { judge } from '../model/invariants.ts';
+import type { Pull } from '../sim/kubelet.ts';
+
+/** The model-based test is worth what its invariants would notice: each of these histories breaks one promise. */
+const UID = 'uid-of-web';
+const times = { nodeTimeoutSeconds: 6, deadlineSeconds: 15, givenUpAfterMs: 5000, noNodesMs: 6000 };
+
+interface State {
+  readonly image: string;
+  readonly paused?: boolean;
+  readonly hold?: { readonly uid?: string; readonly userPaused?: boolean };
+  readonly replicas?: number;
+}
+
+function deployment(generation: number, { image, paused, hold, replicas = 1 }: State): JsonObject {
+  const { uid = UID, userPaused = false } = hold ?? {};
+  return {
+    metadata: {
+      name: 'web',
+      uid: UID,
+      resourceVersion: `${generation}`,
+      generation,
+      ...(hold !== undefined && {
+        labels: { [HELD_LABEL]: 'true' },
+        annotations: { [HOLD_ANNOTATION]: JSON.stringify({ v: 1, uid, userPaused }) },
+      }),
+    },
+    spec: {
+      replicas,
+      ...(paused === true && { paused }),
+      template: { spec: { containers: [{ name: 'app', image }] } },
+    },
+  };
+}
+
+function node(name: string): Moment {
+  const object = {
+    metadata: { name },
+    spec: {},
+    status: { conditions: [{ type: 'Ready', status: 'True' }] },
+  };
+  return { at: 0, kind: 'Node', name, uid: name, object };
+}
+
+/** Versions ten seconds apart; the second one is what the user asked for. */
+function historyOf(states: readonly State[], pulls: readonly Pull[], paused?: boolean): History {
+  const versions = states.map((state, index) => ({
+    at: 10_000 * (index + 1),
+    kind: 'Deployment' as const,
+    name: 'web',
+    uid: UID,
+    object: deployment(index + 1, state),
+  }));
+  const image = states[1]?.image ?? '';
+  const body = { spec: { template: { spec: { containers: [{ name: 'app', image }] } } } };
+  const update: UserUpdate = {
+    text: 'image',
+    of: 'web',
+    update: { verb: 'merge', body, paused },
+    began: 19_990,
+    ended: 20_010,
+    resourceVersion: '2',
+  };
+  return {
+    moments: [node('a'), node('b'), ...versions],
+    updates: [update],
+    modes: [{ from: 0, to: Number.POSITIVE_INFINITY, mode: 'pause' }],
+    down: [],
+    pulls,
+    times,
+  };
+}
+
+function pulled(name: string): Pull {
+  const digest = 'sha256:1';
+  return {
+    node: name,
+    image: 'new',
+    namespace: 'n',
+    pod: name,
+    preload: true,
+    began: 21_000,
+    ended: 24_000,
+    digest,
+  };
+}
+
+const RUNNING: State = { image: 'old' };
+const HELD: State = { image: 'new', paused: true, hold: {} };
+const RELEASED: State = { image: 'new' };
+const EVERYWHERE = [pulled('a'), pulled('b')];
+
+test('a hold that is released when every node has the image breaks no promise', () => {
+  assert.deepEqual(judge(historyOf([RUNNING, HELD, RELEASED], EVERYWHERE)), {
+    violations: [],
+    counts: { held: 1, 'released preloaded': 1 },
+  });
+});
+
+const BROKEN: readonly (readonly [string, History, RegExp])[] = [
+  [
+    'released too early',
+    historyOf([RUNNING, HELD, RELEASED], [pulled('a')]),
+    /too early: 1 of 2 nodes had new, 2 needed/,
+  ],
+  ['never held', historyOf([RUNNING, RELEASED], []), /let go by image too early/],
+  [
+    'left paused',
+    historyOf([RUNNING, HELD, { ...RELEASED, paused: true }], EVERYWHERE),
+    /paused is true without its hold/,
+  ],
+  [
+    "a user's pause that is lost",
+    historyOf([{ ...RUNNING, paused: true }, { ...HELD, hold: { userPaused: true } }, RELEASED], EVERYWHERE),
+    /paused is false without its hold, not true/,
+  ],
+  [
+    "a user's pause that is not written down",
+    historyOf([{ ...RUNNING, paused: true }, HELD], []),
+    /userPaused is not true/,
+  ],
+  [
+    'another field',
+    historyOf([RUNNING, HELD, { ...RELEASED, replicas: 2 }], EVERYWHERE),
+    /a field that is the user's changed/,
+  ],
+  [
+    'paused without an update',
+    historyOf([RUNNING, HELD, RELEASED, { ...RELEASED, paused: true }], EVERYWHERE),
+    /without an update/,
+  ],
+  [
+    'a foreign hold that stays',
+    historyOf(
+      [
+        { ...HELD, hold: { uid: 'other' } },
+        { ...HELD, hold: { uid: 'other' } },
+      ],
+      [],
+    ),
+    /a foreign hold stayed for 10000 ms/,
+  ],
+];
+
+for (const [what, history, words] of BROKEN) {
+  test(`it is noticed: ${what}`, () => {
+    const found = judge(history).violations;
+    assert.ok(
+      found.some((line) => words.test(line)),
+      `found: ${found.join('\n')}`,
+    );
+  });
+}
+
+test('a sequence is the same for the same seed and index, and another for the next', () => {
+  assert.deepEqual(generate(7, 3), generate(7, 3));
+  assert.notDeepEqual(generate(7, 3), generate(7, 4));
+});
