@@ -4,10 +4,12 @@ import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { asString, isObject, type JsonObject } from '../../src/json.ts';
+import type { PullTimes } from '../../src/preload/pull-times.ts';
 import type { Lab } from '../lab/lab.ts';
 import { until } from './until.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+const TIMED_MAIN = fileURLToPath(new URL('timed-gate.ts', import.meta.url));
 /** Some seconds on a busy machine with two cores. */
 const READY_SECONDS = 60;
 const STOP_SECONDS = 60;
@@ -83,10 +85,22 @@ export function spawnGate(
   };
 }
 
-/** Runs for the lab on a free port, until it says that it is ready. */
-export async function startGate(lab: Lab, flags: readonly string[] = []): Promise<GateProcess> {
-  const listen = ['--listen', `127.0.0.1:${await freePort()}`];
-  const gate = spawnGate(['--kubeconfig', lab.kubeconfig, ...listen, ...flags]);
+/** How a gate is to be run. */
+export interface GateOptions {
+  readonly flags?: readonly string[];
+  /** Where others than `PULL_TIMES`: a test cannot wait for all of those. */
+  readonly pullTimes?: PullTimes;
+  readonly port?: number;
+}
+
+/** Runs for the lab, on a free port unless one is given, until it says that it is ready. */
+export async function startGate(lab: Lab, options: GateOptions = {}): Promise<GateProcess> {
+  const { flags = [], pullTimes, port = await freePort() } = options;
+  const args = ['--kubeconfig', lab.kubeconfig, '--listen', `127.0.0.1:${port}`, ...flags];
+  const gate =
+    pullTimes === undefined
+      ? spawnGate(args)
+      : spawnGate([JSON.stringify(pullTimes), ...args], {}, TIMED_MAIN);
   const over = await Promise.race([
     gate.logged('the gate is ready', READY_SECONDS, ({ msg }) => msg === 'ready'),
     gate.ended,

@@ -3,7 +3,7 @@ import { systemClock } from '../../src/clock.ts';
 import { type ApiClient, createApiClient } from '../../src/cluster/api-client.ts';
 import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
 import { attach, type Lab } from '../lab/lab.ts';
-import { type GateProcess, startGate } from './gate-process.ts';
+import { type GateOptions, type GateProcess, startGate } from './gate-process.ts';
 import { createNamespace, type Namespace, type Scope } from './namespace.ts';
 
 /** The lab, a gate for it, and the lab's admin at the API server. */
@@ -16,7 +16,7 @@ export interface GatedLab {
 }
 
 /** For all tests of a file: begins before the first and ends after the last one. */
-export function gatedLab(flags: readonly string[] = []): GatedLab {
+export function gatedLab(options: GateOptions = {}): GatedLab {
   let begun: { lab: Lab; api: ApiClient; gate: GateProcess } | undefined;
   const here = () => {
     if (begun === undefined) throw new Error('only inside a test');
@@ -24,7 +24,7 @@ export function gatedLab(flags: readonly string[] = []): GatedLab {
   };
   before(async () => {
     const lab = await attach();
-    begun = { lab, api: await connect(lab), gate: await startGate(lab, flags) };
+    begun = { lab, api: await connect(lab), gate: await startGate(lab, options) };
   });
   after(async () => {
     await begun?.gate.stop();

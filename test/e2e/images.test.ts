@@ -15,7 +15,7 @@ import { until } from './until.ts';
 
 describe('with nodes that pull one after another', () => {
   // So that there are pulls that have not begun.
-  const world = gatedLab(['--parallelism', '1']);
+  const world = gatedLab({ flags: ['--parallelism', '1'] });
 
   describe('ask for a second and a third image while held', () => {
     test('each supersedes the one before, no pull of that one begins any more, and the last one rolls out', async (t) => {

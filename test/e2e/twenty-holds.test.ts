@@ -7,7 +7,7 @@ import { gatedLab } from './gated-lab.ts';
 import { until } from './until.ts';
 
 const CAP = 6;
-const world = gatedLab(['--max-concurrent-pulls', `${CAP}`]);
+const world = gatedLab({ flags: ['--max-concurrent-pulls', `${CAP}`] });
 
 const SMALL_LABEL = 'sim.pullgate.io/small';
 const MANY_NODES = 20;

@@ -106,7 +106,7 @@ describe('set a bypass, or `off`', () => {
   describe('with --bypass-needs-permission', () => {
     test('only who may `bypass` the ImagePreloads of the namespace', async (t) => {
       await world.gate.stop();
-      world.gate = await startGate(world.lab, ['--bypass-needs-permission']);
+      world.gate = await startGate(world.lab, { flags: ['--bypass-needs-permission'] });
       const shop = await world.namespace(t);
       const [web, quiet] = await Promise.all([deploy(shop, 'web'), deploy(shop, 'quiet')]);
       await grant(t, shop, 'deployer');

@@ -1,36 +1,23 @@
-import { fileURLToPath } from 'node:url';
-import { asString } from '../../src/json.ts';
-import { freePort, type GateProcess, spawnGate } from '../e2e/gate-process.ts';
+import type { PullTimes } from '../../src/preload/pull-times.ts';
+import { freePort, type GateProcess, startGate } from '../e2e/gate-process.ts';
 import type { Lab } from '../lab/lab.ts';
-import type { GateSettings } from './gate.ts';
 import type { GateTimes, Span } from './history.ts';
 
-const MAIN = fileURLToPath(new URL('gate.ts', import.meta.url));
-const READY_SECONDS = 60;
-
-const SETTINGS: Pick<GateSettings, 'settings' | 'pullTimes'> = {
-  settings: {
-    parallelism: undefined,
-    minNodes: '100%',
-    nodeTimeoutSeconds: 6,
-    deadlineSeconds: 15,
-    ttlSecondsAfterFinished: 25,
-  },
-  pullTimes: {
-    backoffMs: 1000,
-    backoffLimitMs: 3000,
-    doubtMs: 500,
-    givenUpAfterMs: 5000,
-    noNodesMs: 6000,
-    creatingMs: 2000,
-  },
+const SECONDS = { nodeTimeout: 6, deadline: 15, ttl: 25 };
+const PULL_TIMES: PullTimes = {
+  backoffMs: 1000,
+  backoffLimitMs: 3000,
+  doubtMs: 500,
+  givenUpAfterMs: 5000,
+  noNodesMs: 6000,
+  creatingMs: 2000,
 };
 
 export const TIMES: GateTimes = {
-  nodeTimeoutSeconds: SETTINGS.settings.nodeTimeoutSeconds,
-  deadlineSeconds: SETTINGS.settings.deadlineSeconds,
-  givenUpAfterMs: SETTINGS.pullTimes.givenUpAfterMs,
-  noNodesMs: SETTINGS.pullTimes.noNodesMs,
+  nodeTimeoutSeconds: SECONDS.nodeTimeout,
+  deadlineSeconds: SECONDS.deadline,
+  givenUpAfterMs: PULL_TIMES.givenUpAfterMs,
+  noNodesMs: PULL_TIMES.noNodesMs,
 };
 
 /** The one gate of all sequences, which can be killed and started again. */
@@ -47,23 +34,19 @@ export interface RunningGate {
 
 export async function runGate(lab: Lab): Promise<RunningGate> {
   const port = await freePort();
-  const argument: GateSettings = { kubeconfig: lab.kubeconfig, port, ...SETTINGS };
+  const flags = [
+    ['--node-timeout-seconds', SECONDS.nodeTimeout],
+    ['--deadline-seconds', SECONDS.deadline],
+    ['--ttl-seconds', SECONDS.ttl],
+  ].flatMap((pair) => pair.map(String));
   const down: { from: number; to: number }[] = [];
   const faults: string[] = [];
   let process: GateProcess | undefined;
 
   async function start(): Promise<void> {
     if (process !== undefined) return;
-    const started = spawnGate([JSON.stringify(argument)], {}, MAIN);
+    const started = await startGate(lab, { flags, port, pullTimes: PULL_TIMES });
     process = started;
-    const over = await Promise.race([
-      started.logged('the gate is ready', READY_SECONDS, ({ msg }) => msg === 'ready'),
-      started.ended,
-    ]);
-    if (typeof over === 'number') {
-      const said = [...started.lines.map(({ msg }) => asString(msg)), ...started.text].join('\n');
-      throw new Error(`the gate ended with ${over}: ${said}`);
-    }
     const open = down.at(-1);
     if (open !== undefined) open.to = performance.now() + ANSWERS_AGAIN_MS;
     void started.ended.then((code) => {

@@ -161,6 +161,8 @@ interface User {
   step(step: UserStep): Promise<void>;
   /** Asks again for what was refused. */
   repeatAll(): Promise<void>;
+  /** As they are stored. */
+  deployments(): Promise<readonly JsonObject[]>;
   resume(name: string): Promise<void>;
 }
 
@@ -269,6 +271,10 @@ function createUser(options: {
       await wait(systemClock, REPEAT_MS, NEVER);
       throw new Error(`refused: ${[...refused.values()].map(stepText).join(', ')}`);
     },
+    async deployments() {
+      const list = await api.get(`/apis/apps/v1/namespaces/${place.namespace}/deployments`);
+      return asArray(at(list, 'items')).map(asObject);
+    },
     async resume(name) {
       await send(name, 'resume', { verb: 'merge', body: { spec: { paused: false } }, paused: false });
     },
@@ -294,18 +300,18 @@ async function rest(world: World, user: User, observer: Observer): Promise<void>
     () => user.repeatAll().then(() => true),
     Boolean,
   );
-  const deployments = () => observer.now('Deployment');
+  // Asked for: what was let through just now is heard of later.
   await until(
     'no Deployment is held',
     REST_SECONDS,
-    () => deployments().filter(isMarked).map(summary),
+    async () => (await user.deployments()).filter(isMarked).map(summary),
     isEmpty,
   );
   const unfinished = async () => {
-    // Puller pods stay as long as a rollout may still need them, so also for one that its user has paused. Each time
-    // anew: what was just let through is heard of later.
-    for (const one of deployments()) if (at(one, 'spec', 'paused') === true) await user.resume(nameOf(one));
-    return deployments().filter((one) => !isRolledOut(one));
+    const there = await user.deployments();
+    // Puller pods stay as long as a rollout may still need them, so also for one that its user has paused.
+    for (const one of there) if (at(one, 'spec', 'paused') === true) await user.resume(nameOf(one));
+    return there.filter((one) => !isRolledOut(one));
   };
   await until('every rollout is over', REST_SECONDS, async () => (await unfinished()).map(summary), isEmpty);
   await until(
