@@ -169,6 +169,8 @@ function decideUnheld(input: DecideInput, old: Deployment, next: Deployment): De
   const needed = imagesToPull(from, next.template, hash);
   if (needed.length === 0) return record('NotNeeded', 'no image to pull');
   if (next.replicas === 0) return record('NotNeeded', 'replicas is 0');
+  // Nothing runs that could go on. Held, the pods of the old template would be started instead: scaling is never held.
+  if (old.replicas === 0) return record('NotNeeded', 'replicas was 0');
   const bypass = bypassReason(old, next);
   if (bypass !== undefined && input.mayBypass) return record('Bypassed', bypass);
 
@@ -247,12 +249,12 @@ function withoutStrayHold(object: JsonObject, old: Deployment, next: Deployment)
   const stray = next.annotations[HOLD_ANNOTATION];
   if (stray === undefined)
     return next.labels[HELD_LABEL] === undefined ? object : withMarks(object, { hold: null });
-  const oldHadIt = old.annotations[HOLD_ANNOTATION] !== undefined;
-  const inherited = oldHadIt ? parseHold(stray)?.userPaused === true : old.paused;
   const own = ownHold(next, old.uid);
-  const resumed = own !== undefined && old.annotations[HOLD_ANNOTATION] === stray;
-  const wanted =
-    resumed || next.annotations[KEEP_PAUSED_ANNOTATION] === 'true' || (own?.userPaused ?? inherited);
+  const before = old.annotations[HOLD_ANNOTATION];
+  if (own !== undefined && before === stray) return withMarks(object, { hold: null });
+  const keep = next.annotations[KEEP_PAUSED_ANNOTATION] === 'true';
+  const inherited = before === undefined ? old.paused : parseHold(stray)?.userPaused === true;
+  const wanted = own?.userPaused ?? (keep || inherited);
   return withMarks(object, { hold: null, paused: next.paused && wanted });
 }
 

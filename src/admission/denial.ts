@@ -37,22 +37,31 @@ export function rejection(
   if (progress?.verdict.kind === 'failed') {
     return forbidden(`pullgate: ${id} keeps what runs: ${progress.verdict.reason}; see ${look}`);
   }
+  const denial = { code: 429, reason: 'TooManyRequests' } as const;
+  if (dryRun && progress?.verdict.kind !== 'stale' && !hasBegun(progress)) {
+    const message = `pullgate: ${id} would wait until its nodes have ${cut(images.join(', '))}; a dry run preloads nothing`;
+    return { ...denial, message };
+  }
   const wait =
     progress?.verdict.kind === 'stale'
       ? `${id} has changed meanwhile`
       : `${id} waits until its nodes have ${cut(images.join(', '))}: ${howFar(progress)}; see ${look}`;
   return {
-    code: 429,
-    reason: 'TooManyRequests',
+    ...denial,
     message: `pullgate: ${wait}. Running the same command again is enough`,
     ...(!dryRun && { retryAfterSeconds: retryAfter(progress) }),
   };
 }
 
+function hasBegun(progress: PreloadProgress | undefined): progress is PreloadProgress {
+  return progress !== undefined && progress.desiredNodes > 0;
+}
+
 function howFar(progress: PreloadProgress | undefined): string {
-  if (progress === undefined || progress.desiredNodes === 0) return 'the preload has not begun yet';
-  const { readyNodes, desiredNodes, elapsedSeconds, remainingSeconds } = progress;
-  const far = `${readyNodes} of ${desiredNodes} nodes after ${Math.round(elapsedSeconds)} s`;
+  if (!hasBegun(progress)) return 'the preload has not begun yet';
+  const { readyNodes, desiredNodes, elapsedSeconds, remainingSeconds, trouble } = progress;
+  const why = trouble === undefined ? '' : ` (${cut(trouble)})`;
+  const far = `${readyNodes} of ${desiredNodes} nodes after ${Math.round(elapsedSeconds)} s${why}`;
   return remainingSeconds === undefined
     ? far
     : `${far}, about ${Math.ceil(remainingSeconds)} s more at the pace of the slowest node so far`;

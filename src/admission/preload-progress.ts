@@ -15,4 +15,6 @@ export interface PreloadProgress {
   readonly elapsedSeconds: number;
   /** As far as this preload itself has shown; undefined as long as it has not. */
   readonly remainingSeconds: number | undefined;
+  /** A pull that fails and is tried again, in the registry's words. */
+  readonly trouble?: string;
 }

@@ -1,7 +1,7 @@
 import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
 import type { Condition, ImagePreload } from './image-preload.ts';
 import { NO_NODES_REASON } from './preload-status.ts';
-import { recordedFailure } from './pull-failure.ts';
+import { recordedFailure, wordsAbout } from './pull-failure.ts';
 import type { PullTimes } from './pull-times.ts';
 
 /** How far a preload is that an update waits for. The shape is that of admission's `PreloadProgress`. */
@@ -15,6 +15,8 @@ export interface RequestProgress {
   readonly desiredNodes: number;
   readonly elapsedSeconds: number;
   readonly remainingSeconds: number | undefined;
+  /** A pull that fails, in the registry's words. */
+  readonly trouble?: string;
 }
 
 export const STALE: RequestProgress = {
@@ -25,10 +27,18 @@ export const STALE: RequestProgress = {
   remainingSeconds: undefined,
 };
 
+export function failed(reason: string): RequestProgress {
+  return { ...STALE, verdict: { kind: 'failed', reason } };
+}
+
 /** Read from the status alone, so that any replica can tell. */
 export function requestProgress(preload: ImagePreload, times: PullTimes, now: number): RequestProgress {
   const { status, createdAt } = preload;
+  const failure = status?.failures[0];
   return {
+    ...(failure !== undefined && {
+      trouble: `${failure.node}: ${wordsAbout(failure.image, failure.message)}`,
+    }),
     verdict: verdictOf(preload, times, now),
     readyNodes: status?.readyNodes ?? 0,
     desiredNodes: status?.desiredNodes ?? 0,

@@ -1,6 +1,13 @@
 import type { Clock } from '../clock.ts';
 import type { ApiClient, CallOptions } from '../cluster/api-client.ts';
-import { isAlreadyExists, isConflict, isNotFound } from '../cluster/api-error.ts';
+import {
+  ApiError,
+  isAlreadyExists,
+  isConflict,
+  isForbidden,
+  isInvalid,
+  isNotFound,
+} from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import { type Deployment, parseDeployment } from '../hold/deployment.ts';
 import type { RunningTemplate } from '../hold/hold.ts';
@@ -11,7 +18,7 @@ import { templateHash } from '../template/template-hash.ts';
 import { type ImagePreload, parseImagePreload } from './image-preload.ts';
 import { type PreloadSettings, preloadManifest, preloadSpec, preloadsTheSame } from './preload-spec.ts';
 import type { PullTimes } from './pull-times.ts';
-import { type RequestProgress, requestProgress, STALE } from './request-progress.ts';
+import { failed, type RequestProgress, requestProgress, STALE } from './request-progress.ts';
 
 /** An update of a Deployment in mode reject that waits for a preload. */
 export interface PreloadRequest {
@@ -83,6 +90,10 @@ export async function requestPreload(
     log.info({ deployment: `${namespace}/${name}`, preload, images: spec.images }, 'preload made');
     writeEvent(rejectedFact(request, made));
   } catch (error) {
+    // A policy or a quota: let through instead, it would be as if nobody had asked.
+    if (error instanceof ApiError && (isForbidden(error) || isInvalid(error))) {
+      return failed(`ImagePreload ${preload} was refused: ${error.apiMessage}`);
+    }
     // Another replica was asked, too, or the old one is still going: the next answer tells how far it is.
     if (!isAlreadyExists(error)) throw error;
   }

@@ -200,7 +200,7 @@ describe('with nodes that pull at once', () => {
       });
     });
 
-    describe('change something that needs no pull: policy Never, replicas 0 and scaled up later, an environment variable', () => {
+    describe('change something that needs no pull: policy Never, replicas 0 and scaled up then or later, an environment variable', () => {
       test('policy Never', async (t) => {
         const shop = await world.namespace(t);
         const pod = { containers: [{ name: 'app', image: PAUSE_IMAGE, imagePullPolicy: 'Never' }] };

@@ -163,7 +163,7 @@ describe('Nodes', { concurrency: true }, () => {
     );
     assert.ok(!warnings.some(({ reason }) => reason === 'HoldDeadlineExceeded'));
     // Its pod may land on one of the two.
-    nodes.registry.answer(image, { seconds: 0.5 });
+    nodes.registry.answer(image, { seconds: 0.5 }, failing, hanging);
     await web.rolledOut(30);
   });
 

@@ -98,7 +98,10 @@ describe('apply or set an image', { concurrency: true }, () => {
       ...['set', 'image', 'deployment/web', `app=${image}`, '--dry-run=server'],
     );
     assert.equal(code, 1);
-    assert.match(stderr, /pullgate: \S+\/web waits until its nodes have \S+:v2/);
+    assert.match(
+      stderr,
+      /pullgate: \S+\/web would wait until its nodes have \S+:v2; a dry run preloads nothing/,
+    );
     assert.ok(performance.now() - began < 5000, 'and does not wait for what nobody does');
     assert.deepEqual(await shop.preloads(), []);
     assert.deepEqual(await shop.events('web'), []);
@@ -173,6 +176,22 @@ describe('ask for an image that does not exist', () => {
       (all) =>
         all.find(({ spec }) => spec.images[0]?.image.endsWith(':typo'))?.status?.phase === 'Superseded',
     );
+  });
+});
+
+describe('have a quota that refuses the ImagePreload', () => {
+  test('the command fails with the words of the refusal, and is not let through', async (t) => {
+    const shop = await world.namespace(t, REJECT);
+    const web = await deploy(shop, 'web');
+    const before = await web.read();
+    await shop.kubectl('create', 'quota', 'none', '--hard=count/imagepreloads.pullgate.io=0');
+    const quota = () => shop.kubectl('get', 'quota', 'none', '-o', 'jsonpath={.status.used}');
+    await until('the quota is in force', 30, quota, ({ stdout }) => stdout.includes('imagepreloads'));
+    const image = await shop.push('v2');
+    const { code, stderr } = await shop.tryKubectl('set', 'image', 'deployment/web', `app=${image}`);
+    assert.equal(code, 1);
+    assert.match(stderr, /keeps what runs: ImagePreload \S+ was refused: .* quota: none/);
+    assert.equal((await web.read()).generation, before.generation);
   });
 });
 

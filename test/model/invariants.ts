@@ -291,7 +291,7 @@ function isExempt(history: History, user: UserUpdate | undefined, before: Stored
   const bypass = now.annotations[BYPASS_ANNOTATION];
   return (
     (bypass !== undefined && bypass !== before.annotations[BYPASS_ANNOTATION]) ||
-    (now.replicas === 0 && !isHeld(before)) ||
+    ((now.replicas === 0 || before.replicas === 0) && !isHeld(before)) ||
     isDown(history, { from: user.began, to: user.ended })
   );
 }

@@ -280,6 +280,7 @@ test('it never holds what needs no pull, and holds what needs one', () => {
         needed &&
         changed &&
         next.replicas !== 0 &&
+        (old.replicas !== 0 || (wasHeld && old.paused)) &&
         !['off'].includes(next.labels['pullgate.io/mode'] ?? '')
       )
         assert.ok(['Bypassed', 'Ignored'].includes(decision.kind), decision.kind);

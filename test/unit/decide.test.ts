@@ -138,6 +138,7 @@ describe('no hold begins', () => {
     ['for a restart with policy IfNotPresent', web, web.restartedAt('today'), 'NotNeeded'],
     ['for policy Never', web, web.image(V2).policy('Never'), 'NotNeeded'],
     ['for zero replicas', web, web.image(V2).spec({ replicas: 0 }), 'NotNeeded'],
+    ['where nothing runs yet', web.spec({ replicas: 0 }), web.image(V2).spec({ replicas: 2 }), 'NotNeeded'],
     [
       'for another way to write the same image',
       web.image('busybox:1'),

@@ -227,12 +227,24 @@ test('one that somebody else deletes at the same time is no error', async () => 
   }
 });
 
+test('a policy or a quota that refuses the preload denies the update, in its words', async () => {
+  for (const [status, reason] of [
+    [403, 'Forbidden'],
+    [422, 'Invalid'],
+  ] as const) {
+    const { ask, api } = world();
+    api.refuse('create', PRELOADS, refusal(status, reason));
+    const { verdict } = await ask();
+    assert.equal(verdict.kind, 'failed');
+    assert.match(verdict.kind === 'failed' ? verdict.reason : '', /^ImagePreload web-\w+ was refused: ./);
+  }
+});
+
 test('whatever else the API server refuses is thrown: failurePolicy decides', async () => {
   for (const [method, part] of [
     ['get', WEB],
     ['get', SHOP],
     ['get', PATH],
-    ['create', PRELOADS],
   ] as const) {
     const { ask, api, events } = world();
     api.refuse(method, part, refusal(403, 'Forbidden'));
