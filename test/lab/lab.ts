@@ -197,6 +197,7 @@ export async function status(): Promise<LabStatus> {
 }
 
 function handle(ground: Ground): Lab {
+  let pushing: Promise<unknown> = Promise.resolve();
   const known = (name: string) => {
     if (!nodeNames().includes(name)) {
       throw new LabError(`the lab has no ${name}, but ${nodeNames().join(', ')}`);
@@ -249,7 +250,12 @@ function handle(ground: Ground): Lab {
       await ensureRunning(component, insideHub(component));
       await untilListening(component, 20);
     },
-    pushImage: (spec) => pushImage(ground, spec),
+    pushImage(spec) {
+      // One after the other: of two uploads of the same layer at once, docker-registry 2.8 can lose one ("blob unknown").
+      const pushed = pushing.catch(() => undefined).then(() => pushImage(ground, spec));
+      pushing = pushed;
+      return pushed;
+    },
     kubectl: (args, { input, timeoutSeconds } = {}) =>
       run([kubectl, '--kubeconfig', KUBECONFIG, ...args], {
         // A HOME of its own: its discovery cache must not mix with that of the user's clusters.
