@@ -5,8 +5,7 @@ const ROOMS = {
   admission: ['hold', 'template'],
   cluster: [],
   certs: [],
-  observe: [],
-  registration: ['certs', 'cluster'],
+  registration: ['cluster'],
   preload: ['template', 'hold', 'cluster'],
   release: ['template', 'hold', 'preload', 'cluster'],
 };

@@ -2,10 +2,9 @@ import { parseArgs } from 'node:util';
 import { MOST_NODES } from './addresses.ts';
 import { endActiveCommands } from './command.ts';
 import { LabError, messageOf } from './errors.ts';
-import { buildGateImage } from './gate-image.ts';
-import { attach, down, type LabStatus, status, up } from './lab.ts';
+import { down, type LabStatus, status, up } from './lab.ts';
 
-const USAGE = 'usage: npm run lab -- up [--nodes N] | down | status | image';
+const USAGE = 'usage: npm run lab -- up [--nodes N] | down | status';
 
 const began = performance.now();
 
@@ -50,9 +49,6 @@ async function main(argv: string[]): Promise<void> {
       process.exitCode = current.healthy ? 0 : 1;
       return;
     }
-    case 'image':
-      process.stdout.write(`${await buildGateImage(await attach(), log)}\n`);
-      return;
     default:
       throw new LabError(USAGE);
   }
