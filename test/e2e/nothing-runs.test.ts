@@ -28,8 +28,8 @@ async function listen(scope: Scope): Promise<{ url: string; traces: string[] }> 
 
 /** Leaves its trace first thing when anything of it runs as its author meant it. */
 function traceImage(namespace: Namespace, url: string, tag: string): Promise<string> {
-  // Until it gets through: the first packets of a new pod may be lost.
-  const script = `until wget -q -T 2 -O /dev/null ${url}/${tag}; do sleep 1; done; trap "exit 0" TERM; while :; do sleep 3600 & wait $!; done`;
+  // Until it gets through: a new pod may have no route yet. No -T: busybox 1.35, static, ends in a fault then.
+  const script = `until wget -q -O /dev/null ${url}/${tag}; do sleep 1; done; trap "exit 0" TERM; while :; do sleep 3600 & wait $!; done`;
   return namespace.push(tag, { base: 'busybox', entrypoint: ['/bin/sh', '-c', script] });
 }
 
