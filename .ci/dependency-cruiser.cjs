@@ -5,7 +5,8 @@ const ROOMS = {
   admission: ['hold', 'template'],
   cluster: [],
   certs: [],
-  registration: ['cluster'],
+  observe: [],
+  registration: ['certs', 'cluster'],
   preload: ['template', 'hold', 'cluster'],
   release: ['template', 'hold', 'preload', 'cluster'],
 };

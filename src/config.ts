@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import type { PodAccount } from './cluster/in-cluster.ts';
 import { GateError } from './errors.ts';
 import type { CountOrPercent } from './hold/count-or-percent.ts';
 import { type Range, SETTINGS, wholeNumberUpTo } from './hold/settings.ts';
@@ -7,10 +9,11 @@ import type { PreloadSettings } from './preload/preload-spec.ts';
 
 /** Everything an operator can set. The one module that reads the environment. */
 export interface Config {
-  readonly kubeconfig: string;
-  /** Undefined: the file's current one. */
-  readonly context: string | undefined;
-  readonly listen: { readonly host: string; readonly port: number };
+  readonly task: 'serve' | 'release-all';
+  readonly cluster: Kubeconfig | PodAccount;
+  readonly listen: Address;
+  /** Probes and metrics. Undefined: none. */
+  readonly healthListen: Address | undefined;
   /** `https://host:port` under which the API server reaches us. */
   readonly url: string;
   readonly failurePolicy: 'Ignore' | 'Fail';
@@ -20,22 +23,45 @@ export interface Config {
   readonly logLevel: string;
 }
 
+export interface Kubeconfig {
+  readonly kubeconfig: string;
+  /** Undefined: the file's current one. */
+  readonly context: string | undefined;
+}
+
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Where the kubelet puts the credentials of a pod. */
+const POD_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
+
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace'];
 
 /**
  * Reads flags, and for each the environment variable that its help names. Prints help, version, or what is wrong with
  * a value and ends the process, as commander does: with 0 for the first two, else 1.
+ *
+ * Without a kubeconfig the gate acts as the pod that it runs in.
  * @param argv as `process.argv`
  */
-export function readConfig(argv: readonly string[]): Config {
+export function readConfig(argv: readonly string[], podAccount = POD_ACCOUNT): Config {
   const program = command();
   program.parse([...argv]);
   const flags = program.opts<Flags>();
-  const { host, port } = flags.listen;
+  const cluster = clusterOf(flags, podAccount);
+  if (cluster === undefined) {
+    return program.error("error: option '--kubeconfig <file>' is needed outside of a cluster");
+  }
+  const inPod = 'folder' in cluster;
+  const listen = flags.listen ?? parseAddress(inPod ? '0.0.0.0:9443' : '127.0.0.1:9443');
+  const { host, port } = listen;
   return {
-    kubeconfig: flags.kubeconfig,
-    context: flags.context,
-    listen: flags.listen,
+    task: program.args[0] === 'release-all' ? 'release-all' : 'serve',
+    cluster,
+    listen,
+    healthListen: flags.healthListen ?? (inPod ? parseAddress('0.0.0.0:8081') : undefined),
     url: flags.url ?? `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
     failurePolicy: flags.failurePolicy,
     bypassNeedsPermission: flags.bypassNeedsPermission === 'true',
@@ -57,20 +83,43 @@ export function command(): Command {
     .description('Holds Deployment rollouts in opted-in namespaces until their images are on the nodes.')
     .version(version())
     .configureOutput({ outputError: (text, write) => write(`${configError(text)}\n`) })
-    .requiredOption(
+    .addArgument(
+      new Argument(
+        '[task]',
+        'instead of serving: take the webhooks out, release every hold, and end',
+      ).choices(['release-all']),
+    )
+    .option(
       '--kubeconfig <file>',
-      'the cluster to serve; KUBECONFIG is never read: it may be production',
+      'the cluster to serve; KUBECONFIG is never read: it may be production (default: the one it runs in)',
     )
     .option('--context <name>', "a context of that file (default: the file's current one)")
     .addOption(
-      set('--listen <host:port>', 'where to serve admission', parseAddress).default(
-        parseAddress('127.0.0.1:9443'),
-        '127.0.0.1:9443',
+      set(
+        '--listen <host:port>',
+        'where to serve admission (default: 127.0.0.1:9443, in a cluster 0.0.0.0:9443)',
+        parseAddress,
       ),
     )
-    .addOption(set('--url <url>', 'how the API server reaches that (default: https://<listen>)', parseUrl))
     .addOption(
-      set('--failure-policy <policy>', 'what updates do while the gate is down: go ahead, or fail')
+      set(
+        '--health-listen <host:port>',
+        'where to serve probes and metrics (default: nowhere, in a cluster 0.0.0.0:8081)',
+        parseAddress,
+      ),
+    )
+    .addOption(
+      set(
+        '--url <url>',
+        'how the API server reaches that, outside of a cluster (default: https://<listen>)',
+        parseUrl,
+      ),
+    )
+    .addOption(
+      set(
+        '--failure-policy <policy>',
+        'what updates do while the gate is down: go ahead, or fail (in a cluster the manifests say)',
+      )
         .choices(['Ignore', 'Fail'])
         .default('Ignore'),
     )
@@ -130,9 +179,10 @@ export function command(): Command {
 
 /** What the parsers below make of the flags. */
 interface Flags {
-  readonly kubeconfig: string;
+  readonly kubeconfig?: string;
   readonly context?: string;
-  readonly listen: { readonly host: string; readonly port: number };
+  readonly listen?: Address;
+  readonly healthListen?: Address;
   readonly url?: string;
   readonly failurePolicy: 'Ignore' | 'Fail';
   readonly bypassNeedsPermission: 'true' | 'false';
@@ -143,6 +193,13 @@ interface Flags {
   readonly deadlineSeconds: number;
   readonly ttlSeconds: number;
   readonly logLevel: string;
+}
+
+function clusterOf({ kubeconfig, context }: Flags, folder: string): Config['cluster'] | undefined {
+  if (kubeconfig !== undefined) return { kubeconfig, context };
+  const { KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port } = process.env;
+  if (!host || !port || !existsSync(join(folder, 'token'))) return undefined;
+  return { server: `https://${host.includes(':') ? `[${host}]` : host}:${port}`, folder };
 }
 
 /** As every error of the table, though commander words it. */
@@ -172,7 +229,7 @@ function inRange<T>({ parse, allowed }: Range<T>): (text: string) => T {
   };
 }
 
-function parseAddress(text: string): { host: string; port: number } {
+function parseAddress(text: string): Address {
   const [, bracketed, plain, digits] = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? [];
   const host = bracketed ?? plain;
   const port = Number(digits);

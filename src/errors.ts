@@ -60,6 +60,16 @@ export const ERRORS = {
     message: 'the host {host} is neither a DNS name nor an IP address',
     remedy: 'Set the host that the API server calls, without scheme and port (IPv6 without brackets).',
   },
+  PG_SERVICE_ACCOUNT: {
+    message: 'the ServiceAccount file {file} cannot be read: {detail}',
+    remedy:
+      'Give the pod its ServiceAccount (serviceAccountName, automountServiceAccountToken) and a user that may read it (fsGroup).',
+  },
+  PG_CERTIFICATE_SECRET: {
+    message: 'the certificates in {secret} cannot be served: {detail}',
+    remedy:
+      'Put tls.crt, tls.key and ca.crt of one authority there, or delete the Secret: the gate makes its own. What was served before goes on.',
+  },
   PG_ALREADY_INSTALLED: {
     message: 'the cluster has a MutatingWebhookConfiguration {name} that no gate process made',
     remedy: 'A gate is installed there. Use that one, uninstall it first, or choose another cluster.',

@@ -1,21 +1,43 @@
 import { destination, pino } from 'pino';
 import { systemClock } from './clock.ts';
+import { podCluster } from './cluster/in-cluster.ts';
 import { loadKubeconfig } from './cluster/kubeconfig.ts';
 import { readConfig } from './config.ts';
 import { GateError } from './errors.ts';
-import { startGate } from './gate.ts';
+import type { Gate, GateOptions } from './gate.ts';
+import { startInClusterGate } from './in-cluster-gate.ts';
+import { startProcessGate } from './process-gate.ts';
+import { uninstall } from './uninstall.ts';
 
 const config = readConfig(process.argv);
 // Written at once: the last lines before an end are the ones that matter.
 const log = pino({ level: config.logLevel }, destination({ sync: true }));
+const options: GateOptions = { config, clock: systemClock, random: Math.random, log };
 
 try {
-  const cluster = await loadKubeconfig(config.kubeconfig, config.context);
-  const gate = await startGate({ config, cluster, clock: systemClock, random: Math.random, log });
-  stopOnSignal(gate.stop);
-  await gate.ready;
+  if (config.task === 'release-all') {
+    await uninstall(await target(), options);
+  } else {
+    const gate = await start();
+    stopOnSignal(gate.stop);
+    await gate.ready;
+  }
 } catch (error) {
   fail(error);
+}
+
+async function start(): Promise<Gate> {
+  const { cluster } = config;
+  return 'folder' in cluster
+    ? startInClusterGate(options, await podCluster(cluster, systemClock))
+    : await startProcessGate(options, await loadKubeconfig(cluster.kubeconfig, cluster.context));
+}
+
+function target() {
+  const { cluster } = config;
+  return 'folder' in cluster
+    ? podCluster(cluster, systemClock)
+    : loadKubeconfig(cluster.kubeconfig, cluster.context);
 }
 
 /** A second signal ends the process at once: holds stay, and the next gate goes on with them. */

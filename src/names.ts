@@ -54,6 +54,14 @@ export const PRIORITY_CLASS = 'pullgate-preload';
 /** The gate's namespace and ServiceAccount, deploy/service-account.yaml. */
 export const GATE_NAMESPACE = 'pullgate';
 export const GATE_SERVICE_ACCOUNT = 'pullgate';
+/** In the gate's namespace: who holds it runs the controllers. */
+export const LEASE = 'pullgate';
+/** In the gate's namespace: the authority and the serving certificate of all replicas, see `certs/certificate-secret.ts`. */
+export const CERTIFICATES_SECRET = 'pullgate-certificates';
+/** On that Secret: `serving` or `authority`, to be renewed now. The gate takes it away with the renewal. */
+export const RENEW_ANNOTATION = 'pullgate.io/renew';
+/** deploy/webhook-configuration.yaml. */
+export const WEBHOOK_CONFIGURATION = 'pullgate';
 /** `process` on the CRD and the webhook configuration that a gate outside the cluster made and will take away. */
 export const REGISTERED_BY_LABEL = 'pullgate.io/registered-by';
 

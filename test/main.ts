@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { buildGateImage } from './lab/gate-image.ts';
 import { up } from './lab/lab.ts';
 
 /**
@@ -45,7 +46,10 @@ try {
   run('unit', globSync('test/unit/**/*.test.ts'), (argv) => argv, 4);
   if (process.argv[2] !== 'unit') {
     run('fuzz', globSync('test/fuzz/**/*.test.ts'), (argv) => argv, 1);
-    const lab = await up({ log: (line) => process.stdout.write(`lab: ${line}\n`) });
+    const log = (line: string) => void process.stdout.write(`lab: ${line}\n`);
+    const lab = await up({ log });
+    // Here already: the tests run inside the lab, where no npm registry is reached.
+    await buildGateImage(lab, log);
     const all = globSync('test/e2e/**/*.test.ts');
     // These kill parts of the lab, and in the end all of it: they come when nothing else needs it any more.
     const ofTheLab = all.filter((file) => basename(file).startsWith('lab'));

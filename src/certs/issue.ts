@@ -18,7 +18,7 @@ export interface CertificateAndKey {
 const KEY_ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256' };
 const SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' };
 /** A node's clock may be behind the one that signs: without this a new certificate is "not yet valid" there. */
-const CLOCK_SKEW_MS = 5 * 60_000;
+export const CLOCK_SKEW_MS = 5 * 60_000;
 export const DAY_MS = 24 * 3600_000;
 
 export function generateKeys(): Promise<webcrypto.CryptoKeyPair> {

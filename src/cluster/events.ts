@@ -4,6 +4,7 @@ import type { Clock } from '../clock.ts';
 import type { Logger } from '../log.ts';
 import type { ApiClient } from './api-client.ts';
 import { isAlreadyExists } from './api-error.ts';
+import { microTime } from './micro-time.ts';
 
 export type EventReason =
   | 'RolloutHeld'
@@ -161,11 +162,6 @@ function eventName({ reason, regarding, fact }: GateEvent): string {
 /** Events are namespaced: those of a Namespace are best found inside it, other cluster-scoped objects' go to `default`. */
 function namespaceOf({ kind, name, namespace }: ObjectRef): string {
   return namespace ?? (kind === 'Namespace' ? name : 'default');
-}
-
-/** A V1MicroTime has six decimals: with three the API server answers 400. */
-function microTime(epochMs: number): string {
-  return new Date(epochMs).toISOString().replace('Z', '000Z');
 }
 
 /** At most that many bytes of UTF-8, ending with an ellipsis if something was cut. */

@@ -1,21 +1,14 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
-import {
-  ApiError,
-  isAlreadyExists,
-  isConflict,
-  isForbidden,
-  isInvalid,
-  isNotFound,
-} from '../cluster/api-error.ts';
+import { ApiError, isAlreadyExists, isForbidden, isInvalid } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import { type Deployment, parseDeployment } from '../hold/deployment.ts';
 import { asArray, at } from '../json.ts';
 import type { Logger } from '../log.ts';
-import { API_GROUP_PATH, HELD_LABEL, HOLD_ANNOTATION, type Mode } from '../names.ts';
+import { API_GROUP_PATH, HELD_LABEL, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
 import type { ImagePreload, ImagePreloadSpec } from '../preload/image-preload.ts';
 import {
@@ -28,7 +21,15 @@ import { decisionFacts, preloadMadeFacts, stepFacts } from './hold-facts.ts';
 import { modeOf, parseNamespace } from './namespace-mode.ts';
 import { failStep, type NeededPreload, type NextStep, nextStep, preloadFor } from './next-step.ts';
 import { progressCondition } from './progress-condition.ts';
-import { pausedAfterHold, releasePatch } from './release-patch.ts';
+import {
+  deploymentPath,
+  fieldsOf,
+  isMarked,
+  isStale,
+  releaseHolds,
+  STALE_ATTEMPTS,
+} from './release-holds.ts';
+import { releasePatch } from './release-patch.ts';
 import { settingFacts } from './setting-facts.ts';
 
 type Store<T> = Pick<Reflector<T>, 'get' | 'values'>;
@@ -62,13 +63,8 @@ export interface ReleaseController {
   stop(): Promise<void>;
 }
 
-/** Both mean: it changed since it was read. The watch brings the change, and with it the next look. */
-const isStale = (error: unknown) => isConflict(error) || isInvalid(error) || isNotFound(error);
-
 /** If the watch is late, or the refusal had another cause, look again by then. */
 const STALE_RETRY_MS = 1000;
-/** Nobody changes a Deployment that often in a row: it is refused for another reason. */
-const STALE_ATTEMPTS = 10;
 
 export function createReleaseController(options: ReleaseControllerOptions): ReleaseController {
   const { client, clock, random, log, writeEvent, deployments, preloads } = options;
@@ -204,23 +200,6 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     await client.delete(`${collection({ namespace })}/${name}`, { preconditions: { uid } });
   }
 
-  async function releaseWhateverComes(read: Deployment): Promise<void> {
-    let deployment = read;
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        const paused = pausedAfterHold(deployment);
-        await client.jsonPatch(deploymentPath(deployment), releasePatch(deployment, paused));
-        log.info({ ...fieldsOf(deployment), reason: 'Shutdown' }, 'hold release');
-        return;
-      } catch (error) {
-        if (isNotFound(error)) return;
-        if (!isStale(error) || attempt === STALE_ATTEMPTS) throw error;
-      }
-      deployment = parseDeployment(await client.get(deploymentPath(deployment)));
-      if (!isMarked(deployment)) return;
-    }
-  }
-
   return {
     deploymentChanged: (key) => queue.add(key),
     namespaceChanged(namespace) {
@@ -236,24 +215,11 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
           .filter(isMarked)
           .map((deployment) => [deployment.uid, deployment]),
       );
-      const failures: unknown[] = [];
-      for (const deployment of held.values()) {
-        try {
-          await releaseWhateverComes(deployment);
-        } catch (err) {
-          log.error({ ...fieldsOf(deployment), err }, 'the hold could not be released');
-          failures.push(err);
-        }
-      }
-      if (failures.length > 0) throw new AggregateError(failures, 'some holds could not be released');
+      await releaseHolds(held.values(), client, log);
     },
     start: () => queue.start(),
     stop: () => queue.stop(),
   };
-}
-
-function isMarked({ annotations, labels }: Deployment): boolean {
-  return annotations[HOLD_ANNOTATION] !== undefined || labels[HELD_LABEL] !== undefined;
 }
 
 function messageOf(error: unknown): string {
@@ -263,12 +229,4 @@ function messageOf(error: unknown): string {
 
 function collection({ namespace }: { readonly namespace: string }): string {
   return `${API_GROUP_PATH}/namespaces/${namespace}/imagepreloads`;
-}
-
-function deploymentPath({ namespace, name }: Deployment): string {
-  return `/apis/apps/v1/namespaces/${namespace}/deployments/${name}`;
-}
-
-function fieldsOf({ namespace, name }: Deployment): { deployment: string } {
-  return { deployment: `${namespace}/${name}` };
 }

@@ -2,16 +2,18 @@ import { destination, pino } from 'pino';
 import { systemClock } from '../../src/clock.ts';
 import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
 import { readConfig } from '../../src/config.ts';
-import { startGate } from '../../src/gate.ts';
 import type { PullTimes } from '../../src/preload/pull-times.ts';
+import { startProcessGate } from '../../src/process-gate.ts';
 
 /** The gate as `src/main.ts` has it, with other times than `PULL_TIMES`, which no flag sets: they come first, in JSON. */
 const [node = '', main = '', times = '', ...flags] = process.argv;
 const pullTimes = JSON.parse(times) as PullTimes;
 const config = readConfig([node, main, ...flags]);
 const log = pino({ level: config.logLevel }, destination({ sync: true }));
-const cluster = await loadKubeconfig(config.kubeconfig, config.context);
-const gate = await startGate({ config, cluster, clock: systemClock, random: Math.random, log, pullTimes });
+if ('folder' in config.cluster) throw new Error('--kubeconfig is missing');
+const cluster = await loadKubeconfig(config.cluster.kubeconfig, config.cluster.context);
+const options = { config, clock: systemClock, random: Math.random, log, pullTimes };
+const gate = await startProcessGate(options, cluster);
 process.on('SIGTERM', () => {
   gate.stop().then(
     () => process.exit(0),

@@ -2,9 +2,10 @@ import { parseArgs } from 'node:util';
 import { MOST_NODES } from './addresses.ts';
 import { endActiveCommands } from './command.ts';
 import { LabError, messageOf } from './errors.ts';
-import { down, type LabStatus, status, up } from './lab.ts';
+import { buildGateImage } from './gate-image.ts';
+import { attach, down, type LabStatus, status, up } from './lab.ts';
 
-const USAGE = 'usage: npm run lab -- up [--nodes N] | down | status';
+const USAGE = 'usage: npm run lab -- up [--nodes N] | down | status | image';
 
 const began = performance.now();
 
@@ -49,6 +50,9 @@ async function main(argv: string[]): Promise<void> {
       process.exitCode = current.healthy ? 0 : 1;
       return;
     }
+    case 'image':
+      process.stdout.write(`${await buildGateImage(await attach(), log)}\n`);
+      return;
     default:
       throw new LabError(USAGE);
   }

@@ -150,28 +150,38 @@ export async function unpacked(
   if (!existsSync(root)) {
     const partial = `${root}.partial`;
     rmSync(partial, { recursive: true, force: true });
-    const apt = new PrivateApt(join(cache, 'apt'));
-    const archives = join(partial, 'archives');
-    const fetch = async () => {
+    await unpackInto(partial, cache, log, async (apt) => {
       const closure = await apt.closure(packages);
       log(`downloading ${closure.length} Debian packages (${name})`);
-      await apt.download(closure, archives);
-    };
-    await apt.prepare(log);
-    await fetch().catch(async (error: unknown) => {
-      // Lists that are some weeks old name versions that the mirror has replaced since.
-      log(`that failed (${messageOf(error).split('\n')[0]}): once more with fresh package lists`);
-      await apt.prepare(log, true);
-      await fetch();
+      return closure;
     });
-    for (const archive of readdirSync(archives).filter((file) => file.endsWith('.deb'))) {
-      await run(['dpkg', '-x', join(archives, archive), partial]);
-    }
-    rmSync(archives, { recursive: true });
     linkAlternatives(partial);
     renameSync(partial, root);
   }
   return { root, env: environmentOf(root) };
+}
+
+/** Unpacks the packages that `choose` names, and nothing that they depend on. */
+export async function unpackInto(
+  root: string,
+  cache: string,
+  log: (line: string) => void,
+  choose: (apt: PrivateApt) => Promise<string[]>,
+): Promise<void> {
+  const apt = new PrivateApt(join(cache, 'apt'));
+  const archives = join(root, 'archives');
+  const fetch = async () => apt.download(await choose(apt), archives);
+  await apt.prepare(log);
+  await fetch().catch(async (error: unknown) => {
+    // Lists that are some weeks old name versions that the mirror has replaced since.
+    log(`that failed (${messageOf(error).split('\n')[0]}): once more with fresh package lists`);
+    await apt.prepare(log, true);
+    await fetch();
+  });
+  for (const archive of readdirSync(archives).filter((file) => file.endsWith('.deb'))) {
+    await run(['dpkg', '-x', join(archives, archive), root]);
+  }
+  rmSync(archives, { recursive: true });
 }
 
 /** What the packages' maintainer scripts would have linked. */

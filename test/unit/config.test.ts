@@ -1,20 +1,37 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { afterEach, test } from 'node:test';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type Config, readConfig } from '../../src/config.ts';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const read = (...flags: string[]) => readConfig(['node', 'main.ts', '--kubeconfig', 'file', ...flags]);
 
+/** What a kubelet gives to a pod. */
+const account = mkdtempSync(join(tmpdir(), 'pullgate-account-'));
+writeFileSync(join(account, 'token'), 'token');
+after(() => rmSync(account, { recursive: true }));
+
+function readInPod(host: string, ...flags: string[]): Config {
+  process.env['KUBERNETES_SERVICE_HOST'] = host;
+  process.env['KUBERNETES_SERVICE_PORT'] = '443';
+  return readConfig(['node', 'main.js', ...flags], account);
+}
+
 afterEach(() => {
+  delete process.env['KUBERNETES_SERVICE_HOST'];
+  delete process.env['KUBERNETES_SERVICE_PORT'];
   for (const name of Object.keys(process.env)) if (name.startsWith('PULLGATE_')) delete process.env[name];
 });
 
 test('the defaults are those of the docs', () => {
   assert.deepEqual(read(), {
-    kubeconfig: 'file',
-    context: undefined,
+    task: 'serve',
+    cluster: { kubeconfig: 'file', context: undefined },
+    healthListen: undefined,
     listen: { host: '127.0.0.1', port: 9443 },
     url: 'https://127.0.0.1:9443',
     failurePolicy: 'Ignore',
@@ -35,6 +52,7 @@ type Pick = (config: Config) => unknown;
 const flags: readonly (readonly [string, string, Pick, unknown])[] = [
   ['--listen', '0.0.0.0:8443', ({ listen }) => listen, { host: '0.0.0.0', port: 8443 }],
   ['--listen', '[::1]:8443', ({ url }) => url, 'https://[::1]:8443'],
+  ['--health-listen', '0.0.0.0:81', ({ healthListen }) => healthListen, { host: '0.0.0.0', port: 81 }],
   ['--url', 'https://gate.test:444', ({ url }) => url, 'https://gate.test:444'],
   ['--failure-policy', 'Fail', ({ failurePolicy }) => failurePolicy, 'Fail'],
   ['--bypass-needs-permission', 'true', ({ bypassNeedsPermission }) => bypassNeedsPermission, true],
@@ -56,6 +74,39 @@ for (const [flag, value, pick, want] of flags) {
     assert.deepEqual(pick(read()), want);
   });
 }
+
+test('in a pod it acts as the account of that pod, and is reached from outside of it', () => {
+  assert.partialDeepStrictEqual(readInPod('10.96.0.1'), {
+    cluster: { server: 'https://10.96.0.1:443', folder: account },
+    listen: { host: '0.0.0.0', port: 9443 },
+    healthListen: { host: '0.0.0.0', port: 8081 },
+  });
+});
+
+test('in a pod, too, flags say where it listens', () => {
+  const { listen, healthListen } = readInPod('10.96.0.1', '--listen', '[::]:1', '--health-listen', '[::]:2');
+  assert.deepEqual([listen.host, listen.port, healthListen?.host, healthListen?.port], ['::', 1, '::', 2]);
+});
+
+test('the address of an API server may be of IPv6', () => {
+  assert.partialDeepStrictEqual(readInPod('fd00::1').cluster, { server: 'https://[fd00::1]:443' });
+});
+
+test('a kubeconfig goes before the account of the pod', () => {
+  const { cluster } = readInPod('10.96.0.1', '--kubeconfig', 'file');
+  assert.deepEqual(cluster, { kubeconfig: 'file', context: undefined });
+});
+
+test('a pod without a token has to name a kubeconfig', () => {
+  process.env['KUBERNETES_SERVICE_HOST'] = '10.96.0.1';
+  process.env['KUBERNETES_SERVICE_PORT'] = '443';
+  assert.match(complaint(), /--kubeconfig/);
+});
+
+test('release-all is the one other task', () => {
+  assert.equal(readInPod('10.96.0.1', 'release-all').task, 'release-all');
+  assert.match(complaint('--kubeconfig', 'file', 'release'), /release-all/);
+});
 
 test('a flag goes before its environment variable', () => {
   process.env['PULLGATE_MAX_CONCURRENT_PULLS'] = '5';

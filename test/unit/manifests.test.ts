@@ -43,9 +43,11 @@ test('the manifests carry the names that the gate goes by', () => {
   assert.equal(at(find('ServiceAccount'), 'metadata', 'name'), GATE_SERVICE_ACCOUNT);
   assert.equal(at(find('ServiceAccount'), 'metadata', 'namespace'), GATE_NAMESPACE);
   assert.equal(at(find('PriorityClass'), 'metadata', 'name'), PRIORITY_CLASS);
-  assert.deepEqual(asArray(find('ClusterRoleBinding')['subjects']), [
-    { kind: 'ServiceAccount', name: GATE_SERVICE_ACCOUNT, namespace: GATE_NAMESPACE },
-  ]);
+  for (const binding of base.filter(({ kind }) => kind === 'ClusterRoleBinding')) {
+    assert.deepEqual(asArray(binding['subjects']), [
+      { kind: 'ServiceAccount', name: GATE_SERVICE_ACCOUNT, namespace: GATE_NAMESPACE },
+    ]);
+  }
   const version = at(asArray(at(crd, 'spec', 'versions'))[0], 'name');
   assert.equal(`${at(crd, 'spec', 'group')}/${version}`, API_VERSION);
   assert.equal(at(crd, 'spec', 'names', 'kind'), IMAGE_PRELOAD_KIND);
@@ -61,8 +63,8 @@ test('puller pods yield to everything and preempt nothing', () => {
 
 test('the gate may do this and nothing else', () => {
   assert.deepEqual(
-    new Set(grants(find('ClusterRole', 'pullgate'))),
-    new Set([
+    [...grants(find('ClusterRole', 'pullgate')), ...grants(find('ClusterRole', 'pullgate-workloads'))].sort(),
+    [
       'create events.events.k8s.io',
       'create imagepreloads.pullgate.io',
       'create pods',
@@ -87,7 +89,11 @@ test('the gate may do this and nothing else', () => {
       'watch namespaces',
       'watch nodes',
       'watch pods',
-    ]),
+    ],
+  );
+  assert.deepEqual(
+    base.filter(({ kind }) => kind === 'ClusterRoleBinding').map((binding) => at(binding, 'roleRef', 'name')),
+    ['pullgate', 'pullgate-workloads'],
   );
 });
 
@@ -157,6 +163,8 @@ test('every manifest has a place at the API server', () => {
       '/api/v1/namespaces/pullgate/serviceaccounts/pullgate',
       '/apis/rbac.authorization.k8s.io/v1/clusterroles/pullgate',
       '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/pullgate',
+      '/apis/rbac.authorization.k8s.io/v1/clusterroles/pullgate-workloads',
+      '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/pullgate-workloads',
       '/apis/rbac.authorization.k8s.io/v1/clusterroles/pullgate-edit',
       '/apis/rbac.authorization.k8s.io/v1/clusterroles/pullgate-view',
       '/apis/scheduling.k8s.io/v1/priorityclasses/pullgate-preload',

@@ -1,0 +1,245 @@
+import { type Clock, wait } from '../clock.ts';
+import { GateError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import type { ApiClient, CallOptions } from './api-client.ts';
+import { isAlreadyExists, isConflict, isForbidden, isNotFound } from './api-error.ts';
+import { whileLeading } from './leader-client.ts';
+import { claim, nextMove, parseLease, RENEW_DEADLINE_MS, RETRY_MS, seen, type View } from './lease.ts';
+
+export interface ElectorOptions {
+  /** One of its own: behind a crowd of other calls a renewal would wait for a connection. */
+  readonly client: Pick<ApiClient, 'get' | 'create' | 'mergePatch'>;
+  readonly namespace: string;
+  /** Of the Lease. */
+  readonly name: string;
+  /** For people: the pod's name. */
+  readonly identity: string;
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly log: Logger;
+}
+
+/**
+ * What the leader does, with a client that `guard` has made: see `whileLeading`. It ends when the signal is aborted: at
+ * once if the lease was lost, else (`stop`) when what is under way has been done; nobody else starts before it has. If
+ * it ends by itself, or rejects, the lease is given back and everybody may try again, this one too.
+ */
+export type Lead = (signal: AbortSignal, guard: (client: ApiClient) => ApiClient) => Promise<void>;
+
+export interface Elector {
+  /** Stands for election, leads, and stands again, until `stop`. To be called once. */
+  run(lead: Lead): Promise<void>;
+  /** Ends a term in order and gives the lease back, so that the next one need not wait for its end. */
+  stop(): Promise<void>;
+  /** Whether this one leads, and nobody else can. */
+  isLeader(): boolean;
+}
+
+/** A call that hangs, on a connection that is dead say, leaves time for another within the renew deadline. */
+const CALL_MS = 5000;
+const RELEASE_ATTEMPTS = 2;
+
+/** Elects one leader by a coordination.k8s.io/v1 Lease. What is decided when: see `lease.ts`. */
+export function createElector(options: ElectorOptions): Elector {
+  const { client, namespace, name, clock, random } = options;
+  // Of this process alone: a container that is restarted has its pod's name again, but has never held this lease.
+  const self = `${options.identity}_${Math.floor(random() * 2 ** 32).toString(36)}`;
+  const log = options.log.child({ lease: `${namespace}/${name}`, identity: self });
+  const leases = `/apis/coordination.k8s.io/v1/namespaces/${namespace}/leases`;
+  const path = `${leases}/${name}`;
+  const stopping = new AbortController();
+  let running: Promise<void> | undefined;
+  let view: View | undefined;
+  /** `view` is what our own last write answered. */
+  let isOwnWrite = false;
+  let leading = false;
+  /** Of `clock.monotonic`. */
+  let oursUntil = Number.NEGATIVE_INFINITY;
+  let logged: string | undefined;
+
+  const isLeader = () => leading && clock.monotonic() < oursUntil;
+
+  /** No call outlasts our own term: after it the next look decides. */
+  function bounds(): CallOptions {
+    const rest = leading ? oursUntil - clock.monotonic() : CALL_MS;
+    return { retry: false, deadlineMs: Math.max(1, Math.min(CALL_MS, rest)) };
+  }
+
+  async function read(): Promise<View> {
+    isOwnWrite = false;
+    const lease = await client.get(path, {}, bounds()).then(parseLease, (error: unknown) => {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    });
+    view = seen(view, lease, clock.monotonic(), self);
+    return view;
+  }
+
+  /** As long as the Lease is what `lease` was: else it is a conflict. */
+  async function write({ lease }: View): Promise<void> {
+    // Whoever sees this write sees it later than this.
+    const sentAt = clock.monotonic();
+    isOwnWrite = false;
+    const spec = claim(lease, self, clock.now());
+    const raw = await (lease === undefined ? create(spec) : patch(lease.resourceVersion, spec));
+    view = seen(view, parseLease(raw), clock.monotonic(), self);
+    isOwnWrite = true;
+    oursUntil = sentAt + RENEW_DEADLINE_MS;
+  }
+
+  function create(spec: object): Promise<unknown> {
+    const metadata = { namespace, name };
+    const body = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata, spec };
+    return client.create(leases, body, {}, bounds());
+  }
+
+  /** A patch that names a resourceVersion is refused (409) once the object has another. */
+  function patch(resourceVersion: string, spec: object): Promise<unknown> {
+    return client.mergePatch(path, { metadata: { resourceVersion }, spec }, {}, bounds());
+  }
+
+  /** Returns in how many ms to try again, or undefined once the lease is ours. */
+  async function stand(): Promise<number | undefined> {
+    const current = await read();
+    const move = nextMove(current, clock.monotonic());
+    if (move.do === 'wait') return move.ms;
+    await write(current);
+    return undefined;
+  }
+
+  /** Returns whether the lease is still ours. A write whose answer was lost is a conflict of ours with ourselves. */
+  async function renew(): Promise<boolean> {
+    if (isOwnWrite && view !== undefined) {
+      try {
+        await write(view);
+        return true;
+      } catch (error) {
+        if (!isOutdated(error)) throw error;
+      }
+    }
+    const current = await read();
+    if (current.lease !== undefined && current.lease.holder !== self) return false;
+    await write(current);
+    return true;
+  }
+
+  async function giveBack(): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        const current = isOwnWrite && view !== undefined ? view : await read();
+        if (current.lease?.holder !== self) return;
+        isOwnWrite = false;
+        await patch(current.lease.resourceVersion, { holderIdentity: '' });
+        log.info('gave the lease back');
+        return;
+      } catch (err) {
+        if (isOutdated(err) && attempt < RELEASE_ATTEMPTS) continue;
+        log.warn({ err }, 'the lease could not be given back: the next leader waits for its end');
+        return;
+      }
+    }
+  }
+
+  /** From the moment the lease is ours until it is lost or given back. */
+  async function serveTerm(lead: Lead): Promise<void> {
+    const lost = new AbortController();
+    const done = new AbortController();
+    const signal = AbortSignal.any([stopping.signal, lost.signal]);
+    const over = AbortSignal.any([lost.signal, done.signal]);
+    let cancelDeadline = () => {};
+
+    function lose(why: string): void {
+      cancelDeadline();
+      leading = false;
+      lost.abort(new Error(`the lease was lost: ${why}`));
+      log.warn({ why }, 'not leading any more');
+    }
+    function setDeadline(): void {
+      cancelDeadline();
+      const inMs = Math.max(0, oursUntil - clock.monotonic());
+      cancelDeadline = clock.setTimer(inMs, () => lose('it could not be renewed in time'));
+    }
+    async function doLead(): Promise<void> {
+      try {
+        await lead(signal, (client) => whileLeading(client, { isLeader, lost: lost.signal }));
+        if (!signal.aborted) log.error('the leader ended by itself');
+      } catch (err) {
+        // What a lost lease breaks off is expected to complain.
+        if (!lost.signal.aborted) log.error({ err }, 'the leader failed');
+      }
+      done.abort();
+    }
+
+    leading = true;
+    setDeadline();
+    log.info('leading');
+    const ledToEnd = doLead();
+    // On `stop`, too, it is renewed until everything is done.
+    for (let restMs = RETRY_MS; !over.aborted; ) {
+      await wait(clock, restMs, over).catch(() => undefined);
+      if (over.aborted) break;
+      const began = clock.monotonic();
+      try {
+        const isOurs = await renew();
+        if (!isOurs && !lost.signal.aborted) lose('another has it');
+        else if (!lost.signal.aborted) setDeadline();
+        logged = undefined;
+      } catch (error) {
+        report('the lease could not be renewed', error);
+      }
+      restMs = Math.max(0, began + RETRY_MS - clock.monotonic());
+    }
+    await ledToEnd;
+    cancelDeadline();
+    if (lost.signal.aborted) return;
+    leading = false;
+    await giveBack();
+  }
+
+  /** Once for each outage, and each kind of it. */
+  function report(what: string, error: unknown): void {
+    const known = isForbidden(error)
+      ? new GateError('PG_RBAC', { what: `use the Lease ${path}`, detail: error.apiMessage }, error)
+      : error;
+    const text = known instanceof Error ? known.message : String(known);
+    if (text === logged) return;
+    logged = text;
+    if (known instanceof GateError) log.warn({ code: known.code }, `${what}: ${text}`);
+    else log.warn({ err: known }, what);
+  }
+
+  async function run(lead: Lead): Promise<void> {
+    while (!stopping.signal.aborted) {
+      // Downwards only: with it nobody waits longer than promised.
+      let restMs = RETRY_MS * (1 - random() / 4);
+      try {
+        const freeIn = await stand();
+        logged = undefined;
+        if (freeIn === undefined) await serveTerm(lead);
+        else restMs = Math.min(restMs, freeIn);
+      } catch (error) {
+        // Another was quicker.
+        if (!isConflict(error) && !isAlreadyExists(error)) report('standing for election failed', error);
+      }
+      await wait(clock, restMs, stopping.signal).catch(() => undefined);
+    }
+  }
+
+  return {
+    run(lead) {
+      running ??= run(lead);
+      return running;
+    },
+    async stop() {
+      stopping.abort(new Error('stopping'));
+      await running;
+    },
+    isLeader,
+  };
+}
+
+/** The Lease is not any more what it was when it was read. */
+function isOutdated(error: unknown): boolean {
+  return isConflict(error) || isAlreadyExists(error) || isNotFound(error);
+}

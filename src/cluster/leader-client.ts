@@ -1,0 +1,38 @@
+import type { ApiClient, CallOptions } from './api-client.ts';
+
+interface Leadership {
+  isLeader(): boolean;
+  /** Aborted, with the reason, when it is over without having been given back. */
+  readonly lost: AbortSignal;
+}
+
+/**
+ * The client with which a leader acts: no write is begun, and none is tried again, once somebody else may be leading. A
+ * process that was stopped for a while finds out here, before its timers tell it. Reads go on: they do no harm.
+ *
+ * One write may be under way when the lease is lost, and land late: it has to be fenced by what it tests.
+ */
+export function whileLeading(client: ApiClient, { isLeader, lost }: Leadership): ApiClient {
+  async function write(
+    send: (options: CallOptions) => Promise<unknown>,
+    options: CallOptions = {},
+  ): Promise<unknown> {
+    lost.throwIfAborted();
+    if (!isLeader()) throw new Error('not the leader any more: nothing is written');
+    const { signal } = options;
+    return await send({ ...options, signal: signal === undefined ? lost : AbortSignal.any([signal, lost]) });
+  }
+
+  return {
+    ...client,
+    create: (path, body, query, options) => write((own) => client.create(path, body, query, own), options),
+    jsonPatch: (path, operations, query, options) =>
+      write((own) => client.jsonPatch(path, operations, query, own), options),
+    mergePatch: (path, body, query, options) =>
+      write((own) => client.mergePatch(path, body, query, own), options),
+    strategicPatch: (path, body, query, options) =>
+      write((own) => client.strategicPatch(path, body, query, own), options),
+    apply: (path, body, options) => write((own) => client.apply(path, body, own), options),
+    delete: (path, body, options) => write((own) => client.delete(path, body, own), options),
+  };
+}

@@ -1,0 +1,86 @@
+import { asNumber, asString, at, type JsonObject } from '../json.ts';
+import { microTime } from './micro-time.ts';
+
+/** Others wait so long after the last renewal that they saw. */
+export const LEASE_MS = 15_000;
+/**
+ * The holder stops acting so long after it *sent* its last renewal that succeeded. Both lengths are measured by clocks
+ * of different machines, but only as lengths: they may differ in speed by half (15 to 10), and in what time it is by anything.
+ * No clock of ours counts while its whole machine is suspended: what is written then is fenced by what it tests alone.
+ */
+export const RENEW_DEADLINE_MS = 10_000;
+/** Between two tries. Four fit into the deadline. */
+export const RETRY_MS = 2000;
+
+/** What is read of a coordination.k8s.io/v1 Lease. */
+export interface Lease {
+  readonly resourceVersion: string;
+  /** Empty: nobody. */
+  readonly holder: string;
+  /** What its holder promised: gates of two versions may have two lengths. */
+  readonly durationMs: number;
+  /** As stored. */
+  readonly acquireTime: string | undefined;
+  readonly transitions: number;
+}
+
+/** The Lease as one elector knows it. */
+export interface View {
+  /** Undefined: there is none. */
+  readonly lease: Lease | undefined;
+  /** Of our own `clock.monotonic`: before that somebody else may be acting. */
+  readonly freeAt: number;
+}
+
+export type Move =
+  | { readonly do: 'wait'; readonly ms: number }
+  /** Take it, or keep it: write `claim`, as long as the Lease is still this one. Undefined: create it. */
+  | { readonly do: 'claim'; readonly lease: Lease | undefined };
+
+export function parseLease(raw: unknown): Lease {
+  const resourceVersion = asString(at(raw, 'metadata', 'resourceVersion'));
+  // A write that names none would not be fenced.
+  if (resourceVersion === undefined || resourceVersion === '')
+    throw new Error('a Lease without a resourceVersion');
+  const seconds = asNumber(at(raw, 'spec', 'leaseDurationSeconds')) ?? 0;
+  return {
+    resourceVersion,
+    holder: asString(at(raw, 'spec', 'holderIdentity')) ?? '',
+    durationMs: seconds > 0 ? seconds * 1000 : LEASE_MS,
+    acquireTime: asString(at(raw, 'spec', 'acquireTime')),
+    transitions: asNumber(at(raw, 'spec', 'leaseTransitions')) ?? 0,
+  };
+}
+
+/**
+ * What is known after the Lease has been read. The times written in it are never looked at: they are of somebody else's
+ * clock. What counts is when a change of it was first seen here, which is never before it was made.
+ *
+ * @param now `clock.monotonic` after the answer
+ */
+export function seen(before: View | undefined, lease: Lease | undefined, now: number, self: string): View {
+  if (before !== undefined && before.lease?.resourceVersion === lease?.resourceVersion) return before;
+  const last = before?.lease;
+  if (lease === undefined) {
+    // Deleted by hand: whoever held it does not know yet.
+    return { lease, freeAt: last === undefined || last.holder === self ? now : now + LEASE_MS };
+  }
+  return { lease, freeAt: lease.holder === '' || lease.holder === self ? now : now + lease.durationMs };
+}
+
+export function nextMove({ lease, freeAt }: View, now: number): Move {
+  return now < freeAt ? { do: 'wait', ms: freeAt - now } : { do: 'claim', lease };
+}
+
+/** The `spec` that makes it ours, or keeps it so. */
+export function claim(lease: Lease | undefined, self: string, epochMs: number): JsonObject {
+  const time = microTime(epochMs);
+  const isOurs = lease?.holder === self;
+  return {
+    holderIdentity: self,
+    leaseDurationSeconds: LEASE_MS / 1000,
+    acquireTime: isOurs ? (lease.acquireTime ?? time) : time,
+    renewTime: time,
+    leaseTransitions: lease === undefined ? 0 : lease.transitions + (isOurs ? 0 : 1),
+  };
+}

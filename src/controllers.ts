@@ -1,0 +1,143 @@
+import type { Clock } from './clock.ts';
+import type { ApiClient } from './cluster/api-client.ts';
+import type { GateEvent } from './cluster/events.ts';
+import { createReflector, type Reflector } from './cluster/reflector.ts';
+import type { Config } from './config.ts';
+import { type Deployment, parseDeployment } from './hold/deployment.ts';
+import type { Logger } from './log.ts';
+import { API_GROUP_PATH, PULLER_LABEL } from './names.ts';
+import { type ImagePreload, parseImagePreload } from './preload/image-preload.ts';
+import { type Node, parseNode } from './preload/node.ts';
+import { createPreloadController } from './preload/preload-controller.ts';
+import type { PullTimes } from './preload/pull-times.ts';
+import { type PullerPod, parsePullerPod } from './preload/puller-pod-status.ts';
+import { modeFact, modeOf, type Namespace, parseNamespace } from './release/namespace-mode.ts';
+import { createReleaseController } from './release/release-controller.ts';
+
+export interface Controllers {
+  /** When everything that is stored has been read. */
+  readonly synced: Promise<unknown>;
+  stop(): Promise<void>;
+  readonly releaseAll: () => Promise<void>;
+}
+
+/** What one gate of many does: it follows what is stored, makes ImagePreloads and puller pods, and releases. */
+export function startControllers(options: {
+  readonly config: Config;
+  readonly client: ApiClient;
+  readonly writeEvent: (event: GateEvent) => void;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly pullTimes: PullTimes;
+}): Controllers {
+  const { config, client, writeEvent, clock, random, log, pullTimes } = options;
+  const common = { client, clock, random, log };
+  const namespaces = createReflector<Namespace>({
+    ...common,
+    path: '/api/v1/namespaces',
+    parse: parseNamespace,
+    keyOf: ({ name }) => name,
+    onChange(name, now) {
+      const fact = now === undefined ? undefined : modeFact(now);
+      if (fact !== undefined) writeEvent(fact);
+      namespaceChanged(name);
+    },
+  });
+  const nodes = createReflector<Node>({
+    ...common,
+    path: '/api/v1/nodes',
+    parse: parseNode,
+    keyOf: ({ name }) => name,
+    onChange: () => preloadController.nodesChanged(),
+  });
+  const deployments = createReflector<Deployment>({
+    ...common,
+    path: '/apis/apps/v1/deployments',
+    parse: parseDeployment,
+    keyOf: keyInNamespace,
+    onChange: (key, now, before) => deploymentChanged(key, (now ?? before)?.uid),
+  });
+  const preloads = createReflector<ImagePreload>({
+    ...common,
+    path: `${API_GROUP_PATH}/imagepreloads`,
+    parse: parseImagePreload,
+    keyOf: keyInNamespace,
+    onChange(key, now, before) {
+      preloadController.preloadChanged(key);
+      const owner = (now ?? before)?.owner?.name;
+      const namespace = (now ?? before)?.namespace;
+      if (owner !== undefined) releaseController.deploymentChanged(`${namespace}/${owner}`);
+    },
+  });
+  const pods = createReflector<PullerPod>({
+    ...common,
+    path: '/api/v1/pods',
+    query: { labelSelector: PULLER_LABEL },
+    parse: parsePullerPod,
+    keyOf: keyInNamespace,
+    onChange: (key, now, before) => preloadController.podChanged(key, now, before),
+  });
+
+  const preloadController = createPreloadController({
+    ...common,
+    writeEvent,
+    preloads,
+    deployments,
+    nodes,
+    modeOf: (namespace) => modeOf(namespaces.get(namespace)),
+    maxConcurrentPulls: config.maxConcurrentPulls,
+    pullTimes,
+    onAssessed(key) {
+      const preload = preloads.get(key);
+      if (preload?.owner !== undefined) {
+        releaseController.deploymentChanged(`${preload.namespace}/${preload.owner.name}`);
+      }
+    },
+  });
+  const releaseController = createReleaseController({
+    ...common,
+    writeEvent,
+    deployments,
+    preloads,
+    modeOf: (namespace) => modeOf(namespaces.get(namespace)),
+    assessmentOf: (key) => preloadController.assessmentOf(key),
+    settings: config.settings,
+  });
+
+  function deploymentChanged(key: string, uid: string | undefined): void {
+    releaseController.deploymentChanged(key);
+    for (const preload of preloads.values()) {
+      if (uid !== undefined && preload.owner?.uid === uid)
+        preloadController.preloadChanged(keyInNamespace(preload));
+    }
+  }
+
+  function namespaceChanged(name: string): void {
+    releaseController.namespaceChanged(name);
+    for (const preload of preloads.values()) {
+      if (preload.namespace === name) preloadController.preloadChanged(keyInNamespace(preload));
+    }
+  }
+
+  const reflectors: readonly Reflector<unknown>[] = [namespaces, nodes, deployments, preloads, pods];
+  for (const reflector of reflectors) reflector.start();
+  const synced = Promise.all(reflectors.map((reflector) => reflector.synced)).then(() => {
+    preloadController.start();
+    releaseController.start();
+  });
+
+  return {
+    synced,
+    async stop() {
+      await releaseController.stop();
+      await preloadController.stop();
+      await Promise.all(reflectors.map((reflector) => reflector.stop()));
+    },
+    releaseAll: releaseController.releaseAll,
+  };
+}
+
+function keyInNamespace({ namespace, name }: { namespace: string; name: string }): string {
+  return `${namespace}/${name}`;
+}

@@ -1,0 +1,140 @@
+import { once } from 'node:events';
+import { hostname } from 'node:os';
+import type { FastifyInstance } from 'fastify';
+import { Registry } from 'prom-client';
+import { wait } from './clock.ts';
+import { createApiClient } from './cluster/api-client.ts';
+import { createElector } from './cluster/elector.ts';
+import type { InCluster } from './cluster/in-cluster.ts';
+import { startControllers } from './controllers.ts';
+import { eventWriter, type Gate, type GateOptions, gateServer, listen, useCertificate } from './gate.ts';
+import { LEASE } from './names.ts';
+import { createHealthServer } from './observe/health-server.ts';
+import { createMetrics } from './observe/metrics.ts';
+import { exposeState } from './observe/state-metrics.ts';
+import { PULL_TIMES } from './preload/pull-times.ts';
+import { type Certificates, startCertificates } from './registration/certificates.ts';
+
+/** deploy/service.yaml. */
+const SERVICE = 'pullgate';
+
+/**
+ * Between the failing of readiness and the end of listening: until kube-proxies and load balancers send no new connection. Two
+ * probes, 2 s apart, see it; a second for the endpoints to arrive everywhere.
+ */
+const LEAVE_MS = 5000;
+
+/**
+ * One of the gates of a cluster, as the ServiceAccount of its pod. What it needs is there by the manifests: it registers
+ * nothing and takes nothing away. Whoever holds the Lease runs the controllers. Returns at once, as the first process of a
+ * container has to listen to signals from the beginning.
+ */
+export function startInClusterGate(options: GateOptions, cluster: InCluster): Gate {
+  const { config, clock, random, log, pullTimes = PULL_TIMES } = options;
+  const { namespace } = cluster;
+  const identity = hostname();
+  const client = createApiClient(cluster, { clock, random });
+  const leaseClient = createApiClient(cluster, { clock, random });
+  const writeEvent = eventWriter(client, identity, options);
+  const stopping = new AbortController();
+  let server: FastifyInstance | undefined;
+  let listening = false;
+
+  const certificates = startCertificates({
+    client,
+    namespace,
+    hosts: [`${SERVICE}.${namespace}.svc`],
+    onServing(pair) {
+      if (server !== undefined) useCertificate(server, pair);
+    },
+    clock,
+    log,
+  });
+  const elector = createElector({
+    client: leaseClient,
+    namespace,
+    name: LEASE,
+    identity,
+    clock,
+    random,
+    log,
+  });
+
+  const registry = new Registry();
+  createMetrics(registry);
+  exposeState(registry, {
+    holds: () => undefined,
+    pulls: () => undefined,
+    watches: () => [],
+    isLeader: elector.isLeader,
+    certificates: () => expiries(certificates),
+  });
+  const health = createHealthServer({
+    live: {},
+    ready: {
+      admission: () => (listening ? undefined : 'it does not listen yet'),
+      certificate: () => (certificates.isBelieved() ? undefined : 'API servers do not believe it yet'),
+      stopping: () => (stopping.signal.aborted ? 'it is' : undefined),
+    },
+    registry,
+    log,
+  });
+
+  async function lead(signal: AbortSignal, guard: (plain: typeof client) => typeof client): Promise<void> {
+    const controllers = startControllers({
+      config,
+      client: guard(client),
+      writeEvent,
+      clock,
+      random,
+      log,
+      pullTimes,
+    });
+    controllers.synced.then(
+      () => log.info('the controllers run'),
+      () => undefined,
+    );
+    if (!signal.aborted) await once(signal, 'abort');
+    await controllers.stop();
+  }
+
+  async function start(): Promise<void> {
+    log.info({ cluster: cluster.name, server: cluster.server, namespace }, 'cluster');
+    if (config.healthListen !== undefined) await listen(health, config.healthListen);
+    const pair = await certificates.first;
+    server = gateServer(options, { client, namespace, writeEvent }, pair);
+    // It may have been replaced since.
+    useCertificate(server, certificates.serving() ?? pair);
+    await listen(server, config.listen);
+    listening = true;
+    if (stopping.signal.aborted) return;
+    void elector.run(lead);
+    log.info({ listen: config.listen }, 'ready');
+  }
+
+  const ready = start().catch((error: unknown) => {
+    // It was stopped before there was anything to serve.
+    if (!stopping.signal.aborted) throw error;
+  });
+  ready.catch(() => undefined);
+
+  return {
+    ready,
+    async stop() {
+      stopping.abort();
+      if (listening) await wait(clock, LEAVE_MS, new AbortController().signal);
+      await certificates.stop();
+      await ready.catch(() => undefined);
+      await server?.close();
+      // Last, so that whoever leads next finds everybody else's requests answered.
+      await elector.stop();
+      await health.close();
+      await Promise.all([client.close(), leaseClient.close()]);
+    },
+  };
+}
+
+function* expiries(certificates: Certificates): Iterable<{ certificate: string; expiresAt: Date }> {
+  const at = certificates.expiresAt();
+  if (at !== undefined) yield { certificate: 'serving', expiresAt: new Date(at) };
+}

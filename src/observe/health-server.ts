@@ -1,0 +1,87 @@
+import fastify, { type FastifyInstance } from 'fastify';
+import type { Registry } from 'prom-client';
+import type { Logger } from '../log.ts';
+
+/** What is wrong, in words for whoever looks into it; undefined if nothing is. */
+export type Check = () => string | undefined;
+/** By name, in the order in which they are told. */
+export type Checks = Readonly<Record<string, Check>>;
+
+export interface HealthServerOptions {
+  /** Failing, they have the kubelet restart the container: only what a restart would mend. */
+  readonly live: Checks;
+  /** Failing, they take the replica out of its Service. */
+  readonly ready: Checks;
+  readonly registry: Registry;
+  readonly log: Logger;
+}
+
+interface Result {
+  readonly name: string;
+  readonly failure: string | undefined;
+}
+
+/** A request is a line and some headers: who takes longer over it is no kubelet and no Prometheus. */
+const REQUEST_TIMEOUT_MS = 5000;
+
+/**
+ * `/healthz`, `/readyz` and `/metrics`, by plain HTTP. `listen` and `close` are the caller's. A process whose event loop
+ * stands still does not answer at all, and its probes run into their timeouts: that is what `ping` stands for.
+ */
+export function createHealthServer({ live, ready, registry, log }: HealthServerOptions): FastifyInstance {
+  const app = fastify({
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    // A replica that ends says so to the last.
+    return503OnClosing: false,
+    // Prometheus keeps its connection open.
+    forceCloseConnections: true,
+  });
+
+  function serve(endpoint: string, checks: Checks): void {
+    let told = '';
+    app.get(`/${endpoint}`, (_request, reply) => {
+      const results = [{ name: 'ping', failure: undefined }, ...resultsOf(checks)];
+      const failures = results.filter(({ failure }) => failure !== undefined);
+      const text = failures.map(({ name, failure }) => `${name}: ${failure}`).join('; ');
+      // The kubelet tells of it in Events, cut short, that nobody has an hour later. What changes is told, not each probe.
+      const names = failures.map(({ name }) => name).join();
+      if (names !== told) log.warn({ endpoint }, text || 'every check passes again');
+      told = names;
+      void reply
+        .code(failures.length === 0 ? 200 : 503)
+        .type('text/plain; charset=utf-8')
+        .send(report(endpoint, results));
+    });
+  }
+
+  serve('healthz', live);
+  serve('readyz', ready);
+  app.get('/metrics', async (_request, reply) => {
+    const text = await registry.metrics();
+    return reply.type(registry.contentType).send(text);
+  });
+  app.setErrorHandler((err, _request, reply) => {
+    log.error({ err }, 'the health server failed');
+    void reply.code(500).type('text/plain; charset=utf-8').send('internal error\n');
+  });
+  return app;
+}
+
+function resultsOf(checks: Checks): Result[] {
+  return Object.entries(checks).map(([name, check]) => {
+    try {
+      return { name, failure: check() };
+    } catch (error) {
+      return { name, failure: error instanceof Error ? error.message : String(error) };
+    }
+  });
+}
+
+/** As API servers write it for `?verbose`. Nothing is withheld: no check knows a secret. */
+function report(endpoint: string, results: readonly Result[]): string {
+  const lines = results.map(({ name, failure }) =>
+    failure === undefined ? `[+]${name} ok` : `[-]${name} failed: ${failure}`,
+  );
+  const passed = results.every(({ failure }) => failure === undefined);
+  return `${lines.join('\n')}\n${endpoint} check ${passed ? 'passed' : 'failed'}\n`;
+}

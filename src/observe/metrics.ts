@@ -1,0 +1,82 @@
+import { Counter, collectDefaultMetrics, Histogram, type Registry } from 'prom-client';
+import { MODES, type Mode } from '../names.ts';
+
+/**
+ * What is counted when it happens. Values of labels come from small, closed sets: no image, node, Deployment or namespace
+ * is ever one. See docs/metrics.md.
+ */
+export interface Metrics {
+  /** @param decision what `decide` came to, or `Error` where the answer was one */
+  admission(mode: Mode, decision: string, seconds: number): void;
+  /** @param reason why the hold ended, such as `Ready`, `OptedOut` or `Foreign` */
+  holdEnded(reason: string, seconds: number): void;
+  /** One attempt of one node at one image. */
+  nodePull(result: 'Pulled' | 'Failed' | 'TimedOut', seconds: number): void;
+  pullFailed(reason: string): void;
+  /** @param code HTTP status, or `error` where there was no answer */
+  apiRequest(verb: string, code: number | 'error'): void;
+}
+
+// The decision alone takes a millisecond or less; a look-up at the API server adds at most 1 s, and after 5 s nobody waits.
+const ADMISSION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+// From an image that is there to a large one on a slow network: a node has 900 s, a hold an hour, unless set otherwise.
+const PULL_BUCKETS = [1, 2.5, 5, 10, 20, 40, 60, 90, 120, 180, 300, 600, 900, 1800];
+const HOLD_BUCKETS = [1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21_600, 86_400];
+
+/** Those of the process and of Node are collected into the registry, too. */
+export function createMetrics(registry: Registry): Metrics {
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const admissions = new Counter({
+    name: 'pullgate_admissions_total',
+    help: 'Updates that the API server asked about; decision `Error` where the answer was an error',
+    labelNames: ['mode', 'decision'],
+    registers,
+  });
+  const admissionDuration = new Histogram({
+    name: 'pullgate_admission_duration_seconds',
+    help: 'How long an answer to the API server took',
+    labelNames: ['mode'],
+    buckets: ADMISSION_BUCKETS,
+    registers,
+  });
+  const holdDuration = new Histogram({
+    name: 'pullgate_hold_duration_seconds',
+    help: 'How long a hold lasted that the leader ended, by the reason for ending it',
+    labelNames: ['reason'],
+    buckets: HOLD_BUCKETS,
+    registers,
+  });
+  const pullDuration = new Histogram({
+    name: 'pullgate_node_pull_duration_seconds',
+    help: 'How long one node took over one image: `Pulled`, `Failed` or `TimedOut`. The `_count` is the number of them',
+    labelNames: ['result'],
+    buckets: PULL_BUCKETS,
+    registers,
+  });
+  const pullFailures = new Counter({
+    name: 'pullgate_node_pull_failures_total',
+    help: 'Pulls that failed, by what the registry, the network or the node had against them',
+    labelNames: ['reason'],
+    registers,
+  });
+  const apiRequests = new Counter({
+    name: 'pullgate_api_requests_total',
+    help: 'Requests to the API server, each attempt by itself; code `error` where there was no answer',
+    labelNames: ['verb', 'code'],
+    registers,
+  });
+  // An alert on the increase of a series does not see it come into being.
+  for (const mode of MODES) admissions.inc({ mode, decision: 'Error' }, 0);
+
+  return {
+    admission(mode, decision, seconds) {
+      admissions.inc({ mode, decision });
+      admissionDuration.observe({ mode }, seconds);
+    },
+    holdEnded: (reason, seconds) => holdDuration.observe({ reason }, seconds),
+    nodePull: (result, seconds) => pullDuration.observe({ result }, seconds),
+    pullFailed: (reason) => pullFailures.inc({ reason }),
+    apiRequest: (verb, code) => apiRequests.inc({ verb, code }),
+  };
+}

@@ -1,0 +1,95 @@
+import { Gauge, type Registry } from 'prom-client';
+
+/** What is looked up at each scrape. Undefined: this replica cannot tell, and shows nothing, such as one that does not lead. */
+export interface State {
+  holds(): { readonly open: number /** 0 without any. */; readonly oldestSeconds: number } | undefined;
+  pulls(): { readonly running: number; readonly limit: number } | undefined;
+  /** One for each collection that is followed, such as `deployments`. */
+  watches(): Iterable<{ readonly resource: string; readonly silentSeconds: number }>;
+  isLeader(): boolean;
+  /** Such as `serving` and `ca`. */
+  certificates(): Iterable<{ readonly certificate: string; readonly expiresAt: Date }>;
+}
+
+/** Shows the state of this replica in the registry. To be called once, when there is something to look up. */
+export function exposeState(registry: Registry, state: State): void {
+  gauge(
+    registry,
+    'pullgate_holds',
+    'Rollouts held now. Shown by the leader alone',
+    () => state.holds()?.open,
+  );
+  gauge(
+    registry,
+    'pullgate_hold_oldest_age_seconds',
+    'For how long the oldest hold has lasted; 0 without any. Shown by the leader alone',
+    () => state.holds()?.oldestSeconds,
+  );
+  gauge(
+    registry,
+    'pullgate_pulls_running',
+    'Puller pods that are pulling now. Shown by the leader alone',
+    () => state.pulls()?.running,
+  );
+  gauge(
+    registry,
+    'pullgate_pulls_limit',
+    'How many may pull at a time: `--max-concurrent-pulls`. Shown by the leader alone',
+    () => state.pulls()?.limit,
+  );
+  gauge(registry, 'pullgate_leader', '1 on the replica that leads, 0 on the others', () =>
+    state.isLeader() ? 1 : 0,
+  );
+  labelledGauge(
+    registry,
+    'pullgate_watch_age_seconds',
+    'For how long nothing was heard of a collection that is followed; `+Inf` before the first list',
+    'resource',
+    function* () {
+      for (const { resource, silentSeconds } of state.watches()) yield [resource, silentSeconds];
+    },
+  );
+  labelledGauge(
+    registry,
+    'pullgate_certificate_expiry_timestamp_seconds',
+    'When a certificate in use ends, in seconds since the epoch',
+    'certificate',
+    function* () {
+      for (const { certificate, expiresAt } of state.certificates())
+        yield [certificate, expiresAt.getTime() / 1000];
+    },
+  );
+}
+
+function gauge(registry: Registry, name: string, help: string, read: () => number | undefined): void {
+  new Gauge({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      const value = read();
+      // Not `reset`: that would show a 0.
+      if (value === undefined) this.remove();
+      else this.set(value);
+    },
+  });
+}
+
+function labelledGauge(
+  registry: Registry,
+  name: string,
+  help: string,
+  label: string,
+  read: () => Iterable<readonly [string, number]>,
+): void {
+  new Gauge({
+    name,
+    help,
+    labelNames: [label],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [key, value] of read()) this.set({ [label]: key }, value);
+    },
+  });
+}

@@ -1,0 +1,70 @@
+import { createAuthority } from './certs/authority.ts';
+import { createServingCertificate } from './certs/serving-certificate.ts';
+import { createApiClient } from './cluster/api-client.ts';
+import type { Cluster } from './cluster/credentials.ts';
+import { actAs } from './cluster/service-account-token.ts';
+import { startControllers } from './controllers.ts';
+import { eventWriter, type Gate, type GateOptions, gateServer, listen } from './gate.ts';
+import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from './names.ts';
+import { PULL_TIMES } from './preload/pull-times.ts';
+import { register } from './registration/registration.ts';
+import { serverVersion } from './registration/server-version.ts';
+
+/** A process lives for one authority: it makes a new one, and publishes it, at each start. */
+const CERTIFICATE_DAYS = 365;
+
+/**
+ * A gate beside a cluster, one alone: it puts into the cluster what it needs, and takes it away again when it stops, every
+ * hold released. Resolves as soon as updates are gated.
+ */
+export async function startProcessGate(options: GateOptions, cluster: Cluster): Promise<Gate> {
+  const { config, clock, random, log, pullTimes = PULL_TIMES } = options;
+  const admin = createApiClient(cluster, { clock, random });
+  const version = await serverVersion(admin);
+  log.info({ cluster: cluster.name, server: cluster.server, version }, 'cluster');
+
+  const authority = await createAuthority({ now: new Date(clock.now()), days: CERTIFICATE_DAYS });
+  const serving = await createServingCertificate(authority, {
+    hosts: [new URL(config.url).hostname.replace(/^\[|\]$/g, '')],
+    now: new Date(clock.now()),
+    days: CERTIFICATE_DAYS,
+  });
+  const account = actAs(admin, cluster, GATE_NAMESPACE, GATE_SERVICE_ACCOUNT, clock);
+  const client = createApiClient(account, { clock, random });
+  const writeEvent = eventWriter(client, `pullgate-${process.pid}`, options);
+  const voice = { client, namespace: GATE_NAMESPACE, writeEvent };
+  const server = gateServer(options, voice, { cert: serving.certificatePem, key: serving.keyPem });
+  await listen(server, config.listen);
+
+  const registration = await register(admin, {
+    url: config.url,
+    caPem: authority.certificatePem,
+    failurePolicy: config.failurePolicy,
+    serverVersion: version,
+    clock,
+    log,
+  });
+  const controllers = startControllers({ config, client, writeEvent, clock, random, log, pullTimes });
+  const ready = controllers.synced.then(
+    () => log.info({ listen: config.listen, url: config.url }, 'ready'),
+    // Only a stop ends the reading, and it has to go on until everything is taken away.
+    () => undefined,
+  );
+  return {
+    ready,
+    async stop() {
+      try {
+        await controllers.stop();
+        await registration.unregister(async () => {
+          // API servers go on asking for a moment: only once nobody is answered any more, no hold can follow the last release.
+          await server.close();
+          await controllers.releaseAll();
+        });
+      } finally {
+        await server.close();
+        await client.close();
+        await admin.close();
+      }
+    },
+  };
+}

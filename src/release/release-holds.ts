@@ -1,0 +1,63 @@
+import type { ApiClient } from '../cluster/api-client.ts';
+import { isConflict, isInvalid, isNotFound } from '../cluster/api-error.ts';
+import { type Deployment, parseDeployment } from '../hold/deployment.ts';
+import type { Logger } from '../log.ts';
+import { HELD_LABEL, HOLD_ANNOTATION } from '../names.ts';
+import { pausedAfterHold, releasePatch } from './release-patch.ts';
+
+/** All mean: it changed since it was read. */
+export const isStale = (error: unknown) => isConflict(error) || isInvalid(error) || isNotFound(error);
+
+/** Nobody changes a Deployment that often in a row: it is refused for another reason. */
+export const STALE_ATTEMPTS = 10;
+
+/** Releases them, whatever their preloads say. Throws, after all of them, if one could not be released. */
+export async function releaseHolds(
+  held: Iterable<Deployment>,
+  client: Pick<ApiClient, 'get' | 'jsonPatch'>,
+  log: Logger,
+): Promise<void> {
+  const failures: unknown[] = [];
+  for (const deployment of held) {
+    try {
+      await releaseWhateverComes(deployment, client, log);
+    } catch (err) {
+      log.error({ ...fieldsOf(deployment), err }, 'the hold could not be released');
+      failures.push(err);
+    }
+  }
+  if (failures.length > 0) throw new AggregateError(failures, 'some holds could not be released');
+}
+
+async function releaseWhateverComes(
+  read: Deployment,
+  client: Pick<ApiClient, 'get' | 'jsonPatch'>,
+  log: Logger,
+): Promise<void> {
+  let deployment = read;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      const paused = pausedAfterHold(deployment);
+      await client.jsonPatch(deploymentPath(deployment), releasePatch(deployment, paused));
+      log.info({ ...fieldsOf(deployment), reason: 'Shutdown' }, 'hold release');
+      return;
+    } catch (error) {
+      if (isNotFound(error)) return;
+      if (!isStale(error) || attempt === STALE_ATTEMPTS) throw error;
+    }
+    deployment = parseDeployment(await client.get(deploymentPath(deployment)));
+    if (!isMarked(deployment)) return;
+  }
+}
+
+export function isMarked({ annotations, labels }: Deployment): boolean {
+  return annotations[HOLD_ANNOTATION] !== undefined || labels[HELD_LABEL] !== undefined;
+}
+
+export function deploymentPath({ namespace, name }: Deployment): string {
+  return `/apis/apps/v1/namespaces/${namespace}/deployments/${name}`;
+}
+
+export function fieldsOf({ namespace, name }: Deployment): { deployment: string } {
+  return { deployment: `${namespace}/${name}` };
+}

@@ -1,0 +1,73 @@
+import { wait } from './clock.ts';
+import { type ApiClient, createApiClient } from './cluster/api-client.ts';
+import { isNotFound } from './cluster/api-error.ts';
+import type { Cluster } from './cluster/credentials.ts';
+import type { GateOptions } from './gate.ts';
+import { parseDeployment } from './hold/deployment.ts';
+import { asArray, asString, at } from './json.ts';
+import { WEBHOOK_CONFIGURATION } from './names.ts';
+import { isMarked, releaseHolds } from './release/release-holds.ts';
+
+type Options = Pick<GateOptions, 'clock' | 'random' | 'log'>;
+
+const WEBHOOKS = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${WEBHOOK_CONFIGURATION}`;
+
+/**
+ * After that nothing can be held any more that was not held before: 5 s for every API server to learn that there are no
+ * webhooks, and the 5 s that it waits for one that it has asked.
+ */
+const SETTLE_MS = 10_000;
+const PAGE = 500;
+
+/** Before the gate is removed for good: no webhooks, and no holds. Can be repeated after any failure. */
+export async function uninstall(cluster: Cluster, options: Options): Promise<void> {
+  const client = createApiClient(cluster, options);
+  try {
+    await endHolding(client, options);
+  } finally {
+    await client.close();
+  }
+}
+
+/** @throws AggregateError if a hold could not be released, and what ApiClient throws */
+export async function endHolding(
+  client: Pick<ApiClient, 'get' | 'jsonPatch'>,
+  { clock, log }: Pick<Options, 'clock' | 'log'>,
+): Promise<void> {
+  const never = new AbortController().signal;
+  await removeWebhooks(client);
+  log.info('no webhook is left: nothing new is held');
+  const settled = clock.monotonic() + SETTLE_MS;
+  let released = await releaseAll(client, log);
+  await wait(clock, Math.max(0, settled - clock.monotonic()), never);
+  released += await releaseAll(client, log);
+  log.info({ released }, 'no hold is left');
+}
+
+/** Taken out rather than deleted with their configuration: that is for who has applied it. */
+async function removeWebhooks(client: Pick<ApiClient, 'get' | 'jsonPatch'>): Promise<void> {
+  try {
+    const configuration = await client.get(WEBHOOKS);
+    if (asArray(at(configuration, 'webhooks')).length === 0) return;
+    await client.jsonPatch(WEBHOOKS, [{ op: 'replace', path: '/webhooks', value: [] }]);
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+}
+
+/** Every Deployment is looked at: somebody may have taken the label off one that is held. */
+async function releaseAll(
+  client: Pick<ApiClient, 'get' | 'jsonPatch'>,
+  log: Options['log'],
+): Promise<number> {
+  let released = 0;
+  let next: string | undefined;
+  do {
+    const page = await client.get('/apis/apps/v1/deployments', { limit: PAGE, continue: next });
+    const held = asArray(at(page, 'items')).map(parseDeployment).filter(isMarked);
+    await releaseHolds(held, client, log);
+    released += held.length;
+    next = asString(at(page, 'metadata', 'continue')) || undefined;
+  } while (next !== undefined);
+  return released;
+}

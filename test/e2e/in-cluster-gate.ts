@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import { parseAllDocuments } from 'yaml';
+import { asObject, type JsonObject } from '../../src/json.ts';
+import { buildGateImage } from '../lab/gate-image.ts';
+import type { Lab } from '../lab/lab.ts';
+import type { Scope } from './namespace.ts';
+
+const DEPLOY = resolve(import.meta.dirname, '../../deploy');
+
+/** The lab's API server is of 1.20. */
+const FOR_THE_LAB = ['before-1.21', 'before-1.28'];
+
+/** The gate as the manifests install it. */
+export interface InClusterGate {
+  /** As a user does it. */
+  install(): Promise<void>;
+  uninstall(): Promise<void>;
+  remove(): Promise<void>;
+}
+
+/**
+ * Installs nothing yet; what it installs is gone when the scope ends. The kubectl has to know components: 1.21 or later.
+ */
+export async function inClusterGate(
+  scope: Scope,
+  lab: Lab,
+  components: readonly string[] = [],
+): Promise<InClusterGate> {
+  const image = await buildGateImage(lab);
+  const folder = mkdtempSync(join(tmpdir(), 'pullgate-deploy-'));
+  const base = overlay(folder, 'base', DEPLOY, [...FOR_THE_LAB, ...components], image);
+  const uninstall = overlay(folder, 'uninstall', join(DEPLOY, 'uninstall'), [], image);
+
+  async function kubectl(args: string[]): Promise<void> {
+    const result = await lab.kubectl(args, { timeoutSeconds: 180 });
+    assert.equal(result.code, 0, `kubectl ${args.join(' ')}: ${result.stderr}`);
+  }
+  const remove = () => kubectl(['delete', '-k', base, '--ignore-not-found', '--timeout=120s']);
+  scope.after(async () => {
+    await remove();
+    rmSync(folder, { recursive: true });
+  });
+  return {
+    async install() {
+      await kubectl(['apply', '-k', base]);
+      await kubectl(['-n', 'pullgate', 'rollout', 'status', 'deployment/pullgate', '--timeout=120s']);
+    },
+    async uninstall() {
+      await kubectl(['apply', '-k', uninstall]);
+      const job = ['--for=condition=Complete', 'job/pullgate-uninstall', '--timeout=120s'];
+      await kubectl(['-n', 'pullgate', 'wait', ...job]);
+    },
+    remove,
+  };
+}
+
+/** What kubectl makes of the manifests with these components. */
+export async function rendered(scope: Scope, lab: Lab, components: readonly string[]): Promise<JsonObject[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'pullgate-deploy-'));
+  scope.after(() => rmSync(folder, { recursive: true }));
+  const { code, stdout, stderr } = await lab.kubectl([
+    'kustomize',
+    overlay(folder, 'base', DEPLOY, components, 'registry.test/gate:1'),
+  ]);
+  assert.equal(code, 0, stderr);
+  return [...parseAllDocuments(stdout)].map((document) => asObject(document.toJS()));
+}
+
+/** A kustomization of one's own, as the docs recommend it, with the image set. */
+function overlay(
+  folder: string,
+  name: string,
+  resource: string,
+  components: readonly string[],
+  image: string,
+): string {
+  const path = mkdtempSync(join(folder, `${name}-`));
+  const [newName, newTag] = [image.slice(0, image.lastIndexOf(':')), image.slice(image.lastIndexOf(':') + 1)];
+  const kustomization = {
+    apiVersion: 'kustomize.config.k8s.io/v1beta1',
+    kind: 'Kustomization',
+    resources: [relative(path, resource)],
+    components: components.map((one) => relative(path, join(DEPLOY, 'components', one))),
+    images: [{ name: 'pullgate', newName, newTag }],
+  };
+  writeFileSync(join(path, 'kustomization.yaml'), JSON.stringify(kustomization));
+  return path;
+}

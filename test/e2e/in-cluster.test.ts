@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import type { ApiClient } from '../../src/cluster/api-client.ts';
+import { asArray, asString, at } from '../../src/json.ts';
+import { LEASE, WEBHOOK_CONFIGURATION } from '../../src/names.ts';
+import { attach, type Lab } from '../lab/lab.ts';
+import { deploy, isHeld } from './deployment.ts';
+import { connect } from './gated-lab.ts';
+import { type InClusterGate, inClusterGate } from './in-cluster-gate.ts';
+import { createNamespace } from './namespace.ts';
+import { suiteScope } from './suite-scope.ts';
+import { until } from './until.ts';
+
+const scope = suiteScope();
+const LEASE_PATH = `/apis/coordination.k8s.io/v1/namespaces/pullgate/leases/${LEASE}`;
+const PODS = '/api/v1/namespaces/pullgate/pods';
+let lab: Lab;
+let api: ApiClient;
+let gate: InClusterGate;
+
+before(async () => {
+  lab = await attach();
+  api = await connect(lab);
+  gate = await inClusterGate(scope, lab);
+  await gate.install();
+});
+after(() => api.close());
+
+test('two replicas are ready, each within 2 s of its start', async (t) => {
+  const pods = asArray(
+    at(await api.get(PODS, { labelSelector: 'app.kubernetes.io/component=gate' }), 'items'),
+  );
+  assert.equal(pods.length, 2);
+  assert.equal(new Set(pods.map((pod) => at(pod, 'spec', 'nodeName'))).size, 2, 'each on a node of its own');
+  for (const pod of pods) {
+    const { stdout } = await lab.kubectl(['-n', 'pullgate', 'logs', String(at(pod, 'metadata', 'name'))]);
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { time: number; msg: string });
+    const [status] = asArray(at(pod, 'status', 'containerStatuses'));
+    const startedAt = Date.parse(asString(at(status, 'state', 'running', 'startedAt')) ?? '');
+    const ready = lines.find(({ msg }) => msg === 'ready');
+    t.diagnostic(`ready ${ready && ready.time - startedAt} ms after the second in which it started`);
+    // 2 s, and up to one more: the status has whole seconds, cut off.
+    assert.ok(ready !== undefined && ready.time - startedAt < 3000, stdout);
+  }
+});
+
+test('a replica that is told to end leaves within its grace, and the other one takes the lead', async () => {
+  const holder = async () => asString(at(await api.get(LEASE_PATH), 'spec', 'holderIdentity')) ?? '';
+  const leads = await until('somebody leads', 30, holder, (identity) => identity !== '');
+  const [leader = ''] = leads.split('_');
+  const asked = performance.now();
+  const { code, stderr } = await lab.kubectl(['-n', 'pullgate', 'delete', 'pod', leader], {
+    timeoutSeconds: 60,
+  });
+  assert.equal(code, 0, stderr);
+  const seconds = (performance.now() - asked) / 1000;
+  assert.ok(seconds < 20, `${seconds} s: it was killed`);
+  await until('another one leads', 5, holder, (identity) => identity !== '' && !identity.startsWith(leader));
+  await gate.install();
+});
+
+test('a rollout is held until its nodes have the image, and then released', async (t) => {
+  const shop = await createNamespace(t, lab, api);
+  const web = await deploy(shop, 'web');
+  const asked = await web.setImage(await shop.push('v2', { megabytes: 5 }));
+  assert.match(asked.stderr, /is held until its nodes have/);
+  await web.released(60);
+  await web.rolledOut(60);
+});
+
+test('the uninstall Job releases what is held and nothing is held any more; after kubectl delete nothing is left', async (t) => {
+  const shop = await createNamespace(t, lab, api);
+  const web = await deploy(shop, 'web');
+  await web.setImage(`${lab.registry}/${shop.name}:typo`);
+  assert.ok(isHeld(await web.read()));
+
+  await gate.uninstall();
+  const stored = await web.read();
+  assert.ok(!isHeld(stored) && !stored.paused);
+  await web.setImage(`${lab.registry}/${shop.name}:other`);
+  assert.ok(!isHeld(await web.read()));
+
+  await gate.remove();
+  for (const path of [
+    '/api/v1/namespaces/pullgate',
+    `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${WEBHOOK_CONFIGURATION}`,
+    '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/imagepreloads.pullgate.io',
+    '/apis/rbac.authorization.k8s.io/v1/clusterroles/pullgate',
+    '/apis/scheduling.k8s.io/v1/priorityclasses/pullgate',
+  ]) {
+    await until(
+      `${path} is gone`,
+      60,
+      () =>
+        api.get(path).then(
+          () => 'there',
+          () => 'gone',
+        ),
+      (state) => state === 'gone',
+    );
+  }
+});

@@ -1,0 +1,125 @@
+import { createHash } from 'node:crypto';
+import {
+  closeSync,
+  globSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { HUB_ADDRESS, REGISTRY_HOSTS } from './addresses.ts';
+import { type Buildah, buildahIn } from './buildah.ts';
+import { LabError } from './errors.ts';
+import type { Lab } from './lab.ts';
+import { withLock } from './lock.ts';
+import { nodeBase } from './node-base.ts';
+import { npm } from './npm.ts';
+import { cacheFolder } from './paths.ts';
+
+const CHECKOUT = join(import.meta.dirname, '../..');
+/** What the Dockerfile copies, and itself: an image of the same content is not built again. */
+const CONTENT = [
+  'Dockerfile',
+  '.dockerignore',
+  '.npmrc',
+  'LICENSE',
+  'package.json',
+  'package-lock.json',
+  'tsconfig.json',
+  'src/**',
+  'deploy/**',
+];
+const REPOSITORY = 'pullgate';
+
+/** Builds the gate's image as the Dockerfile says, and pushes it to the lab's registry. Returns what a pod names. */
+export async function buildGateImage(
+  lab: Pick<Lab, 'enter' | 'registry'>,
+  log: (line: string) => void = () => {},
+): Promise<string> {
+  const cache = cacheFolder();
+  return await withLock(log, async () => {
+    const buildah = await buildahIn(cache, log);
+    const { image, tag } = await builtImage(cache, buildah, log);
+    // The registry's name is known to the nodes' containerd alone; it listens inside the hub.
+    const target = `docker://${HUB_ADDRESS}:${REGISTRY_HOSTS.registry.port}/${REPOSITORY}:${tag}`;
+    await buildah.run(['push', '--tls-verify=false', image, target], {
+      enter: lab.enter,
+      timeoutSeconds: 300,
+    });
+    return `${lab.registry}/${REPOSITORY}:${tag}`;
+  });
+}
+
+/** The image in buildah's store; `tag` is of its content. The caller holds the lock. */
+async function builtImage(
+  cache: string,
+  buildah: Buildah,
+  log: (line: string) => void,
+): Promise<{ image: string; tag: string }> {
+  const base = await nodeBase(cache, buildah, log);
+  const tag = contentTag(base);
+  const image = `localhost/${REPOSITORY}:${tag}`;
+  if (await buildah.has(image)) return { image, tag };
+
+  log('building the image of the gate');
+  const work = join(cache, 'build-gate-image');
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work, { recursive: true });
+  const npmrc = join(work, 'npmrc');
+  const { text, certificates } = await npmSettings();
+  writeFileSync(npmrc, text);
+  const file = certificates === undefined ? [] : ['--volume', `${certificates}:${certificates}:ro`];
+  const journal = join(work, 'build.log');
+  const sink = openSync(journal, 'w');
+  const building = buildah.run(
+    [
+      'bud',
+      `--build-arg=NODE_IMAGE=${base}`,
+      `--secret=id=npmrc,src=${npmrc}`,
+      ...file,
+      `--tag=${image}`,
+      CHECKOUT,
+    ],
+    { timeoutSeconds: 600, logTo: sink },
+  );
+  await building
+    .catch(() => {
+      const tail = readFileSync(journal, 'utf8').trim().split('\n').slice(-15).join('\n');
+      throw new LabError(`building the image of the gate failed; the end of ${journal}:\n${tail}`);
+    })
+    .finally(() => closeSync(sink));
+  rmSync(work, { recursive: true });
+  await removeOthers(buildah, image);
+  return { image, tag };
+}
+
+/** 250 MB each, and every change of the source makes one. */
+async function removeOthers(buildah: Buildah, image: string): Promise<void> {
+  const { stdout } = await buildah.run(['images', '--format', '{{.Name}}:{{.Tag}}']);
+  const ours = stdout.split('\n').filter((name) => name.startsWith(`localhost/${REPOSITORY}:`));
+  for (const other of ours.filter((name) => name !== image)) await buildah.run(['rmi', other]);
+}
+
+function contentTag(base: string): string {
+  const hash = createHash('sha256').update(base);
+  const paths = CONTENT.flatMap((pattern) => globSync(pattern, { cwd: CHECKOUT })).toSorted();
+  for (const path of paths) {
+    const full = join(CHECKOUT, path);
+    if (statSync(full).isFile()) hash.update(`\0${path}\0`).update(readFileSync(full));
+  }
+  return hash.digest('hex').slice(0, 12);
+}
+
+/** How npm reaches its registry from this machine. Credentials are not passed on. */
+async function npmSettings(): Promise<{ text: string; certificates: string | undefined }> {
+  const keys = ['registry', 'cafile', 'proxy', 'https-proxy', 'noproxy', 'strict-ssl'];
+  const { stdout } = await npm(['config', 'get', ...keys]);
+  const lines = stdout
+    .split('\n')
+    .filter((line) => /^[a-z-]+=/.test(line) && !/=(null|undefined)?$/.test(line));
+  const certificates = lines.find((line) => line.startsWith('cafile='))?.slice('cafile='.length);
+  return { text: `${lines.join('\n')}\n`, certificates };
+}

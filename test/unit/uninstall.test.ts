@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseDeployment } from '../../src/hold/deployment.ts';
+import { asArray, at } from '../../src/json.ts';
+import { HELD_LABEL, HOLD_ANNOTATION, WEBHOOK_CONFIGURATION } from '../../src/names.ts';
+import { endHolding } from '../../src/uninstall.ts';
+import { deployment } from './deployment-builder.ts';
+import { heldObject, updated } from './held-deployment.ts';
+import { logDouble } from './log-double.ts';
+import { manualClock } from './manual-clock.ts';
+import { memoryApi, refusal } from './memory-api.ts';
+import { until } from './until.ts';
+
+const WEBHOOKS = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${WEBHOOK_CONFIGURATION}`;
+const { namespace, name } = parseDeployment(updated.object);
+const WEB = `/apis/apps/v1/namespaces/${namespace}/deployments/${name}`;
+const API = WEB.replace(new RegExp(`${name}$`), 'api');
+
+function installed() {
+  const clock = manualClock();
+  const api = memoryApi(clock);
+  api.put(WEBHOOKS, { metadata: { name: WEBHOOK_CONFIGURATION }, webhooks: [{ name: 'pause.pullgate.io' }] });
+  api.put(WEB, heldObject());
+  return { clock, api, log: logDouble().log };
+}
+
+const isHeld = (object: unknown) => {
+  const { annotations, labels, paused } = parseDeployment(object);
+  return annotations[HOLD_ANNOTATION] !== undefined || labels[HELD_LABEL] !== undefined || paused;
+};
+
+/** Runs to its end, whatever it waits for. */
+async function toItsEnd({ api, clock, log }: ReturnType<typeof installed>): Promise<void> {
+  let over = false;
+  const running = endHolding(api.client, { clock, log }).finally(() => {
+    over = true;
+  });
+  running.catch(() => undefined);
+  await until(() => over || clock.timers().length > 0);
+  clock.advance(10_000);
+  await running;
+}
+
+test('every hold is released, and the webhooks are gone before the first release', async () => {
+  const world = installed();
+  await toItsEnd(world);
+  assert.deepEqual(asArray(at(world.api.objects.get(WEBHOOKS), 'webhooks')), []);
+  assert.equal(isHeld(world.api.objects.get(WEB)), false);
+  assert.deepEqual(
+    world.api.calls.filter(({ method }) => method === 'jsonPatch').map(({ path }) => path),
+    [WEBHOOKS, WEB],
+  );
+});
+
+test('what an API server still had held by a webhook that it did not know to be gone is released, too', async () => {
+  const world = installed();
+  const running = endHolding(world.api.client, world);
+  await until(() => world.clock.timers().length > 0);
+  world.api.put(API, heldObject(updated.metadata({ name: 'api', uid: 'uid-api' })));
+  assert.ok((world.clock.timers()[0] ?? 0) > 5000, 'an API server waits for an answer for 5 s');
+  world.clock.advance(10_000);
+  await running;
+  assert.equal(isHeld(world.api.objects.get(API)), false);
+});
+
+test('a Deployment that is paused by its user stays as it is', async () => {
+  const world = installed();
+  const paused = deployment().spec({ paused: true }).object;
+  world.api.put(WEB, paused);
+  await toItsEnd(world);
+  assert.deepEqual(world.api.objects.get(WEB), paused);
+});
+
+test('it can be repeated, and where nothing is installed there is nothing to do', async () => {
+  const world = installed();
+  await toItsEnd(world);
+  world.api.put(WEBHOOKS, undefined);
+  const before = world.api.calls.filter(({ method }) => method !== 'get').length;
+  await toItsEnd(world);
+  assert.equal(world.api.calls.filter(({ method }) => method !== 'get').length, before);
+});
+
+test('a hold that cannot be released fails the whole, so that the Job is tried again', async () => {
+  const world = installed();
+  world.api.refuse('jsonPatch', WEB, refusal(403, 'Forbidden', 'policy says no'), 1000);
+  await assert.rejects(toItsEnd(world), AggregateError);
+});
+
+test('webhooks that may not be taken out are an error, and nothing is released: it would be held again', async () => {
+  const world = installed();
+  world.api.refuse('jsonPatch', WEBHOOKS, refusal(403, 'Forbidden'), 1000);
+  await assert.rejects(toItsEnd(world));
+  assert.ok(isHeld(world.api.objects.get(WEB)));
+});
+
+test('holds of all pages of a large cluster are released', async () => {
+  const world = installed();
+  const pages = [
+    { items: [], metadata: { continue: 'next' } },
+    { items: [world.api.objects.get(WEB)], metadata: {} },
+  ];
+  const asked: unknown[] = [];
+  const get: typeof world.api.client.get = async (path, query, options) => {
+    if (!path.endsWith('/deployments')) return await world.api.client.get(path, query, options);
+    asked.push(query?.['continue']);
+    return pages[query?.['continue'] === 'next' ? 1 : 0];
+  };
+  await toItsEnd({ ...world, api: { ...world.api, client: { ...world.api.client, get } } });
+  assert.deepEqual(asked.slice(0, 2), [undefined, 'next']);
+  assert.equal(isHeld(world.api.objects.get(WEB)), false);
+});
