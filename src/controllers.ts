@@ -6,19 +6,36 @@ import type { Config } from './config.ts';
 import { type Deployment, parseDeployment } from './hold/deployment.ts';
 import type { Logger } from './log.ts';
 import { API_GROUP_PATH, PULLER_LABEL } from './names.ts';
+import type { Metrics } from './observe/metrics.ts';
 import { type ImagePreload, parseImagePreload } from './preload/image-preload.ts';
 import { type Node, parseNode } from './preload/node.ts';
 import { createPreloadController } from './preload/preload-controller.ts';
 import type { PullTimes } from './preload/pull-times.ts';
 import { type PullerPod, parsePullerPod } from './preload/puller-pod-status.ts';
 import { modeFact, modeOf, type Namespace, parseNamespace } from './release/namespace-mode.ts';
-import { createReleaseController } from './release/release-controller.ts';
+import { createReleaseController, type HoldsOpen } from './release/release-controller.ts';
 
 export interface Controllers {
   /** When everything that is stored has been read. */
   readonly synced: Promise<unknown>;
+  /** For how long it is being read already; undefined once it has been. */
+  syncingMs(): number | undefined;
+  /** Undefined until then. */
+  holds(): HoldsOpen | undefined;
+  pulls(): { readonly running: number; readonly limit: number } | undefined;
+  watches(): readonly Watch[];
   stop(): Promise<void>;
   readonly releaseAll: () => Promise<void>;
+}
+
+/** One collection that is followed. */
+export interface Watch {
+  /** Such as `deployments`. */
+  readonly resource: string;
+  /** Since it was last heard of; infinite before. */
+  readonly silentSeconds: number;
+  /** For longer than any working one can be, and nobody said why. */
+  readonly isSilent: boolean;
 }
 
 /** What one gate of many does: it follows what is stored, makes ImagePreloads and puller pods, and releases. */
@@ -30,8 +47,9 @@ export function startControllers(options: {
   readonly random: () => number;
   readonly log: Logger;
   readonly pullTimes: PullTimes;
+  readonly metrics: Metrics | undefined;
 }): Controllers {
-  const { config, client, writeEvent, clock, random, log, pullTimes } = options;
+  const { config, client, writeEvent, clock, random, log, pullTimes, metrics } = options;
   const common = { client, clock, random, log };
   const namespaces = createReflector<Namespace>({
     ...common,
@@ -88,6 +106,10 @@ export function startControllers(options: {
     modeOf: (namespace) => modeOf(namespaces.get(namespace)),
     maxConcurrentPulls: config.maxConcurrentPulls,
     pullTimes,
+    onPullEnded(pull) {
+      metrics?.nodePull(pull.result, pull.seconds);
+      if (pull.result !== 'Pulled') metrics?.pullFailed(pull.reason);
+    },
     onAssessed(key) {
       const preload = preloads.get(key);
       if (preload?.owner !== undefined) {
@@ -103,6 +125,7 @@ export function startControllers(options: {
     modeOf: (namespace) => modeOf(namespaces.get(namespace)),
     assessmentOf: (key) => preloadController.assessmentOf(key),
     settings: config.settings,
+    onHoldEnded: metrics?.holdEnded,
   });
 
   function deploymentChanged(key: string, uid: string | undefined): void {
@@ -120,15 +143,29 @@ export function startControllers(options: {
     }
   }
 
-  const reflectors: readonly Reflector<unknown>[] = [namespaces, nodes, deployments, preloads, pods];
+  const followed = { namespaces, nodes, deployments, imagepreloads: preloads, pods };
+  const reflectors: readonly Reflector<unknown>[] = Object.values(followed);
+  const startedAt = clock.monotonic();
+  let hasSynced = false;
   for (const reflector of reflectors) reflector.start();
   const synced = Promise.all(reflectors.map((reflector) => reflector.synced)).then(() => {
     preloadController.start();
     releaseController.start();
+    hasSynced = true;
   });
 
   return {
     synced,
+    syncingMs: () => (hasSynced ? undefined : clock.monotonic() - startedAt),
+    holds: () => (hasSynced ? releaseController.holds() : undefined),
+    pulls: () =>
+      hasSynced ? { running: preloadController.running(), limit: config.maxConcurrentPulls } : undefined,
+    watches: () =>
+      Object.entries<Reflector<unknown>>(followed).map(([resource, reflector]) => ({
+        resource,
+        silentSeconds: reflector.lastContactAge() / 1000,
+        isSilent: reflector.isSilent(),
+      })),
     async stop() {
       await releaseController.stop();
       await preloadController.stop();

@@ -138,7 +138,7 @@ export const ERRORS = {
   },
   PG_LISTEN: {
     message: 'cannot listen on {address}: {detail}',
-    remedy: 'Choose a free address with --listen, or end what is listening there.',
+    remedy: 'Choose a free address with --listen or --health-listen, or end what is listening there.',
   },
   PG_INTERNAL: {
     status: 500,

@@ -3,12 +3,13 @@ import type { FastifyInstance } from 'fastify';
 import { createAdmissionServer } from './admission/admission-server.ts';
 import type { Clock } from './clock.ts';
 import type { ApiClient } from './cluster/api-client.ts';
-import { createEventWriter, type GateEvent } from './cluster/events.ts';
+import { createEventWriter, type EventWriter, type GateEvent } from './cluster/events.ts';
 import { mayBypass } from './cluster/subject-access-review.ts';
 import type { Config } from './config.ts';
 import { GateError } from './errors.ts';
 import type { Logger } from './log.ts';
 import { GATE_SERVICE_ACCOUNT } from './names.ts';
+import type { Metrics } from './observe/metrics.ts';
 import { PULL_TIMES, type PullTimes } from './preload/pull-times.ts';
 import { requestPreload } from './preload/requested-preload.ts';
 
@@ -35,12 +36,15 @@ export interface Voice {
   /** The gate's own. */
   readonly namespace: string;
   readonly writeEvent: (event: GateEvent) => void;
+  readonly metrics?: Metrics | undefined;
+  /** Aborted when this replica begins to leave; undefined where it has no others. */
+  readonly leaving?: AbortSignal;
 }
 
 /** The endpoint that API servers call, wired but not listening. */
 export function gateServer(
   { config, clock, log, pullTimes = PULL_TIMES }: GateOptions,
-  { client, namespace: own, writeEvent }: Voice,
+  { client, namespace: own, writeEvent, metrics, leaving }: Voice,
   tls: { readonly cert: string; readonly key: string },
 ): FastifyInstance {
   return createAdmissionServer({
@@ -56,6 +60,8 @@ export function gateServer(
         { namespace, name, username: user.username, object, oldObject, dryRun, ...ask },
         { client, clock, log, writeEvent, settings: config.settings, pullTimes },
       ),
+    leaving,
+    onAnswer: metrics?.admission,
     clock,
     log,
   });
@@ -82,11 +88,7 @@ export async function listen(
   }
 }
 
-export function eventWriter(
-  client: ApiClient,
-  instance: string,
-  { clock, log }: GateOptions,
-): Voice['writeEvent'] {
+export function eventWriter(client: ApiClient, instance: string, { clock, log }: GateOptions): EventWriter {
   return createEventWriter(client, {
     reportingController: 'pullgate.io/gate',
     reportingInstance: instance,

@@ -6,9 +6,10 @@ import { wait } from './clock.ts';
 import { createApiClient } from './cluster/api-client.ts';
 import { createElector } from './cluster/elector.ts';
 import type { InCluster } from './cluster/in-cluster.ts';
-import { startControllers } from './controllers.ts';
+import { type Controllers, startControllers } from './controllers.ts';
 import { eventWriter, type Gate, type GateOptions, gateServer, listen, useCertificate } from './gate.ts';
-import { LEASE } from './names.ts';
+import { leaderChecks } from './leader-checks.ts';
+import { LEASE, WEBHOOK_CONFIGURATION } from './names.ts';
 import { createHealthServer } from './observe/health-server.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { exposeState } from './observe/state-metrics.ts';
@@ -19,8 +20,9 @@ import { type Certificates, startCertificates } from './registration/certificate
 const SERVICE = 'pullgate';
 
 /**
- * Between the failing of readiness and the end of listening: until kube-proxies and load balancers send no new connection. Two
- * probes, 2 s apart, see it; a second for the endpoints to arrive everywhere.
+ * Between the failing of readiness and the beginning of the end: until kube-proxies and load balancers send no new connection. Two
+ * probes, 2 s apart, see it; a second for the endpoints to arrive everywhere. Meanwhile each answer is the last one of its
+ * connection, so that what API servers keep open goes over to the other replicas, too.
  */
 const LEAVE_MS = 5000;
 
@@ -33,12 +35,17 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
   const { config, clock, random, log, pullTimes = PULL_TIMES } = options;
   const { namespace } = cluster;
   const identity = hostname();
-  const client = createApiClient(cluster, { clock, random });
-  const leaseClient = createApiClient(cluster, { clock, random });
-  const writeEvent = eventWriter(client, identity, options);
+  const registry = new Registry();
+  const metrics = createMetrics(registry);
+  const api = { clock, random, onAttempt: metrics.apiRequest };
+  const client = createApiClient(cluster, api);
+  const leaseClient = createApiClient(cluster, api);
+  const events = eventWriter(client, identity, options);
   const stopping = new AbortController();
+  const leaving = stopping.signal;
   let server: FastifyInstance | undefined;
   let listening = false;
+  let controllers: Controllers | undefined;
 
   const certificates = startCertificates({
     client,
@@ -59,50 +66,65 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
     random,
     log,
   });
+  const { isLeader, isStuck } = elector;
+  const leads = () => (isLeader() ? controllers : undefined);
 
-  const registry = new Registry();
-  createMetrics(registry);
   exposeState(registry, {
-    holds: () => undefined,
-    pulls: () => undefined,
-    watches: () => [],
-    isLeader: elector.isLeader,
+    holds: () => leads()?.holds(),
+    pulls: () => leads()?.pulls(),
+    watches: () => leads()?.watches() ?? [],
+    isLeader,
     certificates: () => expiries(certificates),
   });
+  const leader = leaderChecks({ isLeader, isStuck, controllers: () => controllers });
   const health = createHealthServer({
-    live: {},
+    live: leader.live,
     ready: {
       admission: () => (listening ? undefined : 'it does not listen yet'),
-      certificate: () => (certificates.isBelieved() ? undefined : 'API servers do not believe it yet'),
-      stopping: () => (stopping.signal.aborted ? 'it is' : undefined),
+      // Both as last seen: while the API server is away, so is whoever could change them.
+      registration: () =>
+        certificates.isRegistered()
+          ? undefined
+          : `there is no webhook configuration ${WEBHOOK_CONFIGURATION}`,
+      certificate: () =>
+        certificates.isBelieved() ? undefined : 'API servers do not believe it, or it has ended',
+      ...leader.ready,
+      stopping: () => (leaving.aborted ? 'it is' : undefined),
     },
     registry,
     log,
   });
 
   async function lead(signal: AbortSignal, guard: (plain: typeof client) => typeof client): Promise<void> {
-    const controllers = startControllers({
+    const guarded = guard(client);
+    const told = eventWriter(guarded, identity, options);
+    const term = startControllers({
       config,
-      client: guard(client),
-      writeEvent,
+      client: guarded,
+      writeEvent: told.write,
       clock,
       random,
       log,
       pullTimes,
+      metrics,
     });
-    controllers.synced.then(
+    controllers = term;
+    term.synced.then(
       () => log.info('the controllers run'),
       () => undefined,
     );
     if (!signal.aborted) await once(signal, 'abort');
-    await controllers.stop();
+    await term.stop();
+    controllers = undefined;
+    // Once the lease has been given back, nothing is written any more.
+    await told.settled();
   }
 
   async function start(): Promise<void> {
     log.info({ cluster: cluster.name, server: cluster.server, namespace }, 'cluster');
     if (config.healthListen !== undefined) await listen(health, config.healthListen);
     const pair = await certificates.first;
-    server = gateServer(options, { client, namespace, writeEvent }, pair);
+    server = gateServer(options, { client, namespace, writeEvent: events.write, metrics, leaving }, pair);
     // It may have been replaced since.
     useCertificate(server, certificates.serving() ?? pair);
     await listen(server, config.listen);
@@ -135,6 +157,6 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
 }
 
 function* expiries(certificates: Certificates): Iterable<{ certificate: string; expiresAt: Date }> {
-  const at = certificates.expiresAt();
-  if (at !== undefined) yield { certificate: 'serving', expiresAt: new Date(at) };
+  for (const [certificate, expiresAt] of Object.entries(certificates.expiries() ?? {}))
+    yield { certificate, expiresAt };
 }

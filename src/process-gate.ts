@@ -7,6 +7,7 @@ import { startControllers } from './controllers.ts';
 import { eventWriter, type Gate, type GateOptions, gateServer, listen } from './gate.ts';
 import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from './names.ts';
 import { PULL_TIMES } from './preload/pull-times.ts';
+import { createProcessHealth } from './process-health.ts';
 import { register } from './registration/registration.ts';
 import { serverVersion } from './registration/server-version.ts';
 
@@ -19,7 +20,10 @@ const CERTIFICATE_DAYS = 365;
  */
 export async function startProcessGate(options: GateOptions, cluster: Cluster): Promise<Gate> {
   const { config, clock, random, log, pullTimes = PULL_TIMES } = options;
-  const admin = createApiClient(cluster, { clock, random });
+  const health = config.healthListen && createProcessHealth(log);
+  const metrics = health?.metrics;
+  const api = { clock, random, onAttempt: metrics?.apiRequest };
+  const admin = createApiClient(cluster, api);
   const version = await serverVersion(admin);
   log.info({ cluster: cluster.name, server: cluster.server, version }, 'cluster');
 
@@ -30,10 +34,12 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
     days: CERTIFICATE_DAYS,
   });
   const account = actAs(admin, cluster, GATE_NAMESPACE, GATE_SERVICE_ACCOUNT, clock);
-  const client = createApiClient(account, { clock, random });
-  const writeEvent = eventWriter(client, `pullgate-${process.pid}`, options);
-  const voice = { client, namespace: GATE_NAMESPACE, writeEvent };
+  const client = createApiClient(account, api);
+  const { write: writeEvent } = eventWriter(client, `pullgate-${process.pid}`, options);
+  const voice = { client, namespace: GATE_NAMESPACE, writeEvent, metrics };
   const server = gateServer(options, voice, { cert: serving.certificatePem, key: serving.keyPem });
+  if (health !== undefined && config.healthListen !== undefined)
+    await listen(health.server, config.healthListen);
   await listen(server, config.listen);
 
   const registration = await register(admin, {
@@ -44,7 +50,18 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
     clock,
     log,
   });
-  const controllers = startControllers({ config, client, writeEvent, clock, random, log, pullTimes });
+  const controllers = startControllers({
+    config,
+    client,
+    writeEvent,
+    clock,
+    random,
+    log,
+    pullTimes,
+    metrics,
+  });
+  const certificates = { serving: serving.certificatePem, ca: authority.certificatePem };
+  health?.started({ controllers, certificates });
   const ready = controllers.synced.then(
     () => log.info({ listen: config.listen, url: config.url }, 'ready'),
     // Only a stop ends the reading, and it has to go on until everything is taken away.
@@ -62,6 +79,7 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
         });
       } finally {
         await server.close();
+        await health?.server.close();
         await client.close();
         await admin.close();
       }

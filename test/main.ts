@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { beginAudit } from './lab/audit-log.ts';
 import { buildGateImage } from './lab/gate-image.ts';
 import { up } from './lab/lab.ts';
 
@@ -12,7 +13,13 @@ import { up } from './lab/lab.ts';
 const total = { passed: 0, failed: 0, skipped: 0 };
 const reports = mkdtempSync(join(tmpdir(), 'pullgate-test-'));
 
-function run(title: string, files: string[], wrap: (argv: string[]) => string[], concurrency: number): void {
+function run(
+  title: string,
+  files: string[],
+  wrap: (argv: string[]) => string[],
+  concurrency: number,
+  env: Record<string, string> = {},
+): void {
   process.stdout.write(`\n== ${title}\n`);
   const report = join(reports, 'counts.json');
   const argv = wrap([
@@ -25,7 +32,10 @@ function run(title: string, files: string[], wrap: (argv: string[]) => string[],
     `--test-reporter-destination=${report}`,
     ...files.toSorted((a, b) => a.localeCompare(b, 'en')),
   ]);
-  const { status } = spawnSync(argv[0] ?? '', argv.slice(1), { stdio: ['ignore', 'inherit', 'inherit'] });
+  const { status } = spawnSync(argv[0] ?? '', argv.slice(1), {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   const counts = readCounts(report);
   total.passed += counts.passed;
   total.skipped += counts.skipped;
@@ -53,8 +63,14 @@ try {
     const all = globSync('test/e2e/**/*.test.ts');
     // These kill parts of the lab, and in the end all of it: they come when nothing else needs it any more.
     const ofTheLab = all.filter((file) => basename(file).startsWith('lab'));
-    const ofTheGate = all.filter((file) => !ofTheLab.includes(file));
+    // This one reads what the API server has written down of all of the gate's.
+    const ofTheSuite = all.filter((file) => basename(file) === 'rights-used.test.ts');
+    const ofTheGate = all.filter((file) => !ofTheLab.includes(file) && !ofTheSuite.includes(file));
+    const suite = beginAudit(new Date());
     run('the gate, on the lab', ofTheGate, (argv) => lab.enter(argv), 1);
+    run('the rights of the gate, in all of that', ofTheSuite, (argv) => argv, 1, {
+      PULLGATE_AUDITED_SUITE: suite,
+    });
     for (const file of ofTheLab.toSorted().toReversed()) run(file, [file], (argv) => argv, 1);
   }
 } catch (error) {

@@ -4,9 +4,11 @@ import fastify, {
   type FastifyInstance,
   type FastifyReply,
   type FastifyRequest,
+  type onRequestHookHandler,
 } from 'fastify';
 import type { Clock } from '../clock.ts';
 import { GateError } from '../errors.ts';
+import type { PreloadProgress } from '../hold/preload-progress.ts';
 import type { Logger } from '../log.ts';
 import { MODES, type Mode } from '../names.ts';
 import {
@@ -15,8 +17,14 @@ import {
   admissionResponse,
   parseAdmissionReview,
 } from './admission-review.ts';
-import { type Ask, type DecideInput, type Decision, decide, endsGating } from './decide.ts';
-import type { PreloadProgress } from './preload-progress.ts';
+import {
+  type Ask,
+  type DecideInput,
+  type Decision,
+  type DecisionKind,
+  decide,
+  endsGating,
+} from './decide.ts';
 import { auditAnnotationsFor, warningsFor } from './warnings.ts';
 
 const ADMIT = '/admit/';
@@ -31,6 +39,12 @@ const BODY_TIMEOUT_MS = 5000;
  */
 const CONNECTION_TIMEOUT_MS = 95_000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
+/**
+ * A replica that leaves listens until no request has come for so long: whoever still sends some, over a connection of before or
+ * because it has not heard yet, does so more often. But not for ever: then it is closed in the middle of them.
+ */
+const QUIET_MS = 1000;
+const QUIET_LIMIT_MS = 5000;
 /** A body that is being received, then a look-up of at most 1 s: whatever is in flight has been answered by then. */
 const DRAIN_LIMIT_MS = BODY_TIMEOUT_MS + 2000;
 
@@ -50,19 +64,23 @@ interface AdmissionServerOptions {
    * Below the 5 s that the API server waits. What it throws becomes an error, and then failurePolicy decides.
    */
   readonly preloadProgress: (request: AdmissionRequest, ask: Ask) => Promise<PreloadProgress>;
+  /** Aborted when this replica begins to leave: from then on each answer is the last one of its connection. */
+  readonly leaving?: AbortSignal | undefined;
+  /** Each call of one of the modes, once. `Error`: the answer was one, or nobody waited for it any more. */
+  readonly onAnswer?: ((mode: Mode, decision: DecisionKind | 'Error', seconds: number) => void) | undefined;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 /**
  * The endpoint that the API server calls. `listen` and `close` are the caller's: `close` answers what is in flight, and
- * takes at most 7 s.
+ * takes at most 7 s; where this replica is leaving, 5 s more.
  *
  * Errors are answered as a `Status`, whose message the API server shows. With failurePolicy Ignore each of them lets the
  * update pass as it came: nothing is held by mistake.
  */
 export function createAdmissionServer(options: AdmissionServerOptions): FastifyInstance {
-  const { tls, gate, mayBypass, preloadProgress, clock, log } = options;
+  const { tls, gate, mayBypass, preloadProgress, leaving, onAnswer, clock, log } = options;
   const app = fastify({
     https: { ...tls, headersTimeout: CONNECTION_TIMEOUT_MS, handshakeTimeout: HANDSHAKE_TIMEOUT_MS },
     bodyLimit: BODY_LIMIT,
@@ -79,12 +97,13 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
   // JSON alone. Its parser is Fastify's, which refuses keys named `__proto__`: no Kubernetes object can have one, as
   // labels and annotations begin with a letter or digit, so it costs nothing to keep them out for good.
   app.removeContentTypeParser('text/plain');
-  drainOnClose(app, clock);
+  drainOnClose(app, { leaving, clock });
+  const decided = new WeakMap<FastifyRequest, DecisionKind>();
 
   for (const mode of MODES) {
-    app.post(ADMIT + mode, async ({ body }) => {
+    app.post(ADMIT + mode, { onRequest: tellAnswer(mode) }, async (call) => {
       const began = clock.monotonic();
-      const request = parseAdmissionReview(body);
+      const request = parseAdmissionReview(call.body);
       const now = clock.now();
       const decision = await decideFor(mode, request, now);
       const response = admissionResponse(request, {
@@ -94,6 +113,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
         auditAnnotations: auditAnnotationsFor(decision),
       });
       logDecision(log, request, decision, clock.monotonic() - began);
+      decided.set(call, decision.kind);
       return response;
     });
   }
@@ -101,6 +121,19 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
   app.setNotFoundHandler((request, reply) => answerError(notFound(request), request, reply));
   app.setErrorHandler(answerError);
   return app;
+
+  /** From the head of the request to the end of the answer: the body is a part of what the API server waits for. */
+  function tellAnswer(mode: Mode): onRequestHookHandler {
+    return (request, { raw }, done) => {
+      const began = clock.monotonic();
+      raw.once('close', () => {
+        const ok = raw.writableFinished && raw.statusCode === 200;
+        const decision = ok ? decided.get(request) : undefined;
+        onAnswer?.(mode, decision ?? 'Error', (clock.monotonic() - began) / 1000);
+      });
+      done();
+    };
+  }
 
   async function decideFor(mode: Mode, request: AdmissionRequest, now: number): Promise<Decision> {
     const { object, oldObject, user, namespace, dryRun } = request;
@@ -200,29 +233,48 @@ function gateError(error: FastifyError, request: FastifyRequest): GateError {
   }
 }
 
-/** `close` first stops listening and lets go of idle connections, then waits for the requests in flight. */
-function drainOnClose(app: FastifyInstance, clock: Clock): void {
+/**
+ * `close` first waits until nobody sends requests any more, where this replica is leaving; then it stops listening, lets go of
+ * idle connections, and waits for the requests in flight.
+ */
+function drainOnClose(
+  app: FastifyInstance,
+  { leaving, clock }: { readonly leaving: AbortSignal | undefined; readonly clock: Clock },
+): void {
   let inFlight = 0;
-  const quiet = Promise.withResolvers<void>();
+  let lastAt = Number.NEGATIVE_INFINITY;
+  const idle = Promise.withResolvers<void>();
   let closing = false;
   app.addHook('onRequest', (_request, reply, done) => {
     inFlight += 1;
+    lastAt = clock.monotonic();
     reply.raw.once('close', () => {
       inFlight -= 1;
-      if (closing && inFlight === 0) quiet.resolve();
+      if (closing && inFlight === 0) idle.resolve();
     });
     done();
   });
   app.addHook('onSend', (_request, reply, payload, done) => {
-    if (closing) reply.header('connection', 'close');
+    if (closing || leaving?.aborted) reply.header('connection', 'close');
     done(null, payload);
   });
   app.addHook('preClose', async () => {
+    if (leaving?.aborted) await quiet();
     closing = true;
     app.server.close();
     if (inFlight === 0) return;
-    const cancel = clock.setTimer(DRAIN_LIMIT_MS, quiet.resolve);
-    await quiet.promise;
+    const cancel = clock.setTimer(DRAIN_LIMIT_MS, idle.resolve);
+    await idle.promise;
     cancel();
   });
+
+  async function quiet(): Promise<void> {
+    const began = clock.monotonic();
+    for (;;) {
+      const now = clock.monotonic();
+      const restMs = Math.min(lastAt + QUIET_MS, began + QUIET_LIMIT_MS) - now;
+      if (restMs <= 0) return;
+      await new Promise<void>((resolve) => void clock.setTimer(restMs, resolve));
+    }
+  }
 }

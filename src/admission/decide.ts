@@ -4,6 +4,7 @@ import { withMarks } from '../hold/held-object.ts';
 import { type Hold, parseHold, type RunningTemplate } from '../hold/hold.ts';
 import { imagesToPull, runningTemplate } from '../hold/needs-pull.ts';
 import { preloadName } from '../hold/preload-name.ts';
+import type { PreloadProgress } from '../hold/preload-progress.ts';
 import { at, type JsonObject } from '../json.ts';
 import {
   BYPASS_ANNOTATION,
@@ -17,7 +18,6 @@ import {
 } from '../names.ts';
 import { templateHash } from '../template/template-hash.ts';
 import { type Denial, forbidden, rejection } from './denial.ts';
-import type { PreloadProgress } from './preload-progress.ts';
 
 /** All that a decision knows. */
 export interface DecideInput {

@@ -1,4 +1,4 @@
-import type { PreloadProgress } from './preload-progress.ts';
+import type { PreloadProgress } from '../hold/preload-progress.ts';
 
 /** `status` of an AdmissionReview's response that denies. */
 export interface Denial {

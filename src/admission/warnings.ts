@@ -1,9 +1,5 @@
-import type { Hold } from '../hold/hold.ts';
-import { imagesToPull } from '../hold/needs-pull.ts';
-import { asArray, asObject, asString, at } from '../json.ts';
-import { BYPASS_ANNOTATION } from '../names.ts';
-import { templateHash } from '../template/template-hash.ts';
-import { templateImages } from '../template/template-images.ts';
+import { goBack, letThrough } from '../hold/commands.ts';
+import { at } from '../json.ts';
 import type { Decision } from './decide.ts';
 import { settingWarnings } from './setting-warnings.ts';
 
@@ -15,8 +11,8 @@ const TOTAL_LIMIT = 4096;
 const LINE_LIMIT = 256;
 /** An audit log has a size limit for each event, and other webhooks write into the same one. */
 const AUDIT_VALUE_LIMIT = 512;
-const SHELL_SAFE = /^[A-Za-z0-9_./:@=+-]+$/;
 
+const GO_BACK = 'Go back: ';
 const BYPASS_REFUSED = 'the bypass was refused: this user may not bypass';
 
 interface DeploymentName {
@@ -92,17 +88,13 @@ export function auditAnnotationsFor(decision: Decision): Record<string, string> 
 function holdWarnings(decision: Decision, deployment: DeploymentName, now: number, what: string): string[] {
   const { hold, images } = decision;
   if (hold === undefined) return [];
-  const { namespace, name } = deployment;
-  const watch = `; watch: kubectl -n ${namespace} get ipl ${hold.preload} -w`;
+  const watch = `; watch: kubectl -n ${deployment.namespace} get ipl ${hold.preload} -w`;
   const lines = [line(`${what} until its nodes have ${images.join(', ')}`, watch)];
   if (decision.bypassRefused) lines.push(line(BYPASS_REFUSED));
-  const urgent = `urgent ${new Date(now).toISOString()}`;
-  lines.push(
-    `Let it through now: kubectl -n ${namespace} annotate deployment ${name} ${BYPASS_ANNOTATION}='${urgent}' --overwrite`,
-  );
-  const room = TOTAL_LIMIT - totalOf(lines);
-  const back = goBackLine(deployment, hold, at(decision.object, 'spec', 'template'), room);
-  return back === undefined ? lines : [...lines, back];
+  lines.push(`Let it through now: ${letThrough(deployment, new Date(now).toISOString())}`);
+  const room = TOTAL_LIMIT - totalOf(lines) - GO_BACK.length;
+  const back = goBack(deployment, hold, at(decision.object, 'spec', 'template'), room);
+  return back === undefined ? lines : [...lines, GO_BACK + back];
 }
 
 function totalOf(lines: readonly string[]): number {
@@ -121,46 +113,4 @@ function line(text: string, end = ''): string {
   const ascii = `pullgate: ${text}`.replace(/[^\x20-\x7e]+/g, '?');
   const room = LINE_LIMIT - end.length;
   return (ascii.length > room ? `${ascii.slice(0, room - 3)}...` : ascii) + end;
-}
-
-/** How to end the hold by going back to the images that run; `undefined` if these are the images that run. */
-function goBackLine(
-  { namespace, name }: DeploymentName,
-  hold: Hold,
-  template: unknown,
-  room: number,
-): string | undefined {
-  const running = hold.from.images;
-  const changed = templateImages(template).filter(({ place, image }) => running[place] !== image);
-  if (changed.length === 0) return undefined;
-
-  const before = withImages(template, running);
-  const pairs = changed.flatMap(({ place }) => {
-    const image = running[place];
-    return image === undefined || place.startsWith('volume/') ? [] : [`${place}=${image}`];
-  });
-  const command = `Go back: kubectl -n ${namespace} set image deployment/${name} ${pairs.join(' ')}`;
-  // Image volumes, added containers or policy Always: the command alone would not end the hold. And the API server
-  // takes any text for an image: nobody is to paste what a stranger wrote into a shell.
-  const works = pairs.length > 0 && imagesToPull(hold.from, before, templateHash(before)).length === 0;
-  if (works && command.length <= room && pairs.every((pair) => SHELL_SAFE.test(pair))) return command;
-  return 'Go back: apply the previous manifest again (kubectl rollout undo refuses while paused).';
-}
-
-/** What `kubectl set image` makes of a template: containers and init containers with these images, by name. */
-function withImages(template: unknown, images: Readonly<Record<string, string>>): unknown {
-  const spec = asObject(at(template, 'spec'));
-  const replaced = (list: unknown) =>
-    asArray(list).map((container) => {
-      const image = images[asString(at(container, 'name')) ?? ''];
-      return image === undefined ? container : { ...asObject(container), image };
-    });
-  return {
-    ...asObject(template),
-    spec: {
-      ...spec,
-      containers: replaced(spec['containers']),
-      initContainers: replaced(spec['initContainers']),
-    },
-  };
 }

@@ -9,6 +9,17 @@ import { jsonLines } from './json-lines.ts';
 
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
+/** One attempt at a call. `code`: the HTTP status, or `error` where there was no answer. */
+export type OnAttempt = (verb: Verb, code: number | 'error') => void;
+type Verb = 'get' | 'watch' | 'create' | 'patch' | 'delete';
+
+export interface ApiClientOptions {
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly onAttempt?: OnAttempt | undefined;
+}
+
 export interface CallOptions {
   /** Bound of the whole call: getting a token, every attempt, every wait between two. Default 15,000. */
   readonly deadlineMs?: number;
@@ -49,14 +60,16 @@ export interface ApiClient {
   /**
    * The raw events of a watch, until the server ends it. No retry: what to do after an error depends on it. Leaving
    * the loop, or aborting, closes its connection.
+   * @param onOpen called when the server has taken it on
    */
-  watch(path: string, query: Query, signal: AbortSignal): AsyncIterable<unknown>;
+  watch(path: string, query: Query, signal: AbortSignal, onOpen?: () => void): AsyncIterable<unknown>;
   /** Breaks off what is still running, watches too. */
   close(): Promise<void>;
 }
 
 interface Call {
   readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  readonly isWatch?: true;
   readonly path: string;
   readonly query?: Query | undefined;
   readonly body?: unknown;
@@ -72,10 +85,7 @@ const MAX_LINE_BYTES = 16 * 1024 * 1024;
 // More calls than that at once wait for a connection, within their deadline. Each watch holds one of them.
 const MAX_CONNECTIONS = 64;
 
-export function createApiClient(
-  cluster: Cluster,
-  { clock, random }: { readonly clock: Clock /** In [0, 1). */; readonly random: () => number },
-): ApiClient {
+export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: ApiClientOptions): ApiClient {
   const { origin, pathname } = new URL(cluster.server);
   const prefix = pathname.replace(/\/$/, '');
   let closed = false;
@@ -131,7 +141,7 @@ export function createApiClient(
     signal: AbortSignal,
   ): Promise<Dispatcher.ResponseData> {
     try {
-      return await agent.request({
+      const response = await agent.request({
         origin,
         path: prefix + call.path + queryString(call.query),
         method: call.method,
@@ -145,7 +155,10 @@ export function createApiClient(
         body: call.body === undefined ? null : JSON.stringify(call.body),
         signal,
       });
+      onAttempt?.(verbOf(call), response.statusCode);
+      return response;
     } catch (error) {
+      onAttempt?.(verbOf(call), 'error');
       throw connectionError(error, signal);
     }
   }
@@ -215,9 +228,11 @@ export function createApiClient(
     path: string,
     query: Query,
     signal: AbortSignal,
+    onOpen?: () => void,
   ): AsyncGenerator<unknown, void, undefined> {
-    const call: Call = { method: 'GET', path, query: { ...query, watch: true } };
+    const call: Call = { method: 'GET', isWatch: true, path, query: { ...query, watch: true } };
     const response = await openWatch(call, signal);
+    onOpen?.();
     try {
       yield* jsonLines(response.body, MAX_LINE_BYTES);
     } catch (error) {
@@ -281,6 +296,12 @@ export function createApiClient(
       await agent.destroy();
     },
   };
+}
+
+const VERBS = { GET: 'get', POST: 'create', PATCH: 'patch', DELETE: 'delete' } as const;
+
+function verbOf({ method, isWatch }: Call): Verb {
+  return isWatch ? 'watch' : VERBS[method];
 }
 
 function nameOf({ method, path }: Call): string {

@@ -34,11 +34,18 @@ export interface Elector {
   stop(): Promise<void>;
   /** Whether this one leads, and nobody else can. */
   isLeader(): boolean;
+  /** Whether it does not even try any more: neither to lead, nor to go on leading, nor to end after a loss. */
+  isStuck(): boolean;
 }
 
 /** A call that hangs, on a connection that is dead say, leaves time for another within the renew deadline. */
 const CALL_MS = 5000;
 const RELEASE_ATTEMPTS = 2;
+/**
+ * The longest between two steps that may pass: after a loss, until everything that was under way has ended. That is at most
+ * three reads of one reconcile, one after the other, of 15 s each (see `ApiClient`), an outage of the API server included.
+ */
+const STUCK_MS = 60_000;
 
 /** Elects one leader by a coordination.k8s.io/v1 Lease. What is decided when: see `lease.ts`. */
 export function createElector(options: ElectorOptions): Elector {
@@ -57,12 +64,19 @@ export function createElector(options: ElectorOptions): Elector {
   /** Of `clock.monotonic`. */
   let oursUntil = Number.NEGATIVE_INFINITY;
   let logged: string | undefined;
+  /** Of `clock.monotonic`. */
+  let stepAt = Number.POSITIVE_INFINITY;
 
-  const isLeader = () => leading && clock.monotonic() < oursUntil;
+  const remainingMs = () => oursUntil - clock.monotonic();
+  const isLeader = () => leading && remainingMs() > 0;
+
+  function step(): void {
+    stepAt = clock.monotonic();
+  }
 
   /** No call outlasts our own term: after it the next look decides. */
   function bounds(): CallOptions {
-    const rest = leading ? oursUntil - clock.monotonic() : CALL_MS;
+    const rest = leading ? remainingMs() : CALL_MS;
     return { retry: false, deadlineMs: Math.max(1, Math.min(CALL_MS, rest)) };
   }
 
@@ -120,6 +134,8 @@ export function createElector(options: ElectorOptions): Elector {
     }
     const current = await read();
     if (current.lease !== undefined && current.lease.holder !== self) return false;
+    // What is not ours any more is stood for again, once all that it covered has ended.
+    if (!isLeader()) throw new Error('its time was over before it could be renewed');
     await write(current);
     return true;
   }
@@ -152,17 +168,19 @@ export function createElector(options: ElectorOptions): Elector {
     function lose(why: string): void {
       cancelDeadline();
       leading = false;
+      step();
       lost.abort(new Error(`the lease was lost: ${why}`));
       log.warn({ why }, 'not leading any more');
     }
     function setDeadline(): void {
       cancelDeadline();
-      const inMs = Math.max(0, oursUntil - clock.monotonic());
-      cancelDeadline = clock.setTimer(inMs, () => lose('it could not be renewed in time'));
+      cancelDeadline = clock.setTimer(Math.max(0, remainingMs()), () =>
+        lose('it could not be renewed in time'),
+      );
     }
     async function doLead(): Promise<void> {
       try {
-        await lead(signal, (client) => whileLeading(client, { isLeader, lost: lost.signal }));
+        await lead(signal, (client) => whileLeading(client, { isLeader, remainingMs, lost: lost.signal }));
         if (!signal.aborted) log.error('the leader ended by itself');
       } catch (err) {
         // What a lost lease breaks off is expected to complain.
@@ -179,6 +197,7 @@ export function createElector(options: ElectorOptions): Elector {
     for (let restMs = RETRY_MS; !over.aborted; ) {
       await wait(clock, restMs, over).catch(() => undefined);
       if (over.aborted) break;
+      step();
       const began = clock.monotonic();
       try {
         const isOurs = await renew();
@@ -213,6 +232,7 @@ export function createElector(options: ElectorOptions): Elector {
     while (!stopping.signal.aborted) {
       // Downwards only: with it nobody waits longer than promised.
       let restMs = RETRY_MS * (1 - random() / 4);
+      step();
       try {
         const freeIn = await stand();
         logged = undefined;
@@ -236,6 +256,7 @@ export function createElector(options: ElectorOptions): Elector {
       await running;
     },
     isLeader,
+    isStuck: () => clock.monotonic() - stepAt > STUCK_MS,
   };
 }
 

@@ -49,6 +49,13 @@ export interface GateEvent {
   readonly fact: string;
 }
 
+export interface EventWriter {
+  /** Returns at once and never throws. */
+  readonly write: (event: GateEvent) => void;
+  /** Resolves when nothing waits to be written any more. */
+  settled(): Promise<void>;
+}
+
 export interface EventWriterOptions {
   /** Which program: `pullgate.io/gate`. */
   readonly reportingController: string;
@@ -59,7 +66,7 @@ export interface EventWriterOptions {
 }
 
 // The API server's own limit (validation of events.k8s.io/v1, NoteLengthLimit), in bytes.
-const NOTE_BYTES = 1024;
+export const NOTE_BYTES = 1024;
 // With a dot and the hash well below the 253 of an object's name.
 const NAME_CHARACTERS = 200;
 // Facts remembered, so that a level-triggered caller may repeat itself at no cost.
@@ -68,18 +75,16 @@ const REMEMBERED_FACTS = 10_000;
 const QUEUE_LENGTH = 1000;
 
 /**
- * Writes facts as Events and as one log line each with `audit: true` (Events expire after an hour by default). Returns at
- * once and never throws: an Event that cannot be written is lost, with one warning per outage. The same fact given
- * again is then tried again, but not logged again.
+ * Writes facts as Events and as one log line each with `audit: true` (Events expire after an hour by default). An Event that
+ * cannot be written is lost, with one warning per outage. The same fact given again is then tried again, but not logged
+ * again.
  */
-export function createEventWriter(
-  client: ApiClient,
-  options: EventWriterOptions,
-): (event: GateEvent) => void {
+export function createEventWriter(client: ApiClient, options: EventWriterOptions): EventWriter {
   const { log, clock } = options;
   const facts = new LRUCache<string, 'logged' | 'queued' | 'written'>({ max: REMEMBERED_FACTS });
   const queue: { readonly name: string; readonly path: string; readonly body: unknown }[] = [];
   let writing = false;
+  let written = Promise.resolve();
   let warned = false;
 
   function fail(name: string, err: unknown): void {
@@ -88,7 +93,7 @@ export function createEventWriter(
     warned = true;
   }
 
-  async function write(): Promise<void> {
+  async function writeQueue(): Promise<void> {
     writing = true;
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       try {
@@ -103,7 +108,7 @@ export function createEventWriter(
     writing = false;
   }
 
-  return (event) => {
+  function write(event: GateEvent): void {
     const name = eventName(event);
     const seen = facts.get(name);
     if (seen === 'queued' || seen === 'written') return;
@@ -133,8 +138,10 @@ export function createEventWriter(
         note: cutToBytes(event.note, NOTE_BYTES),
       },
     });
-    if (!writing) void write();
-  };
+    if (!writing) written = writeQueue();
+  }
+
+  return { write, settled: () => written };
 }
 
 function auditFields({ type, reason, action, regarding, related, fact }: GateEvent): Record<string, unknown> {
@@ -165,7 +172,7 @@ function namespaceOf({ kind, name, namespace }: ObjectRef): string {
 }
 
 /** At most that many bytes of UTF-8, ending with an ellipsis if something was cut. */
-function cutToBytes(text: string, limit: number): string {
+export function cutToBytes(text: string, limit: number): string {
   if (Buffer.byteLength(text) <= limit) return text;
   const ellipsis = '…';
   const bytes = Buffer.from(text);

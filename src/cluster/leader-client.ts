@@ -2,6 +2,8 @@ import type { ApiClient, CallOptions } from './api-client.ts';
 
 interface Leadership {
   isLeader(): boolean;
+  /** How long it will be so without another renewal. */
+  remainingMs(): number;
   /** Aborted, with the reason, when it is over without having been given back. */
   readonly lost: AbortSignal;
 }
@@ -10,17 +12,23 @@ interface Leadership {
  * The client with which a leader acts: no write is begun, and none is tried again, once somebody else may be leading. A
  * process that was stopped for a while finds out here, before its timers tell it. Reads go on: they do no harm.
  *
- * One write may be under way when the lease is lost, and land late: it has to be fenced by what it tests.
+ * A write that is under way is broken off when the lease is over by our own count, `LEASE_MS - RENEW_DEADLINE_MS` before anybody
+ * else can have it: API servers drop a request whose connection is closed. What lands in spite of that has to be fenced by
+ * what it tests.
  */
-export function whileLeading(client: ApiClient, { isLeader, lost }: Leadership): ApiClient {
+export function whileLeading(client: ApiClient, { isLeader, remainingMs, lost }: Leadership): ApiClient {
   async function write(
     send: (options: CallOptions) => Promise<unknown>,
     options: CallOptions = {},
   ): Promise<unknown> {
     lost.throwIfAborted();
     if (!isLeader()) throw new Error('not the leader any more: nothing is written');
-    const { signal } = options;
-    return await send({ ...options, signal: signal === undefined ? lost : AbortSignal.any([signal, lost]) });
+    const { signal, deadlineMs = Number.POSITIVE_INFINITY } = options;
+    return await send({
+      ...options,
+      deadlineMs: Math.min(deadlineMs, remainingMs()),
+      signal: signal === undefined ? lost : AbortSignal.any([signal, lost]),
+    });
   }
 
   return {

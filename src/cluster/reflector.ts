@@ -42,8 +42,13 @@ export interface Reflector<T> {
   get(key: string): T | undefined;
   values(): IterableIterator<T>;
   readonly size: number;
-  /** Milliseconds since the last list page, event or bookmark; infinite before the first. */
+  /** Milliseconds since the last list page, event, bookmark or watch that was opened; infinite before the first. */
   lastContactAge(): number;
+  /**
+   * Whether it has been silent for longer than any working one can be. Not if the API server refuses it, in words: then it was
+   * heard.
+   */
+  isSilent(): boolean;
   /** Why it is failing: the last error, until the next contact. */
   readonly lastError: Error | undefined;
 }
@@ -58,6 +63,9 @@ const WATCH_GRACE_MS = 30_000;
 // A watch that lived that long was none of a row of failures.
 const STEADY_MS = 5000;
 const BACKOFF = { baseMs: 400, maxMs: 10_000 };
+// A watch that died in silence, the longest rest, and the first page of a new list: what takes longer than all of these
+// together has been lost by us.
+const SILENT_MS = WATCH_SECONDS.to * 1000 + WATCH_GRACE_MS + BACKOFF.maxMs + PAGE_DEADLINE_MS;
 // Single failures are part of the routine: an API server restarts, a load balancer cuts.
 const WARN_AFTER_FAILURES = 3;
 
@@ -82,6 +90,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   let resourceVersion: string | undefined;
   let isSynced = false;
   let running: Promise<void> | undefined;
+  let startedAt = Number.POSITIVE_INFINITY;
   let contactAt = Number.NEGATIVE_INFINITY;
   let failures = 0;
   let lastError: Error | undefined;
@@ -122,9 +131,13 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
     }
   }
 
-  function contact(): void {
+  function heard(): void {
     contactAt = clock.monotonic();
     lastError = undefined;
+  }
+
+  function contact(): void {
+    heard();
     logged = undefined;
   }
 
@@ -179,6 +192,8 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
         path,
         { ...query, allowWatchBookmarks: true, resourceVersion, timeoutSeconds },
         AbortSignal.any([stopping.signal, dead.signal]),
+        // Not yet `contact`: one that is cut as often as it is opened is told once.
+        heard,
       );
       for await (const event of events) apply(event);
     } catch (error) {
@@ -252,7 +267,9 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
 
   return {
     start() {
-      running ??= run();
+      if (running !== undefined) return;
+      startedAt = clock.monotonic();
+      running = run();
     },
     async stop() {
       stopping.abort();
@@ -269,10 +286,17 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
       return cache.size;
     },
     lastContactAge: () => clock.monotonic() - contactAt,
+    isSilent: () => clock.monotonic() - Math.max(startedAt, contactAt) > SILENT_MS && !isRefusal(lastError),
     get lastError() {
       return lastError;
     },
   };
+}
+
+/** `namedError` of an answer of the API server. */
+function isRefusal(error: Error | undefined): boolean {
+  if (error instanceof GateError) return error.code === 'PG_CRD_MISSING' || error.code === 'PG_RBAC';
+  return error instanceof ApiError;
 }
 
 /** A refusal to open the watch that has nothing to do with where it was to begin. */

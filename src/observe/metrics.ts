@@ -8,10 +8,11 @@ import { MODES, type Mode } from '../names.ts';
 export interface Metrics {
   /** @param decision what `decide` came to, or `Error` where the answer was one */
   admission(mode: Mode, decision: string, seconds: number): void;
-  /** @param reason why the hold ended, such as `Ready`, `OptedOut` or `Foreign` */
+  /** @param reason why the hold ended, such as `Ready`, `OptedOut` or `Resumed` */
   holdEnded(reason: string, seconds: number): void;
   /** One attempt of one node at one image. */
   nodePull(result: 'Pulled' | 'Failed' | 'TimedOut', seconds: number): void;
+  /** Of each such attempt that did not end in `Pulled`. */
   pullFailed(reason: string): void;
   /** @param code HTTP status, or `error` where there was no answer */
   apiRequest(verb: string, code: number | 'error'): void;

@@ -1,12 +1,12 @@
 import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
 import { normalizeImage } from '../template/image-reference.ts';
-import type { EligibleNodes } from './eligible-nodes.ts';
+import type { EligibleNodes, ExcludedNodes } from './eligible-nodes.ts';
 import { type DigestNodes, divergence, type PulledImage } from './image-divergence.ts';
 import type { ImagePreload, PreloadImage } from './image-preload.ts';
 import type { Node } from './node.ts';
 import type { PullTimes } from './pull-times.ts';
 import type { PullerPod } from './puller-pod-status.ts';
-import { type Failure, judgeSlot, overtaken, type Slot } from './slot.ts';
+import { type Failure, judgeSlot, overtaken, type Slot, startOf } from './slot.ts';
 
 /** All that is known about one preload at one moment. */
 export interface AssessInput {
@@ -79,7 +79,9 @@ export interface Assessment {
   readonly readyNodes: ReadonlySet<string>;
   readonly pulling: number;
   readonly failed: number;
-  readonly excluded: readonly { readonly reason: string; readonly count: number }[];
+  readonly excluded: readonly ExcludedNodes[];
+  /** A node that counts and is not ready. */
+  readonly late: string | undefined;
   readonly images: readonly ImageCount[];
   readonly failures: readonly NodeFailure[];
   readonly wanted: readonly WantedPull[];
@@ -88,6 +90,8 @@ export interface Assessment {
   /** The deadline has passed, whatever the verdict. */
   readonly overdue: boolean;
   readonly remove: readonly PullerPod[];
+  /** Pulls that still run although the time for one node is over, and when it was. */
+  readonly timedOut: readonly { readonly pod: PullerPod; readonly at: number }[];
   /** Pods that take so long that their events should be read: they may not have come to the pull at all. */
   readonly creating: readonly PullerPod[];
   /** ms since the epoch when time alone changes the answer. */
@@ -120,9 +124,9 @@ interface NodeView {
 /** Decides what to do next for one preload. Pure: pods and nodes say everything, so any process can go on. */
 export function assess(input: AssessInput): Assessment {
   const { preload, times, now } = input;
-  const remove: PullerPod[] = [];
+  const found: Found = { remove: [], timedOut: [] };
   const listed = preload.spec.images.map(isListed);
-  const slots = input.eligible.map((node) => judgeNode(input, node, listed, remove));
+  const slots = input.eligible.map((node) => judgeNode(input, node, listed, found));
   const anyReady = slots.some(isReady);
   const nodes = slots.map((map, index) => viewNode(input, input.eligible[index], map, anyReady));
   const counted = nodes.filter(({ left }) => left === undefined);
@@ -131,6 +135,8 @@ export function assess(input: AssessInput): Assessment {
   const halted = haltedImages(input, nodes);
   const failures = nodes.flatMap((node) => failuresOf(input, node));
   const deadline = lastReadyAt(preload, nodes) + preload.spec.deadlineSeconds * 1000;
+
+  const hangs = new Set(found.timedOut.map(({ pod }) => pod.node));
 
   const verdict = ((): Verdict => {
     if (nodes.length === 0) {
@@ -156,14 +162,15 @@ export function assess(input: AssessInput): Assessment {
     ready,
     readyNodes: new Set(nodes.filter((node) => node.ready).map(({ name }) => name)),
     pulling: counted.filter((node) => node.pulling).length,
-    failed: nodes.filter((node) => node.failed).length,
+    failed: nodes.filter(({ failed, name }) => failed || hangs.has(name)).length,
     excluded: withLeavers(input.excluded, nodes),
+    late: counted.find((node) => !node.ready)?.name,
     images: preload.spec.images.map((image) => countImage(image, nodes)),
     failures,
     wanted,
     running: nodes.reduce((sum, { slots: map }) => sum + countRunning(map), 0),
     overdue: now >= deadline,
-    remove,
+    ...found,
     creating: nodes.flatMap(({ slots: map }) =>
       [...map.values()].flatMap((slot) => longCreating(input, slot)),
     ),
@@ -171,11 +178,17 @@ export function assess(input: AssessInput): Assessment {
   };
 }
 
+/** What is seen on the way, of all nodes. */
+interface Found {
+  readonly remove: PullerPod[];
+  readonly timedOut: Assessment['timedOut'][number][];
+}
+
 function judgeNode(
   input: AssessInput,
   node: Node,
   listed: readonly ((node: Node) => boolean)[],
-  remove: PullerPod[],
+  { remove, timedOut }: Found,
 ): Map<PreloadImage, Slot> {
   const map = new Map<PreloadImage, Slot>();
   for (const [index, image] of input.preload.spec.images.entries()) {
@@ -185,12 +198,11 @@ function judgeNode(
     if (pods.length < found.length) remove.push(...found.filter((pod) => !pods.includes(pod)));
     if (pods.length > 1) remove.push(...overtaken(pods));
     const present = pods.length === 0 && !input.withSecret && listed[index]?.(node);
-    map.set(
-      image,
-      present
-        ? { state: 'present' }
-        : judgeSlot(pods, () => input.knownFailure(image.image, node.name), input.times),
-    );
+    const slot: Slot = present
+      ? { state: 'present' }
+      : judgeSlot(pods, () => input.knownFailure(image.image, node.name), input.times);
+    map.set(image, slot);
+    if (isHanging(slot, input)) timedOut.push(...hanging(pods, input));
   }
   return map;
 }
@@ -252,6 +264,14 @@ function isHanging(slot: Slot, input: AssessInput): boolean {
   return since !== undefined && input.now >= since + nodeTimeout(input);
 }
 
+/** The pod of the last attempt: the others have failed. */
+function hanging(pods: readonly PullerPod[], input: AssessInput): Found['timedOut'] {
+  const last = Math.max(...pods.map(({ attempt }) => attempt));
+  return pods
+    .filter(({ attempt }) => attempt === last)
+    .map((pod) => ({ pod, at: startOf(pod) + nodeTimeout(input) }));
+}
+
 function nodeTimeout(input: AssessInput): number {
   return input.preload.spec.nodeTimeoutSeconds * 1000;
 }
@@ -301,7 +321,7 @@ function failuresOf(input: AssessInput, node: NodeView): NodeFailure[] {
     else if (slot.state === 'pulling') {
       // Told, and no more: the kubelet goes on by itself, and its time is that of the pull.
       const trouble = slot.creating && input.troubleOf(slot.creating);
-      const failure = trouble ?? (node.left === 'PullTimedOut' ? TIMED_OUT : undefined);
+      const failure = trouble ?? (isHanging(slot, input) ? TIMED_OUT : undefined);
       if (failure !== undefined) failures.push({ node: node.name, image, ...failure, ...left });
     }
   }
@@ -396,14 +416,11 @@ function wakeTimes(input: AssessInput, nodes: readonly NodeView[], halted: Reado
   return times;
 }
 
-function withLeavers(
-  excluded: EligibleNodes['excluded'],
-  nodes: readonly NodeView[],
-): { reason: string; count: number }[] {
-  const counts: { reason: string; count: number }[] = [...excluded];
+function withLeavers(excluded: EligibleNodes['excluded'], nodes: readonly NodeView[]): ExcludedNodes[] {
+  const counts: ExcludedNodes[] = [...excluded];
   for (const reason of ['PullFailed', 'PullTimedOut']) {
-    const count = nodes.filter(({ left }) => left === reason).length;
-    if (count > 0) counts.push({ reason, count });
+    const gone = nodes.filter(({ left }) => left === reason);
+    if (gone[0] !== undefined) counts.push({ reason, count: gone.length, node: gone[0].name });
   }
   return counts;
 }

@@ -46,22 +46,40 @@ export interface EligibleNodes {
   /** Sorted by name. */
   readonly eligible: Node[];
   /** Sorted by reason; a reason without a node is not listed. */
-  readonly excluded: readonly { readonly reason: ExclusionReason; readonly count: number }[];
+  readonly excluded: readonly (ExcludedNodes & { readonly reason: ExclusionReason })[];
+}
+
+export interface ExcludedNodes {
+  readonly reason: string;
+  readonly count: number;
+  /** One of them, always the same. */
+  readonly node: string;
+}
+
+/** `2 Cordoned (such as node-1), 1 NotReady (node-3)`. */
+export function wordsAboutExcluded(excluded: readonly ExcludedNodes[]): string {
+  return excluded
+    .map(({ reason, count, node }) => `${count} ${reason} (${count === 1 ? node : `such as ${node}`})`)
+    .join(', ');
 }
 
 /** The nodes where pods of this scheduling could land now, and how many are left out for which reason. */
 export function eligibleNodes(nodes: Iterable<Node>, scheduling: Scheduling): EligibleNodes {
   const eligible: Node[] = [];
-  const counts = new Map<ExclusionReason, number>();
+  const left = new Map<ExclusionReason, { count: number; node: string }>();
   for (const node of nodes) {
     const reason = exclusionReason(node, scheduling);
-    if (reason === undefined) eligible.push(node);
-    else counts.set(reason, (counts.get(reason) ?? 0) + 1);
+    if (reason === undefined) {
+      eligible.push(node);
+      continue;
+    }
+    const { count, node: first } = left.get(reason) ?? { count: 0, node: node.name };
+    left.set(reason, { count: count + 1, node: compare(node.name, first) < 0 ? node.name : first });
   }
   return {
     eligible: eligible.sort((a, b) => compare(a.name, b.name)),
-    excluded: [...counts]
-      .map(([reason, count]) => ({ reason, count }))
+    excluded: [...left]
+      .map(([reason, some]) => ({ reason, ...some }))
       .sort((a, b) => compare(a.reason, b.reason)),
   };
 }

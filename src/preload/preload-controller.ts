@@ -20,6 +20,7 @@ import {
   type WantedPull,
 } from './assess.ts';
 import { type EligibleNodes, eligibleNodes } from './eligible-nodes.ts';
+import { createEndedPulls, type EndedPull } from './ended-pulls.ts';
 import { type Demand, fairShare } from './fair-share.ts';
 import type { ImagePreload, ImagePreloadStatus, PreloadImage } from './image-preload.ts';
 import type { Node } from './node.ts';
@@ -52,6 +53,7 @@ export interface PreloadControllerOptions {
   readonly pullTimes: PullTimes;
   /** Called with `namespace/name` of a preload when something new is known of it. */
   readonly onAssessed: (key: string) => void;
+  readonly onPullEnded?: ((pull: EndedPull) => void) | undefined;
 }
 
 /** Carries out ImagePreloads: puller pods and status. Told of changes by the reflectors, after their caches show them. */
@@ -63,6 +65,8 @@ export interface PreloadController {
   podChanged(key: string, now: PullerPod | undefined, before: PullerPod | undefined): void;
   /** What is known of a preload now; undefined until it has been looked at, and once nothing needs it any more. */
   assessmentOf(key: string): Assessment | undefined;
+  /** Pulls under way in the whole cluster. */
+  running(): number;
   stop(): Promise<void>;
 }
 
@@ -102,6 +106,7 @@ interface State {
 export function createPreloadController(options: PreloadControllerOptions): PreloadController {
   const { client, clock, random, log, writeEvent, preloads, deployments, nodes } = options;
   const pods = createPodIndex();
+  const endedPulls = createEndedPulls(clock, (pull) => options.onPullEnded?.(pull));
   const states = new Map<string, State>();
   const byPull = new Map<string, Set<string>>();
   /** The preloads that may not start all they could, and what each of them is short of. */
@@ -152,7 +157,9 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     state.assessment = assessment;
     options.onAssessed(key);
     logChanges(preload, state, before, assessment);
-    if (activity !== 'rolling') for (const event of preloadFacts(preload, assessment)) writeEvent(event);
+    endedPulls.timedOut(assessment.timedOut);
+    if (activity !== 'rolling')
+      for (const event of preloadFacts(preload, assessment, ownerOf(preload))) writeEvent(event);
 
     startPulls(key, preload, state, assessment);
     for (const pod of assessment.remove) void removePod(pod);
@@ -358,6 +365,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     // Quota, policy webhook, admission: the pod was refused, and the words are the operator's to read.
     if (error instanceof ApiError && isRefusal(error)) {
       pods.refuse(pod, error.apiMessage);
+      endedPulls.refused();
       queue.add(key);
       return;
     }
@@ -530,6 +538,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     },
     podChanged(key, now, before) {
       pods.observe(key, now);
+      endedPulls.observe(now, before);
       if (before !== undefined && before.uid !== now?.uid) removing.delete(before.uid);
       if (now?.deleting === true && !isNeeded(now.pull)) void removePod(now);
       for (const pull of new Set([now?.pull, before?.pull])) if (pull !== undefined) wakeSharers(pull);
@@ -542,7 +551,11 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       const state = states.get(key);
       return state?.live === true ? state.assessment : undefined;
     },
-    start: () => queue.start(),
+    running: () => pods.running,
+    start() {
+      endedPulls.start();
+      queue.start();
+    },
     async stop() {
       stopped = true;
       for (const cancel of timers) cancel();

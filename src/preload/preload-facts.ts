@@ -1,6 +1,12 @@
+import { noteEnding } from '../cluster/event-note.ts';
 import type { GateEvent, ObjectRef } from '../cluster/events.ts';
-import { API_VERSION, IMAGE_PRELOAD_KIND } from '../names.ts';
+import { describePreload, goBack } from '../hold/commands.ts';
+import type { Deployment } from '../hold/deployment.ts';
+import { parseHold } from '../hold/hold.ts';
+import { awaitedPreload } from '../hold/preload-name.ts';
+import { API_VERSION, HOLD_ANNOTATION, IMAGE_PRELOAD_KIND } from '../names.ts';
 import type { Assessment } from './assess.ts';
+import { wordsAboutExcluded } from './eligible-nodes.ts';
 import { wordsAboutDivergence } from './image-divergence.ts';
 import type { ImagePreload } from './image-preload.ts';
 import { wordsAbout } from './pull-failure.ts';
@@ -8,9 +14,21 @@ import { wordsAbout } from './pull-failure.ts';
 /** Each failing node is a fact; on a large cluster the first ones say it all. */
 const NODE_FACTS = 10;
 
-/** The Events that this state of a preload is worth. Said again each time: the writer knows a fact it has written. */
-export function preloadFacts(preload: ImagePreload, assessment: Assessment): GateEvent[] {
-  const { verdict, desired, ready, failures } = assessment;
+/** Of the 1 kB of a note: beyond it, words say how to go back. */
+const GO_BACK_ROOM = 400;
+/** Names of up to a kilobyte are taken for images: the words about them come after. */
+const IMAGE_ROOM = 200;
+
+/**
+ * The Events that this state of a preload is worth, each with what to paste next. Said again each time: the writer knows a
+ * fact it has written. `owner` is the Deployment as it is stored, if one owns the preload.
+ */
+export function preloadFacts(
+  preload: ImagePreload,
+  assessment: Assessment,
+  owner: Deployment | undefined,
+): GateEvent[] {
+  const { desired, ready } = assessment;
   const images = preload.spec.images.map(({ image }) => image).join(', ');
   const itself = reference(preload);
   const about = preload.owner === undefined ? itself : ownerReference(preload, preload.owner);
@@ -20,51 +38,104 @@ export function preloadFacts(preload: ImagePreload, assessment: Assessment): Gat
     regarding: about,
     related: itself,
   });
-  const nodeFailed = failures
-    .filter(({ reason }) => reason !== 'Unknown')
-    .slice(0, NODE_FACTS)
-    .map(({ node, image, reason, message, left }) =>
-      fact({
-        type: 'Warning',
-        reason: 'PreloadNodeFailed',
-        note: `${node}: ${wordsAbout(image, message)} (${left ?? reason})${left === undefined ? '' : '; this node no longer counts'}`,
-        fact: `${preload.uid} ${node} ${image} ${left ?? reason}`,
-      }),
-    );
+  const see = `see ${describePreload(preload)}`;
   const facts: GateEvent[] = [];
   if (desired > 0) {
     const note = `preloading ${images} on ${desired} node${desired === 1 ? '' : 's'}`;
     facts.push(fact({ type: 'Normal', reason: 'PreloadStarted', note, fact: preload.uid }));
   }
-  facts.push(...nodeFailed);
-  facts.push(
-    ...assessment.images.flatMap(({ image, digestNodes }) => {
-      if (digestNodes === undefined) return [];
-      const note = `${wordsAboutDivergence(image, digestNodes)}. The tag has been moved: the pods will not all run the same`;
-      const digests = digestNodes.map(({ digest }) => digest).toSorted();
-      return fact({
-        type: 'Warning',
-        reason: 'ImageDiverged',
-        note,
-        fact: `${preload.uid} ${image} ${digests.join(' ')}`,
-      });
-    }),
-  );
-  if (verdict.kind === 'Failed') {
-    const note =
-      `${wordsAbout(verdict.image, verdict.message)} (${verdict.reason} on ${verdict.node}); what runs goes on running. ` +
-      'It is tried again by itself: push the image or mend the secret, or set the image back';
-    // Without the words: they may name another node or request each time.
-    const { image, reason } = verdict;
+  const failing = assessment.failures.filter(({ reason }) => reason !== 'Unknown').slice(0, NODE_FACTS);
+  for (const { node, image, reason, message, left } of failing) {
+    const leaves = left === undefined ? '' : '; this node no longer counts';
+    const text = `${node}: ${words(image, message)} (${left ?? reason})${leaves}; ${readyCount(assessment)}`;
+    const which = `${preload.uid} ${node} ${image} ${left ?? reason}`;
     facts.push(
-      fact({ type: 'Warning', reason: 'PreloadFailed', note, fact: `${preload.uid} ${image} ${reason}` }),
+      fact({ type: 'Warning', reason: 'PreloadNodeFailed', note: noteEnding(text, see), fact: which }),
     );
   }
-  if (verdict.kind === 'Ready') {
-    const note = `${ready} of ${desired} nodes have ${images}`;
+  for (const { image, digestNodes } of assessment.images) {
+    if (digestNodes === undefined) continue;
+    const text = `${wordsAboutDivergence(image, digestNodes)}. The tag has been moved: the pods will not all run the same`;
+    const digests = digestNodes.map(({ digest }) => digest).toSorted();
+    const which = `${preload.uid} ${image} ${digests.join(' ')}`;
+    facts.push(fact({ type: 'Warning', reason: 'ImageDiverged', note: noteEnding(text, see), fact: which }));
+  }
+  const failure = failureOf(preload, assessment);
+  if (failure !== undefined) {
+    const back = wayBack(preload, owner);
+    const note = noteEnding(failure.text, back && `go back: ${back}`, see);
+    facts.push(fact({ type: 'Warning', reason: 'PreloadFailed', note, fact: failure.fact }));
+  }
+  if (assessment.verdict.kind === 'Ready') {
+    const missing = leftOut(assessment);
+    const text = `${ready} of ${desired} nodes have ${images}`;
+    const note = missing === '' ? text : noteEnding(`${text}; left out: ${missing}`, see);
     facts.push(fact({ type: 'Normal', reason: 'PreloadReady', note, fact: preload.uid }));
   }
   return facts;
+}
+
+/** Why the rollout that waits for it does not begin before something has changed. */
+function failureOf(
+  preload: ImagePreload,
+  assessment: Assessment,
+): { readonly text: string; readonly fact: string } | undefined {
+  const { verdict, ready, failures, late } = assessment;
+  const goesOn = preload.owner === undefined ? '' : '; what runs goes on running';
+  if (verdict.kind === 'Failed') {
+    const { image, reason, node, message } = verdict;
+    return {
+      text: `${words(image, message)} (${reason} on ${node}); ${readyCount(assessment)}${goesOn}; ${remedy(reason)}`,
+      // Without the words: they may name another node or request each time.
+      fact: `${preload.uid} ${image} ${reason}`,
+    };
+  }
+  // With a node that is ready, the rollout is let go instead.
+  if (verdict.kind !== 'Overdue' || ready > 0) return undefined;
+  const [first] = failures;
+  const why =
+    first === undefined
+      ? `${late} is still pulling ${preload.spec.images.map(({ image }) => image).join(', ')}`
+      : `${first.node}: ${words(first.image, first.message)} (${first.reason})`;
+  const text = `the deadline of ${preload.spec.deadlineSeconds} s has passed and ${readyCount(assessment)}; ${why}`;
+  return { text: `${text}${goesOn}; it is tried again by itself`, fact: `${preload.uid} DeadlineExceeded` };
+}
+
+function remedy(reason: string): string {
+  if (reason === 'NotFound') return 'it is tried again by itself: push the image';
+  if (reason === 'Unauthorized') return 'it is tried again by itself: mend the pull secret';
+  return 'set an image that nodes can pull';
+}
+
+function readyCount({ ready, desired }: Assessment): string {
+  return `${ready} of ${desired} nodes are ready`;
+}
+
+/** Nodes that would count if all was well with them. */
+function leftOut({ excluded }: Assessment): string {
+  return wordsAboutExcluded(excluded.filter(({ reason }) => NOT_WELL.has(reason)));
+}
+
+const NOT_WELL: ReadonlySet<string> = new Set([
+  'Cordoned',
+  'Deleting',
+  'NotReady',
+  'PullFailed',
+  'PullTimedOut',
+]);
+
+/** The command, or words, that end the hold which waits for this preload; undefined if none does. */
+function wayBack(preload: ImagePreload, owner: Deployment | undefined): string | undefined {
+  const hold = parseHold(owner?.annotations[HOLD_ANNOTATION]);
+  if (owner === undefined || hold?.uid !== owner.uid) return undefined;
+  if (awaitedPreload(owner, hold) !== preload.name) return undefined;
+  return goBack(owner, hold, owner.template, GO_BACK_ROOM);
+}
+
+function words(image: string, message: string): string {
+  return image.length <= IMAGE_ROOM
+    ? wordsAbout(image, message)
+    : `${image.slice(0, IMAGE_ROOM - 3)}...: ${message}`;
 }
 
 function reference({ namespace, name, uid }: ImagePreload): ObjectRef {

@@ -1,5 +1,6 @@
 import type { Activity } from './activity.ts';
 import type { Assessment } from './assess.ts';
+import { wordsAboutExcluded } from './eligible-nodes.ts';
 import { wordsAboutDivergence } from './image-divergence.ts';
 import {
   type Condition,
@@ -52,7 +53,7 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
     readyNodes: assessment.ready,
     pullingNodes: assessment.pulling,
     failedNodes: assessment.failed,
-    excluded: assessment.excluded,
+    excluded: assessment.excluded.map(({ reason: why, count }) => ({ reason: why, count })),
     images: assessment.images.map(({ digests, digestNodes, ...image }) => ({
       ...image,
       digests: digests.slice(0, DIGESTS_LIMIT),
@@ -80,7 +81,7 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
 function degradation({ failures, images }: Assessment): { reason: string; message: string } | undefined {
   const [failure] = failures;
   if (failure !== undefined) {
-    return { reason: failure.reason, message: `${failure.node}: ${failure.message}` };
+    return { reason: failure.reason, message: wordsOf(failure) };
   }
   for (const { image, digestNodes } of images) {
     if (digestNodes !== undefined) {
@@ -130,6 +131,8 @@ function progressReason({ verdict }: Assessment): string {
 function summary(assessment: Assessment): { phase: PreloadPhase; reason: string; message: string } {
   const { verdict, ready, desired, required, pulling } = assessment;
   const count = `${ready} of ${desired} nodes have every image`;
+  const [failing] = assessment.failures;
+  const why = failing === undefined ? '' : `; ${wordsOf(failing)}`;
   switch (verdict.kind) {
     case 'Ready':
       return {
@@ -138,18 +141,27 @@ function summary(assessment: Assessment): { phase: PreloadPhase; reason: string;
         message: ready === desired ? count : `${count}, ${required} were asked for`,
       };
     case 'Failed':
-      return { phase: 'Failed', reason: verdict.reason, message: wordsAbout(verdict.image, verdict.message) };
+      return { phase: 'Failed', reason: verdict.reason, message: `${count}; ${wordsOf(verdict)}` };
     case 'Overdue':
-      return { phase: 'Failed', reason: 'DeadlineExceeded', message: `the deadline has passed: ${count}` };
-    case 'NoNodes':
-      return { phase: 'Pending', reason: NO_NODES_REASON, message: 'no node is eligible' };
+      return {
+        phase: 'Failed',
+        reason: 'DeadlineExceeded',
+        message: `the deadline has passed: ${count}${why}`,
+      };
+    case 'NoNodes': {
+      const left = wordsAboutExcluded(assessment.excluded);
+      const message = left === '' ? 'no node is eligible' : `no node is eligible: ${left}`;
+      return { phase: 'Pending', reason: NO_NODES_REASON, message };
+    }
     case 'Preloading': {
-      const failing = assessment.failures[0];
-      const why = failing === undefined ? '' : `; ${failing.node}: ${failing.message}`;
       const phase = ready + pulling + assessment.failed === 0 ? 'Pending' : 'Preloading';
       return { phase, reason: failing?.reason ?? 'Pulling', message: `${count}, ${pulling} pulling${why}` };
     }
   }
+}
+
+function wordsOf({ node, image, message }: Assessment['failures'][number]): string {
+  return `${node}: ${wordsAbout(image, message)}`;
 }
 
 /** Seconds: what other controllers write, too. */

@@ -1,25 +1,11 @@
 import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
+import type { PreloadProgress } from '../hold/preload-progress.ts';
 import type { Condition, ImagePreload } from './image-preload.ts';
 import { NO_NODES_REASON } from './preload-status.ts';
 import { recordedFailure, wordsAbout } from './pull-failure.ts';
 import type { PullTimes } from './pull-times.ts';
 
-/** How far a preload is that an update waits for. The shape is that of admission's `PreloadProgress`. */
-export interface RequestProgress {
-  readonly verdict:
-    | { readonly kind: 'waiting' }
-    | { readonly kind: 'ready'; readonly reason: string }
-    | { readonly kind: 'failed'; readonly reason: string }
-    | { readonly kind: 'stale' };
-  readonly readyNodes: number;
-  readonly desiredNodes: number;
-  readonly elapsedSeconds: number;
-  readonly remainingSeconds: number | undefined;
-  /** A pull that fails, in the registry's words. */
-  readonly trouble?: string;
-}
-
-export const STALE: RequestProgress = {
+export const STALE: PreloadProgress = {
   verdict: { kind: 'stale' },
   readyNodes: 0,
   desiredNodes: 0,
@@ -27,12 +13,12 @@ export const STALE: RequestProgress = {
   remainingSeconds: undefined,
 };
 
-export function failed(reason: string): RequestProgress {
+export function failed(reason: string): PreloadProgress {
   return { ...STALE, verdict: { kind: 'failed', reason } };
 }
 
 /** Read from the status alone, so that any replica can tell. */
-export function requestProgress(preload: ImagePreload, times: PullTimes, now: number): RequestProgress {
+export function requestProgress(preload: ImagePreload, times: PullTimes, now: number): PreloadProgress {
   const { status, createdAt } = preload;
   const failure = status?.failures[0];
   return {
@@ -51,7 +37,7 @@ function verdictOf(
   { status }: ImagePreload,
   { noNodesMs }: PullTimes,
   now: number,
-): RequestProgress['verdict'] {
+): PreloadProgress['verdict'] {
   const ready = condition(status?.conditions, 'Ready');
   const progressing = condition(status?.conditions, 'Progressing');
   if (status === undefined || ready === undefined) return { kind: 'waiting' };

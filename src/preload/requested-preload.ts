@@ -11,6 +11,7 @@ import {
 import type { GateEvent } from '../cluster/events.ts';
 import { type Deployment, parseDeployment } from '../hold/deployment.ts';
 import type { RunningTemplate } from '../hold/hold.ts';
+import type { PreloadProgress } from '../hold/preload-progress.ts';
 import { asObject, asString, at, type JsonObject } from '../json.ts';
 import type { Logger } from '../log.ts';
 import { API_GROUP_PATH, API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL } from '../names.ts';
@@ -18,7 +19,7 @@ import { templateHash } from '../template/template-hash.ts';
 import { type ImagePreload, parseImagePreload } from './image-preload.ts';
 import { type PreloadSettings, preloadManifest, preloadSpec, preloadsTheSame } from './preload-spec.ts';
 import type { PullTimes } from './pull-times.ts';
-import { failed, type RequestProgress, requestProgress, STALE } from './request-progress.ts';
+import { failed, requestProgress, STALE } from './request-progress.ts';
 
 /** An update of a Deployment in mode reject that waits for a preload. */
 export interface PreloadRequest {
@@ -57,7 +58,7 @@ const CALL: CallOptions = { deadlineMs: 1000, retry: false };
 export async function requestPreload(
   request: PreloadRequest,
   options: RequestedPreloadsOptions,
-): Promise<RequestProgress> {
+): Promise<PreloadProgress> {
   const { client, clock, log, writeEvent, settings, pullTimes } = options;
   const { namespace, name, preload, from } = request;
   const live = await liveDeployment(client, request);

@@ -86,7 +86,7 @@ export function judgeSlot(
 }
 
 /** As the kubelet has it, once it has taken the pod on. */
-function startOf(pod: PullerPod): number {
+export function startOf(pod: PullerPod): number {
   return pod.startedAt ?? pod.createdAt;
 }
 

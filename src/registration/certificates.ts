@@ -46,8 +46,10 @@ export interface Certificates {
   readonly first: Promise<TlsPair>;
   /** What is to be served now. */
   serving(): TlsPair | undefined;
-  /** When that ends, in ms since the epoch. */
-  expiresAt(): number | undefined;
+  /** When that ends, and the authority that signed it. */
+  expiries(): { readonly serving: Date; readonly ca: Date } | undefined;
+  /** Whether there is a webhook configuration, as last seen. */
+  isRegistered(): boolean;
   /** Whether the webhook configuration, as last seen, makes API servers believe it, and it is valid. */
   isBelieved(): boolean;
   /** Milliseconds since Secret and webhook configuration were last read; infinite before. */
@@ -253,7 +255,11 @@ export function startCertificates(options: CertificatesOptions): Certificates {
   return {
     first,
     serving: () => serving && { cert: serving.cert, key: serving.key },
-    expiresAt: () => serving?.chain[0]?.validToDate.getTime(),
+    expiries() {
+      const [leaf] = serving?.chain ?? [];
+      return serving && leaf && { serving: leaf.validToDate, ca: serving.authority.validToDate };
+    },
+    isRegistered: () => (published?.bundles.length ?? 0) > 0,
     isBelieved: () => serving !== undefined && isBelieved(serving, published?.bundles ?? [], clock.now()),
     lastLookAge: () => clock.monotonic() - lookedAt,
     async stop() {

@@ -1,4 +1,6 @@
+import { noteEnding } from '../cluster/event-note.ts';
 import type { EventReason, GateEvent, ObjectRef } from '../cluster/events.ts';
+import { describePreload, goBack, letThrough } from '../hold/commands.ts';
 import { type Decided, parseDecided, type RecordedDecision } from '../hold/decided.ts';
 import type { Deployment } from '../hold/deployment.ts';
 import { type Hold, parseHold } from '../hold/hold.ts';
@@ -6,6 +8,9 @@ import { awaitedPreload } from '../hold/preload-name.ts';
 import { isRolloutFinished } from '../hold/rollout.ts';
 import { API_VERSION, DECIDED_ANNOTATION, HOLD_ANNOTATION, IMAGE_PRELOAD_KIND, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
+import { wordsAboutExcluded } from '../preload/eligible-nodes.ts';
+import { wordsAbout } from '../preload/pull-failure.ts';
+import { templateImages } from '../template/template-images.ts';
 import type { NeededPreload, NextStep } from './next-step.ts';
 
 /** Events live for an hour (--event-ttl): an older fact was told, and a restart must not tell it again. */
@@ -44,7 +49,7 @@ export function decisionFacts(
     action: 'Admit',
     regarding: deploymentReference(deployment),
     ...(hold !== undefined && { related: preloadReference(deployment, hold.preload) }),
-    note: decisionNote(decided, deployment, hold?.preload, assessment),
+    note: decisionNote(decided, deployment, hold, assessment),
     fact: `${decided.at} ${decided.template}`,
   });
   return facts;
@@ -73,27 +78,40 @@ export function preloadMadeFacts(deployment: Deployment, { name, why }: NeededPr
       action: 'CatchUp',
       regarding: deploymentReference(deployment),
       related: preloadReference(deployment, name),
-      note:
-        'this rollout began without the gate being asked; it goes on, and its images are preloaded on the ' +
-        `nodes still to come; see kubectl -n ${deployment.namespace} get ipl ${name}`,
+      note: noteEnding(
+        `this rollout began without the gate being asked; it goes on, and the nodes still to come are preloaded with ${imagesOf(deployment)}`,
+        `see kubectl -n ${deployment.namespace} get ipl ${name}`,
+      ),
       fact: name,
     },
   ];
 }
 
+/** Of the 1 kB of a note: beyond it, words say how to go back. */
+const GO_BACK_ROOM = 300;
+
+/** What can be done about a hold. */
+function waysOut(deployment: Deployment, hold: Hold): string[] {
+  const back = goBack(deployment, hold, deployment.template, GO_BACK_ROOM);
+  return [`let it through: ${letThrough(deployment)}`, ...(back === undefined ? [] : [`go back: ${back}`])];
+}
+
 function decisionNote(
   decided: Decided,
-  { namespace }: Deployment,
-  preload: string | undefined,
+  deployment: Deployment,
+  hold: Hold | undefined,
   assessment: Assessment | undefined,
 ): string {
   const { by, reason } = decided;
-  const look = preload === undefined ? '' : `; see kubectl -n ${namespace} get ipl ${preload}`;
+  const next =
+    hold === undefined
+      ? []
+      : [...waysOut(deployment, hold), `see kubectl -n ${deployment.namespace} get ipl ${hold.preload}`];
   switch (decided.decision) {
     case 'Held':
-      return `held until the nodes have ${reason}; asked for by ${by}${look}`;
+      return noteEnding(`held until the nodes have ${reason}; asked for by ${by}`, ...next);
     case 'Superseded':
-      return `${reason}; asked for by ${by}${look}`;
+      return noteEnding(`${reason}; asked for by ${by}`, ...next);
     case 'Reverted':
       return `hold ended by ${by}: ${reason}`;
     case 'Bypassed':
@@ -113,7 +131,12 @@ function decisionNote(
 }
 
 /** The Events for a step that was carried out. */
-export function stepFacts(deployment: Deployment, step: NextStep, now: number): GateEvent[] {
+export function stepFacts(
+  deployment: Deployment,
+  step: NextStep,
+  assessment: Assessment | undefined,
+  now: number,
+): GateEvent[] {
   const regarding = deploymentReference(deployment);
   if (step.step === 'drop') {
     // A copy's or a broken hold was never a rollout of this Deployment: that it is gone is all there is to say.
@@ -125,7 +148,8 @@ export function stepFacts(deployment: Deployment, step: NextStep, now: number): 
   }
   if (step.step !== 'release') return [];
   const { hold } = step;
-  const related = preloadReference(deployment, awaitedPreload(deployment, hold));
+  const preload = awaitedPreload(deployment, hold);
+  const related = preloadReference(deployment, preload);
   const fact = `${hold.template} ${hold.since}`;
   const seconds = Math.round((now - Date.parse(hold.since)) / 1000);
   const { namespace, name } = deployment;
@@ -134,10 +158,15 @@ export function stepFacts(deployment: Deployment, step: NextStep, now: number): 
   const facts: GateEvent[] = [];
   const warn = (reason: EventReason, note: string) =>
     facts.push({ type: 'Warning', reason, action: 'Release', regarding, related, note, fact });
-  if (step.reason === 'DeadlineExceeded')
-    warn('HoldDeadlineExceeded', 'some nodes are ready, the rest is late');
+  const see = `see ${describePreload({ namespace, name: preload })}`;
+  if (step.reason === 'DeadlineExceeded') {
+    const back = goBack(deployment, hold, deployment.template, GO_BACK_ROOM);
+    const note = noteEnding(lateWords(deployment, assessment), back && `go back: ${back}`, see);
+    warn('HoldDeadlineExceeded', note);
+  }
+  // Without a way back: that would wait for nodes, too.
   if (step.reason === 'NoEligibleNodes')
-    warn('NoEligibleNodes', 'no node is eligible, so none can be preloaded');
+    warn('NoEligibleNodes', noteEnding(noNodesWords(deployment, assessment), 'see kubectl get nodes', see));
   facts.push({
     type: step.reason === 'Ready' || step.reason === 'Reverted' ? 'Normal' : 'Warning',
     reason: 'RolloutReleased',
@@ -148,6 +177,48 @@ export function stepFacts(deployment: Deployment, step: NextStep, now: number): 
     fact,
   });
   return facts;
+}
+
+function lateWords(deployment: Deployment, assessment: Assessment | undefined): string {
+  if (assessment === undefined) return 'some nodes are ready, the rest is late; the rollout begins';
+  const { ready, desired, failures, late } = assessment;
+  const [first] = failures;
+  const why =
+    first === undefined
+      ? `${late} is still pulling`
+      : `${first.node}: ${wordsAbout(first.image, first.message)} (${first.reason})`;
+  return (
+    `the deadline has passed and ${ready} of ${desired} nodes have ${imagesOf(deployment)}; ${why}; ` +
+    'the rollout begins, and what is late is pulled as its pods start'
+  );
+}
+
+function noNodesWords(deployment: Deployment, assessment: Assessment | undefined): string {
+  const left = wordsAboutExcluded(assessment?.excluded ?? []);
+  const why = left === '' ? 'there is none' : `left out: ${left}`;
+  return `no node is eligible, so none can be preloaded with ${imagesOf(deployment)}; ${why}; the rollout begins`;
+}
+
+function imagesOf({ template }: Deployment): string {
+  return templateImages(template)
+    .map(({ image }) => image)
+    .join(', ');
+}
+
+/** The Event for an ImagePreload that a quota, a policy or a missing right refuses: nothing is being done. */
+export function refusedFact(deployment: Deployment, preload: string, words: string): GateEvent {
+  const hold = parseHold(deployment.annotations[HOLD_ANNOTATION]);
+  const text = `${words}; no node is preloaded with ${imagesOf(deployment)}, what runs goes on running`;
+  return {
+    type: 'Warning',
+    reason: 'PreloadFailed',
+    action: 'Preload',
+    regarding: deploymentReference(deployment),
+    related: preloadReference(deployment, preload),
+    note: noteEnding(text, ...(hold === undefined ? [] : waysOut(deployment, hold))),
+    // Without the words: they may have another number each time.
+    fact: `${preload} refused`,
+  };
 }
 
 const DROP_NOTES = {

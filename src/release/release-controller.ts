@@ -6,9 +6,10 @@ import type { GateEvent } from '../cluster/events.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import { type Deployment, parseDeployment } from '../hold/deployment.ts';
+import { type Hold, parseHold } from '../hold/hold.ts';
 import { asArray, at } from '../json.ts';
 import type { Logger } from '../log.ts';
-import { API_GROUP_PATH, HELD_LABEL, type Mode } from '../names.ts';
+import { API_GROUP_PATH, HELD_LABEL, HOLD_ANNOTATION, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
 import type { ImagePreload, ImagePreloadSpec } from '../preload/image-preload.ts';
 import {
@@ -17,9 +18,17 @@ import {
   preloadSpec,
   preloadsTheSame,
 } from '../preload/preload-spec.ts';
-import { decisionFacts, preloadMadeFacts, stepFacts } from './hold-facts.ts';
+import { decisionFacts, preloadMadeFacts, refusedFact, stepFacts } from './hold-facts.ts';
 import { modeOf, parseNamespace } from './namespace-mode.ts';
-import { failStep, type NeededPreload, type NextStep, nextStep, preloadFor } from './next-step.ts';
+import {
+  type DropReason,
+  failStep,
+  type NeededPreload,
+  type NextStep,
+  nextStep,
+  preloadFor,
+  type ReleaseReason,
+} from './next-step.ts';
 import { progressCondition } from './progress-condition.ts';
 import {
   deploymentPath,
@@ -47,6 +56,15 @@ export interface ReleaseControllerOptions {
   readonly modeOf: (namespace: string) => Mode | undefined;
   readonly assessmentOf: (preloadKey: string) => Assessment | undefined;
   readonly settings: PreloadSettings;
+  /** A hold was taken off, after so long. Not what was none, such as a copy of another Deployment's. */
+  readonly onHoldEnded?: ((reason: ReleaseReason | DropReason, seconds: number) => void) | undefined;
+}
+
+/** The holds that there are. */
+export interface HoldsOpen {
+  readonly open: number;
+  /** 0 without any. */
+  readonly oldestSeconds: number;
 }
 
 /** Carries holds through: makes their ImagePreloads and releases them. */
@@ -55,6 +73,7 @@ export interface ReleaseController {
   start(): void;
   deploymentChanged(key: string): void;
   namespaceChanged(namespace: string): void;
+  holds(): HoldsOpen;
   /**
    * Releases every hold there is, whatever its preload says. For a gate that goes away for good. Throws, after all of them,
    * if one could not be released.
@@ -153,10 +172,14 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     deployment: Deployment,
     step: NextStep & { step: 'release' | 'drop' },
   ): Promise<void> {
+    const assessment = assessmentFor(deployment, options.modeOf(deployment.namespace));
     await client.jsonPatch(deploymentPath(deployment), releasePatch(deployment, step.paused));
-    const heldMs = step.step === 'release' ? clock.now() - Date.parse(step.hold.since) : undefined;
+    const hold = ownHold(deployment);
+    // The clock of whoever held it may be ahead of ours.
+    const heldMs = hold && Math.max(0, clock.now() - Date.parse(hold.since));
+    if (heldMs !== undefined) options.onHoldEnded?.(step.reason, heldMs / 1000);
     log.info({ ...fieldsOf(deployment), reason: step.reason, heldMs }, `hold ${step.step}`);
-    for (const event of stepFacts(deployment, step, clock.now())) writeEvent(event);
+    for (const event of stepFacts(deployment, step, assessment, clock.now())) writeEvent(event);
   }
 
   /** Makes the ImagePreload that the stored template needs. One that is not what would be made is made anew. */
@@ -186,6 +209,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   async function tellRefusal(deployment: Deployment, name: string, error: unknown): Promise<void> {
     if (!isInvalid(error) && !isForbidden(error)) return;
     const words = `ImagePreload ${name} was refused: ${messageOf(error)}`;
+    writeEvent(refusedFact(deployment, name, words));
     try {
       await carryOut(deployment, failStep(deployment, words));
     } catch (err) {
@@ -200,7 +224,14 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     await client.delete(`${collection({ namespace })}/${name}`, { preconditions: { uid } });
   }
 
+  function holds(): HoldsOpen {
+    const since = [...deployments.values()].flatMap((deployment) => ownHold(deployment)?.since ?? []);
+    const ages = since.map((begun) => (clock.now() - Date.parse(begun)) / 1000);
+    return { open: ages.length, oldestSeconds: ages.reduce((oldest, age) => Math.max(oldest, age), 0) };
+  }
+
   return {
+    holds,
     deploymentChanged: (key) => queue.add(key),
     namespaceChanged(namespace) {
       for (const deployment of deployments.values()) {
@@ -220,6 +251,11 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     start: () => queue.start(),
     stop: () => queue.stop(),
   };
+}
+
+function ownHold({ annotations, uid }: Deployment): Hold | undefined {
+  const hold = parseHold(annotations[HOLD_ANNOTATION]);
+  return hold?.uid === uid ? hold : undefined;
 }
 
 function messageOf(error: unknown): string {

@@ -8,6 +8,7 @@ import { deploy, isHeld } from './deployment.ts';
 import { connect } from './gated-lab.ts';
 import { type InClusterGate, inClusterGate } from './in-cluster-gate.ts';
 import { createNamespace } from './namespace.ts';
+import { askReplicas, type Scrape, scrape } from './scrape.ts';
 import { suiteScope } from './suite-scope.ts';
 import { until } from './until.ts';
 
@@ -69,6 +70,96 @@ test('a rollout is held until its nodes have the image, and then released', asyn
   assert.match(asked.stderr, /is held until its nodes have/);
   await web.released(60);
   await web.rolledOut(60);
+});
+
+test('a hold and a missing image are counted, each pull once, by exactly one leader, and without a name', async (t) => {
+  const nodes = asArray(at(await api.get('/api/v1/nodes'), 'items')).map((node) =>
+    String(at(node, 'metadata', 'name')),
+  );
+  const shop = await createNamespace(t, lab, api);
+  const web = await deploy(shop, 'web');
+  /** By how much each of them has grown since. */
+  const since = (before: Scrape, now: Scrape) => {
+    const more = (name: string, labels = {}) => now.sum(name, labels) - before.sum(name, labels);
+    return {
+      held: more('pullgate_admissions_total', { decision: 'Held' }),
+      errors: more('pullgate_admissions_total', { decision: 'Error' }),
+      released: more('pullgate_hold_duration_seconds_count'),
+      ready: more('pullgate_hold_duration_seconds_count', { reason: 'Ready' }),
+      pulled: more('pullgate_node_pull_duration_seconds_count', { result: 'Pulled' }),
+      failed: more('pullgate_node_pull_duration_seconds_count', { result: 'Failed' }),
+      failures: more('pullgate_node_pull_failures_total'),
+      missing: more('pullgate_node_pull_failures_total', { reason: 'NotFound' }),
+    };
+  };
+  const nothing = {
+    held: 0,
+    errors: 0,
+    released: 0,
+    ready: 0,
+    pulled: 0,
+    failed: 0,
+    failures: 0,
+    missing: 0,
+  };
+
+  const atFirst = await scrape(api);
+  await web.setImage(await shop.push('v2', { megabytes: 5 }));
+  await web.released(60);
+  await web.rolledOut(60);
+  const afterRelease = await scrape(api);
+  assert.deepEqual(since(atFirst, afterRelease), {
+    ...nothing,
+    held: 1,
+    released: 1,
+    ready: 1,
+    pulled: nodes.length,
+  });
+
+  await web.setImage(`${lab.registry}/${shop.name}:typo`);
+  const failed = await until(
+    'every node has failed once',
+    // Before the registry is asked again.
+    20,
+    () => scrape(api),
+    (now) => since(afterRelease, now).failed >= nodes.length,
+  );
+  assert.deepEqual(since(afterRelease, failed), {
+    ...nothing,
+    held: 1,
+    failed: nodes.length,
+    failures: nodes.length,
+    missing: nodes.length,
+  });
+
+  assert.deepEqual(failed.values('pullgate_leader').sort(), [0, 1]);
+  assert.deepEqual(failed.values('pullgate_holds'), [1], 'the leader alone shows it');
+  const [age = 0] = failed.values('pullgate_hold_oldest_age_seconds');
+  assert.ok(age > 0 && age < 60, `${age} s`);
+  assert.deepEqual(failed.values('pullgate_pulls_limit'), [200]);
+  assert.deepEqual(failed.values('pullgate_pulls_running'), [0]);
+  const ages = failed.values('pullgate_watch_age_seconds');
+  assert.equal(ages.length, 5);
+  // Silence beyond that fails the leader's probe: see src/cluster/reflector.ts.
+  assert.ok(Math.max(...ages) < 370, `${ages}`);
+  for (const certificate of ['serving', 'ca']) {
+    const ends = failed.values('pullgate_certificate_expiry_timestamp_seconds', { certificate });
+    assert.equal(ends.length, 2);
+    assert.ok(Math.min(...ends) > Date.now() / 1000);
+  }
+  assert.ok(failed.sum('pullgate_api_requests_total', { verb: 'watch', code: '200' }) >= ages.length);
+
+  const told = new Set(failed.replicas.flat().flatMap(({ labels }) => Object.values(labels)));
+  assert.ok(told.size > 20);
+  for (const name of [...nodes, shop.name, 'web', 'typo', lab.registry, 'app']) {
+    assert.deepEqual(
+      [...told].filter((value) => value.includes(name)),
+      [],
+      name,
+    );
+  }
+  for (const report of await askReplicas(api, '/healthz')) assert.match(report, /^\[\+\]watches ok$/m);
+  for (const report of await askReplicas(api, '/readyz')) assert.match(report, /^\[\+\]registration ok$/m);
 });
 
 test('the uninstall Job releases what is held and nothing is held any more; after kubectl delete nothing is left', async (t) => {

@@ -29,7 +29,7 @@ test('holds wait while the gate lacks its rights, and go on when it has them aga
   const web = await deploy(shop, 'web');
   t.after(() => admin('apply', '-f', manifest('rbac')));
 
-  await admin('delete', 'clusterrole', 'pullgate');
+  await admin('delete', 'clusterrole', 'pullgate-workloads');
   await web.setImage(image);
   assert.ok(isHeld(await web.read()));
   const line = await world.gate.logged('the missing right', 30, isMissingRight);

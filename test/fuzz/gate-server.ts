@@ -2,10 +2,10 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import pino from 'pino';
 import { createAdmissionServer } from '../../src/admission/admission-server.ts';
-import type { PreloadProgress } from '../../src/admission/preload-progress.ts';
 import { createAuthority } from '../../src/certs/authority.ts';
 import { createServingCertificate } from '../../src/certs/serving-certificate.ts';
 import { systemClock } from '../../src/clock.ts';
+import type { PreloadProgress } from '../../src/hold/preload-progress.ts';
 import { ADMIN, GATE_USER } from './realistic-review.ts';
 
 /** The admission server in a process of its own, run with --expose-gc. */

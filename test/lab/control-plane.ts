@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { HUB_ADDRESS, SERVICE_NETWORK } from './addresses.ts';
+import { AUDIT } from './audit-log.ts';
 import { identityFiles, PKI_FILES } from './certificates.ts';
 import { flags } from './flags.ts';
 import { type Ground, serverUrl } from './ground.ts';
@@ -77,8 +78,10 @@ export function apiServer(ground: Ground): Component {
       // No kube-proxy runs in the hub: webhooks that are Services are called at their pods' addresses.
       '--enable-aggregator-routing=true',
       '--profiling=false',
+      ...AUDIT.argv,
     ],
     env: ground.tools.env,
+    files: AUDIT.files,
     listens: { port: ground.port },
   };
 }

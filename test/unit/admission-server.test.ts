@@ -8,13 +8,13 @@ import jsonPatch from 'fast-json-patch';
 import type { AdmissionRequest, AdmissionUser } from '../../src/admission/admission-review.ts';
 import { createAdmissionServer } from '../../src/admission/admission-server.ts';
 import type { Ask } from '../../src/admission/decide.ts';
-import type { PreloadProgress } from '../../src/admission/preload-progress.ts';
 import { createAuthority } from '../../src/certs/authority.ts';
 import { createServingCertificate } from '../../src/certs/serving-certificate.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { parseDecided } from '../../src/hold/decided.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { parseHold } from '../../src/hold/hold.ts';
+import type { PreloadProgress } from '../../src/hold/preload-progress.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
 import { deployment, NAME, NAMESPACE } from './deployment-builder.ts';
 import { logDouble } from './log-double.ts';
@@ -57,13 +57,17 @@ async function start(
   mayBypass: MayBypass = async () => true,
   clock: Clock = systemClock,
   preloadProgress: PreloadProgressOf = notExpected,
+  leaving?: AbortSignal,
 ) {
   const { log, lines } = logDouble();
+  const answers: { mode: string; decision: string; seconds: number }[] = [];
   const app = createAdmissionServer({
     tls: { cert: serving.certificatePem, key: serving.keyPem },
     gate: { username: 'system:serviceaccount:pullgate:pullgate', exemptNamespaces: ['kube-system'] },
     mayBypass,
     preloadProgress,
+    leaving,
+    onAnswer: (mode, decision, seconds) => answers.push({ mode, decision, seconds }),
     clock,
     log,
   });
@@ -74,7 +78,7 @@ async function start(
     agent.destroy();
     await app.close();
   };
-  return { app, agent, port, lines, close };
+  return { app, agent, port, lines, answers, close };
 }
 
 interface Answer {
@@ -554,6 +558,113 @@ function* hostileBodies(valid: Buffer, count: number): Generator<Buffer> {
     yield typeof body === 'string' ? Buffer.from(body) : body;
   }
 }
+
+describe('every call is told once', () => {
+  const told = ({ answers }: { answers: readonly { mode: string; decision: string }[] }) =>
+    answers.map(({ mode, decision }) => `${mode} ${decision}`);
+
+  test('with what was decided, by mode', async () => {
+    const gate = await start();
+    await ask(gate, review(web.object, v2.object));
+    await ask(gate, review(web.object, web.object));
+    await ask(gate, review(web.object, v2.object), { path: '/admit/audit' });
+    await until(() => gate.answers.length === 3);
+    assert.deepEqual(told(gate), ['pause Held', 'pause Unchanged', 'audit Audited']);
+    for (const { seconds } of gate.answers) assert.ok(seconds > 0 && seconds < 5, `${seconds} s`);
+    await gate.close();
+  });
+
+  test('errors as such: of the gate, of the caller, and a caller who does not wait', async () => {
+    const asked = Promise.withResolvers<void>();
+    const gate = await start(async (_user, namespace) => {
+      if (namespace !== 'patient') throw new Error('broken');
+      asked.resolve();
+      return await new Promise<boolean>(() => undefined);
+    });
+    const urgent = v2.annotate('pullgate.io/bypass', 'urgent').object;
+    await ask(gate, review(web.object, urgent));
+    await send(gate, '{"broken', { path: '/admit/reject' });
+    const text = JSON.stringify(review(web.object, urgent, { namespace: 'patient' }));
+    const { socket } = rawRequest(gate, `content-length: ${Buffer.byteLength(text)}\r\n`);
+    socket.write(text);
+    await asked.promise;
+    socket.destroy();
+    await until(() => gate.answers.length === 3);
+    assert.deepEqual(told(gate), ['pause Error', 'reject Error', 'pause Error']);
+    await gate.close();
+  });
+
+  test('but nothing that is no call of a mode', async () => {
+    const gate = await start();
+    await send(gate, '{}', { path: '/admit/unknown' });
+    await send(gate, undefined, { method: 'GET' });
+    await ask(gate, review(web.object, web.object));
+    await until(() => gate.answers.length > 0);
+    assert.deepEqual(told(gate), ['pause Unchanged']);
+    await gate.close();
+  });
+});
+
+describe('a replica that leaves', () => {
+  const update = () => review(web.object, v2.object);
+
+  test('answers on connections old and new, each time the last time, until nobody asks for a second', async () => {
+    const clock = manualClock();
+    const leaving = new AbortController();
+    const gate = await start(undefined, clock, undefined, leaving.signal);
+    // Two connections, both kept open by their client.
+    const before = await Promise.all([ask(gate, update()), ask(gate, update())]);
+    assert.deepEqual(
+      before.map(({ headers }) => headers['connection']),
+      ['keep-alive', 'keep-alive'],
+    );
+    leaving.abort();
+    const after = await Promise.all([ask(gate, update()), ask(gate, update())]);
+    after.push(await ask({ ...gate, agent: new Agent({ ca: authority.certificatePem }) }, update()));
+    for (const { status, headers } of after) {
+      assert.equal(status, 200);
+      assert.equal(headers['connection'], 'close');
+    }
+
+    let ended = false;
+    const closed = gate.app.close().then(() => {
+      ended = true;
+    });
+    for (let asks = 0; asks < 3; asks += 1) {
+      await until(() => clock.timers().includes(1000) || asks > 0, 'it waits for quiet');
+      clock.advance(900);
+      const answer = await ask(gate, update());
+      assert.equal(answer.headers['connection'], 'close');
+      assert.equal(ended, false);
+    }
+    clock.advance(100);
+    await until(() => clock.timers().length > 0, 'it waits on');
+    clock.advance(900);
+    await closed;
+    await assert.rejects(ask({ ...gate, agent: new Agent() }, update()), { code: 'ECONNREFUSED' });
+  });
+
+  test('waits no longer than 5 s for those who never stop', async () => {
+    const clock = manualClock();
+    const gate = await start(undefined, clock, undefined, AbortSignal.abort());
+    await ask(gate, update());
+    const closed = gate.app.close();
+    for (let ms = 0; ms < 5000; ms += 500) {
+      await until(() => clock.timers().length > 0, `it waits after ${ms} ms`);
+      await ask(gate, update());
+      clock.advance(500);
+    }
+    await closed;
+  });
+
+  test('closes at once if nobody has asked for a while', async () => {
+    const clock = manualClock();
+    const gate = await start(undefined, clock, undefined, AbortSignal.abort());
+    await ask(gate, update());
+    clock.advance(1000);
+    await gate.close();
+  });
+});
 
 describe('closing', () => {
   test('answers what is in flight, with the connection closed after it, and lets go of the rest', async () => {

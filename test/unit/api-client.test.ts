@@ -292,3 +292,46 @@ test('closing the client ends its watches', () =>
     await assert.rejects(first, gateError('PG_API_UNREACHABLE'));
     await assert.rejects(client.get(THINGS), gateError('PG_API_UNREACHABLE'));
   }));
+
+test('each attempt is told, watches too, with its status or that there was none', async () => {
+  const double = await startApiServerDouble();
+  const told: string[] = [];
+  const client = createApiClient(double.cluster(), {
+    clock: systemClock,
+    random: () => 0,
+    onAttempt: (verb, code) => told.push(`${verb} ${code}`),
+  });
+  try {
+    let calls = 0;
+    double.route('POST', THINGS, (seen, response) => {
+      calls += 1;
+      if (calls === 1) reset(seen, response);
+      else answer(calls === 2 ? 503 : 201, {})(seen, response);
+    });
+    double.route('PATCH', THINGS, answer(409, status(409, 'Conflict')));
+    double.route('DELETE', THINGS, hang);
+    await client.create(THINGS, {});
+    await assert.rejects(client.jsonPatch(THINGS, []));
+    await assert.rejects(client.delete(THINGS, undefined, { deadlineMs: 50 }));
+    await client.get(THINGS);
+    double.put('a');
+    let opened = 0;
+    const events = client.watch(THINGS, { resourceVersion: '100' }, new AbortController().signal, () => {
+      opened += 1;
+    });
+    for await (const _ of events) break;
+    assert.equal(opened, 1);
+    assert.deepEqual(told, [
+      'create error',
+      'create 503',
+      'create 201',
+      'patch 409',
+      'delete error',
+      'get 200',
+      'watch 200',
+    ]);
+  } finally {
+    await client.close();
+    await double.close();
+  }
+});

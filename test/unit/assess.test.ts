@@ -424,7 +424,7 @@ describe('what is told of it', () => {
   });
 
   test('excluded nodes are listed as they came', () => {
-    const excluded = [{ reason: 'Cordoned', count: 2 }] as const;
+    const excluded = [{ reason: 'Cordoned', count: 2, node: 'n7' }] as const;
     assert.deepEqual(look({ nodes: nodes(1), excluded }).excluded, excluded);
   });
 

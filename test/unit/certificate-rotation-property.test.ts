@@ -380,7 +380,8 @@ test('after an overwritten bundle every replica is trusted again within a poll a
 const neverStarted: Certificates = {
   first: Promise.withResolvers<never>().promise,
   serving: () => undefined,
-  expiresAt: () => undefined,
+  expiries: () => undefined,
+  isRegistered: () => false,
   isBelieved: () => false,
   lastLookAge: () => 0,
   stop: async () => undefined,

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { type DecideInput, type Decision, decide, endsGating } from '../../src/admission/decide.ts';
-import type { PreloadProgress } from '../../src/admission/preload-progress.ts';
 import { warningsFor } from '../../src/admission/warnings.ts';
 import { parseDecided } from '../../src/hold/decided.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { parseHold } from '../../src/hold/hold.ts';
+import type { PreloadProgress } from '../../src/hold/preload-progress.ts';
 import type { JsonObject } from '../../src/json.ts';
 import { MODES } from '../../src/names.ts';
 import { templateHash } from '../../src/template/template-hash.ts';

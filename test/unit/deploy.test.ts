@@ -3,22 +3,15 @@ import { globSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { Registry } from 'prom-client';
 import { parseAllDocuments } from 'yaml';
 import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import {
-  API_VERSION,
   CERTIFICATES_SECRET,
   GATE_NAMESPACE,
   GATE_SERVICE_ACCOUNT,
   LEASE,
-  PRIORITY_CLASS,
-  PULLER_LABEL,
   WEBHOOK_CONFIGURATION,
 } from '../../src/names.ts';
-import { createMetrics } from '../../src/observe/metrics.ts';
-import { exposeState } from '../../src/observe/state-metrics.ts';
-import { pullerPod } from '../../src/preload/puller-pod.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const DEPLOY = join(ROOT, 'deploy');
@@ -31,6 +24,8 @@ function documents(path: string): JsonObject[] {
 const kustomization = documents('kustomization.yaml')[0] ?? {};
 const base = asArray(kustomization['resources']).flatMap((name) => documents(String(name)));
 const job = documents('uninstall/job.yaml')[0] ?? {};
+
+const placeholder = (name: string) => `\${${name}}`;
 
 function find(kind: string, name: string, among: readonly JsonObject[] = base): JsonObject {
   const found = among.find((object) => object['kind'] === kind && at(object, 'metadata', 'name') === name);
@@ -194,6 +189,43 @@ test('the image is named in one place of each kustomization, with the version of
   assert.match(readFileSync(join(ROOT, 'Dockerfile'), 'utf8'), new RegExp(`ARG VERSION=${version}\n`));
 });
 
+test('what no later apply could change is as it was in the first release', () => {
+  assert.deepEqual(at(gate, 'spec', 'selector', 'matchLabels'), {
+    'app.kubernetes.io/name': 'pullgate',
+    'app.kubernetes.io/component': 'gate',
+  });
+  assert.deepEqual(
+    base
+      .filter(({ kind }) => kind === 'PriorityClass')
+      .map(({ metadata, ...rest }) => [at(metadata, 'name'), rest['value']]),
+    [
+      ['pullgate-preload', -10],
+      ['pullgate', 1_000_000_000],
+    ],
+  );
+  for (const { kind, metadata, roleRef } of base.filter((object) => object['roleRef'] !== undefined)) {
+    assert.equal(at(roleRef, 'name'), at(metadata, 'name'), asString(kind));
+  }
+  // All of a Job is: the next release could not apply its own while this one is there.
+  assert.ok(Number(at(job, 'spec', 'ttlSecondsAfterFinished')) > 0);
+});
+
+test('an upgrade and a drained node leave a replica that answers', () => {
+  const replicas = Number(at(gate, 'spec', 'replicas'));
+  assert.ok(replicas >= 2);
+  assert.deepEqual(at(gate, 'spec', 'strategy', 'rollingUpdate'), { maxSurge: 1, maxUnavailable: 0 });
+  assert.equal(at(find('PodDisruptionBudget', 'pullgate'), 'spec', 'minAvailable'), replicas - 1);
+});
+
+test('the gate and the Job say what they need, and are bounded in memory alone', () => {
+  for (const object of [gate, job]) {
+    for (const one of asArray(at(object, 'spec', 'template', 'spec', 'containers'))) {
+      assert.deepEqual(Object.keys(asObject(at(one, 'resources', 'requests'))), ['cpu', 'memory']);
+      assert.deepEqual(Object.keys(asObject(at(one, 'resources', 'limits'))), ['memory']);
+    }
+  }
+});
+
 const roles = base.filter(({ kind }) => kind === 'ClusterRole' || kind === 'Role');
 
 test('every rule says in a comment what it is for', () => {
@@ -268,11 +300,13 @@ test('component namespaced: takes away the binding of what it does to workloads,
   assert.ok(text(file).includes(`--serviceaccount=${GATE_NAMESPACE}:${GATE_SERVICE_ACCOUNT}`));
 });
 
-test('component before-1.28: takes the match conditions off every webhook', () => {
-  const [patch] = asArray(documents('components/before-1.28/kustomization.yaml')[0]?.['patches']);
+test('component before-1.28: takes off the match conditions of every webhook, and what the budget says of pods not ready', () => {
+  const [patch, ofBudget] = asArray(documents('components/before-1.28/kustomization.yaml')[0]?.['patches']);
   const removed = [
     ...String(at(patch, 'patch')).matchAll(/remove, path: \/webhooks\/(\d)\/matchConditions/g),
   ];
+  assert.match(String(at(ofBudget, 'patch')), /remove, path: \/spec\/unhealthyPodEvictionPolicy/);
+  assert.ok(asString(at(find('PodDisruptionBudget', 'pullgate'), 'spec', 'unhealthyPodEvictionPolicy')));
   assert.deepEqual(
     removed.map(([, index]) => Number(index)),
     webhooks.map((_, index) => index),
@@ -290,76 +324,6 @@ test('component cert-manager: writes the Secret that the gate serves, for the na
   }
 });
 
-test('component pod-shape: lets the puller pod through that the gate makes', () => {
-  const [policy, binding] = documents('components/pod-shape/admission-policy.yaml');
-  assert.equal(at(binding, 'spec', 'policyName'), at(policy, 'metadata', 'name'));
-  const account = `system:serviceaccount:${GATE_NAMESPACE}:${GATE_SERVICE_ACCOUNT}`;
-  const [condition] = asArray(at(policy, 'spec', 'matchConditions'));
-  assert.equal(at(condition, 'expression'), `request.userInfo.username == '${account}'`);
-
-  const pod = pullerPod({
-    spec: {
-      namespace: 'shop',
-      image: 'registry.test/app:1',
-      imagePullPolicy: 'IfNotPresent',
-      imagePullSecrets: [],
-      serviceAccountName: '',
-      tolerations: [],
-    },
-    preload: { name: 'web', uid: 'uid-1' },
-    node: 'node-1',
-    attempt: 1,
-    firstAttemptAt: 0,
-    random: (0.123456789).toString(36).slice(2),
-  });
-  const [pull] = asArray(at(pod, 'spec', 'containers'));
-  const expressions = asArray(at(policy, 'spec', 'validations'))
-    .map((one) => at(one, 'expression'))
-    .join('\n');
-  const command = /command\[0\]\.matches\('([^']+)'\)/.exec(expressions)?.[1] ?? 'missing';
-  assert.match(String(asArray(at(pull, 'command'))[0]), new RegExp(command));
-  // What the policy compares with, and what there has to be in the pod. There is no CEL here to ask.
-  const compared = [...expressions.matchAll(/'([^']*)'/g)].flatMap(([, value]) =>
-    value && value !== command ? [value] : [],
-  );
-  const expected = [API_VERSION, 'ImagePreload', PULLER_LABEL, at(pull, 'name'), PRIORITY_CLASS];
-  for (const value of [...expected, 'RuntimeDefault', 'Never', 'ALL'])
-    assert.ok(compared.includes(String(value)));
-  assert.match(expressions, new RegExp(`runAsUser == ${at(pod, 'spec', 'securityContext', 'runAsUser')}\\b`));
-  for (const value of compared) assert.ok(JSON.stringify(pod).includes(value), value);
-  for (const absent of [
-    'volumes',
-    'initContainers',
-    'hostNetwork',
-    'hostPID',
-    'hostIPC',
-    'shareProcessNamespace',
-  ])
-    assert.equal(at(pod, 'spec', absent), undefined);
-  for (const absent of ['args', 'env', 'envFrom', 'volumeMounts', 'ports', 'lifecycle', 'livenessProbe'])
-    assert.equal(at(pull, absent), undefined);
-});
-
-const registry = new Registry();
-createMetrics(registry);
-exposeState(registry, {
-  holds: () => undefined,
-  pulls: () => undefined,
-  watches: () => [],
-  isLeader: () => false,
-  certificates: () => [],
-});
-
-test('alerts and dashboard ask for metrics that there are', () => {
-  for (const file of ['components/prometheus/prometheus-rule.yaml', 'components/grafana/dashboard.json']) {
-    const asked = new Set([...text(file).matchAll(/\bpullgate_[a-z_]+/g)].map(([name]) => name));
-    assert.ok(asked.size >= 5);
-    for (const name of asked) {
-      assert.ok(registry.getSingleMetric(name.replace(/_(bucket|count|sum)$/, '')), `${file}: ${name}`);
-    }
-  }
-});
-
 test('every alert says what it means and what to do', () => {
   const [rule] = documents('components/prometheus/prometheus-rule.yaml');
   const alerts = asArray(at(rule, 'spec', 'groups')).flatMap((group) => asArray(at(group, 'rules')));
@@ -372,9 +336,44 @@ test('every alert says what it means and what to do', () => {
   }
 });
 
-test('the dashboard is one: panels with a number and a place of their own', () => {
-  const dashboard = JSON.parse(text('components/grafana/dashboard.json')) as JsonObject;
-  const panels = asArray(dashboard['panels']).map(asObject);
+const dashboard = JSON.parse(text('components/grafana/dashboard.json')) as JsonObject;
+const panels = asArray(dashboard['panels']).map(asObject);
+
+test('the dashboard is one that Grafana takes: of a schema, with a name that stays, and a data source to choose', () => {
+  assert.ok(asString(dashboard['title']) && asString(dashboard['uid']));
+  assert.ok(Number.isInteger(dashboard['schemaVersion']));
+  // What Grafana itself sets: with it an import would fail, or overwrite another one.
+  assert.equal(dashboard['id'] ?? null, null);
+  const variables = asArray(at(dashboard, 'templating', 'list'));
+  const sources = variables.filter((variable) => at(variable, 'type') === 'datasource');
+  assert.deepEqual(
+    sources.map((source) => [at(source, 'name'), at(source, 'query')]),
+    [['datasource', 'prometheus']],
+  );
+  const used = JSON.stringify(panels).match(/\$\{(\w+)\}/g) ?? [];
+  assert.deepEqual(
+    new Set(used),
+    new Set(variables.map((variable) => placeholder(String(at(variable, 'name'))))),
+  );
+});
+
+test('every panel of the dashboard has a title, a data source, a unit, and queries with names of their own', () => {
+  assert.ok(panels.length >= 10);
+  for (const panel of panels) {
+    const title = asString(panel['title']) ?? '';
+    assert.ok(title !== '');
+    assert.ok(['stat', 'timeseries'].includes(String(panel['type'])), title);
+    assert.deepEqual(panel['datasource'], { type: 'prometheus', uid: placeholder('datasource') }, title);
+    assert.ok(asString(at(panel, 'fieldConfig', 'defaults', 'unit')), title);
+    const targets = asArray(panel['targets']);
+    assert.ok(targets.length > 0, title);
+    assert.equal(new Set(targets.map((target) => at(target, 'refId'))).size, targets.length, title);
+    for (const target of targets)
+      assert.ok(asString(at(target, 'refId')) && asString(at(target, 'expr')), title);
+  }
+});
+
+test('the panels of the dashboard have a number and a place of their own', () => {
   assert.equal(new Set(panels.map(({ id }) => id)).size, panels.length);
   const taken = new Set<string>();
   for (const { gridPos, title } of panels) {
@@ -386,6 +385,26 @@ test('the dashboard is one: panels with a number and a place of their own', () =
       }
     }
   }
+});
+
+test('the image says what it is, of which version, licence and base', () => {
+  const { description, license } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<
+    string,
+    string
+  >;
+  const dockerfile = readFileSync(join(ROOT, 'Dockerfile'), 'utf8');
+  const labels = [...dockerfile.matchAll(/org\.opencontainers\.image\.([a-z.]+)="([^"]*)"/g)].map(
+    ([, key, value]) => [key, value],
+  );
+  assert.deepEqual(Object.fromEntries(labels), {
+    title: 'pullgate',
+    description,
+    licenses: license,
+    // An ARG, of the package's version: see above.
+    version: placeholder('VERSION'),
+    'base.name': placeholder('NODE_IMAGE'),
+  });
+  assert.match(dockerfile, /^USER 65532:65532$/m);
 });
 
 test('the build sees every file that the Dockerfile copies, and nothing else of the checkout', () => {

@@ -54,6 +54,7 @@ async function play(
   const { add, pass, acting, time } = replicas();
   let weather = { latencyMs: 10, badPercent: 0 };
   let healed = false;
+  let landed = 0;
   const wrongWrites: string[] = []; // asserting in the replica would only fail its leader
 
   function networkOf(index: number): Network {
@@ -76,6 +77,11 @@ async function play(
       random,
       onWrite() {
         if (acting().some((other) => other !== name)) wrongWrites.push(`${name} at ${time.monotonic()} ms`);
+      },
+      onLanded() {
+        landed += 1;
+        if (acting().some((other) => other !== name))
+          wrongWrites.push(`${name} landed at ${time.monotonic()} ms`);
       },
     });
   }
@@ -139,7 +145,7 @@ async function play(
     replica.resume();
     look();
   }
-  return { pass, look, acting, handovers: () => handovers };
+  return { pass, look, acting, handovers: () => handovers, landed: () => landed };
 }
 
 const scenario = fc.record({
@@ -148,16 +154,19 @@ const scenario = fc.record({
   steps: fc.array(step, { minLength: 10, maxLength: 30 }),
 });
 
-test('whatever happens, never two replicas lead, and no write is sent by one that does not', async () => {
+test('whatever happens, never two replicas lead, and no write is sent, or lands, while another one does', async () => {
   let handovers = 0;
+  let landed = 0;
   const property = fc.asyncProperty(scenario, async ({ seed, machines, steps }) => {
     const world = await play(seed, machines, steps);
     await world.pass(30_000, world.look);
     handovers += world.handovers();
+    landed += world.landed();
   });
   await fc.assert(property, { numRuns: 150 });
   // Or nothing would have been shown.
   assert.ok(handovers > 100, `${handovers} handovers`);
+  assert.ok(landed > 1000, `${landed} landed`);
 });
 
 test('when everything is well again, one leads within lease duration and retry, and goes on leading', async () => {

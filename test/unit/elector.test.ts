@@ -105,6 +105,52 @@ test('a renewal that was carried out unheard is found to be our own', async () =
   assert.ok(!messages(leader.lines).includes('not leading any more'));
 });
 
+test('a write that is on its way for long is broken off before anybody else can lead', async () => {
+  const weather = network();
+  const { add, pass, acting, time } = replicas();
+  // Renewals are lost from 2 s on, and what is written reaches the API server 8 s later.
+  const landedAt: number[] = [];
+  const slow = { latencyMs: () => 0, fate: (): Fate => (weather.now === 'lost' ? 'late' : 'served') };
+  add({
+    name: 'first',
+    network: { ...slow, fate: () => slow.fate() },
+    onLanded() {
+      landedAt.push(time.monotonic());
+      assert.deepEqual(acting(), ['first']);
+    },
+  });
+  await pass(10);
+  add({ name: 'second' });
+  await pass(1000);
+  weather.now = 'lost';
+  await pass(40_000, () => assert.ok(acting().length <= 1));
+  assert.ok(landedAt.length > 0 && Math.max(...landedAt) < 10_100, `${landedAt}`);
+});
+
+test('a leader that stood still does not write the Lease again before all that it did has ended', async () => {
+  const weather = {
+    now: 'served' as Fate,
+    wayMs: 0,
+    fate: () => weather.now,
+    latencyMs: () => weather.wayMs,
+  };
+  const { add, pass, server } = replicas();
+  const leader = add({ name: 'leader', network: weather, drainMs: 30_000 });
+  await pass(1000);
+  weather.now = 'unheard';
+  await pass(2000);
+  Object.assign(weather, { now: 'served', wayMs: 1000 });
+  // The renewal of 2 s is given up at 7 s, and the Lease looked at: the answer comes while nothing moves.
+  await pass(5000);
+  leader.pause();
+  await pass(6000);
+  const before = server.lease;
+  leader.resume();
+  await pass(20_000);
+  assert.match(String(leader.toldToEnd), /could not be renewed/);
+  assert.equal(server.lease, before);
+});
+
 test('a process that stood still acts no more when it goes on, before any timer has told it', async () => {
   const { add, pass, acting } = replicas();
   const first = add({ name: 'first' });
@@ -186,6 +232,30 @@ test('a leader that finds another in the Lease ends at once', async () => {
   await pass(2000);
   assert.ok(!leader.isActing());
   assert.match(String(leader.toldToEnd), /another has it/);
+});
+
+test('it is stuck when what it did does not end for a minute after a loss, and neither in an outage nor at rest', async () => {
+  const weather = network();
+  const { add, pass } = replicas();
+  const [first, waiting] = [add({ name: 'first', network: weather }), add({ name: 'waiting' })];
+  const never = add({ name: 'never', network: weather, drainMs: Number.MAX_SAFE_INTEGER });
+  for (const fate of ['served', 'lost', 'refused'] as const) {
+    weather.now = fate;
+    await pass(120_000, () => {
+      assert.ok(!first.elector.isStuck());
+      assert.ok(!waiting.elector.isStuck());
+    });
+  }
+  waiting.kill();
+  first.kill();
+  weather.now = 'served';
+  await pass(30_000);
+  assert.ok(never.isActing());
+  weather.now = 'refused';
+  await pass(67_000);
+  assert.ok(!never.elector.isStuck());
+  await pass(4000);
+  assert.ok(never.elector.isStuck());
 });
 
 test('a container restarted in its pod is another holder: it waits, as everybody', async () => {

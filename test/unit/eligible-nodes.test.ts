@@ -63,7 +63,9 @@ test('a node that is not ready is left out as that, and not for the taints that 
 
 test('a node that has never reported is not ready', () => {
   const silent = parseNode({ metadata: { name: 'new', labels: { 'kubernetes.io/os': 'linux' } } });
-  assert.deepEqual(eligibleNodes([silent], {}).excluded, [{ reason: 'NotReady', count: 1 }]);
+  assert.deepEqual(eligibleNodes([silent], {}).excluded, [
+    { reason: 'NotReady', count: 1, node: silent.name },
+  ]);
 });
 
 test('a node that is being deleted is left out', () => {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../../src/clock.ts';
-import { createApiClient } from '../../src/cluster/api-client.ts';
-import { createEventWriter, type GateEvent } from '../../src/cluster/events.ts';
+import { type ApiClient, createApiClient } from '../../src/cluster/api-client.ts';
+import { createEventWriter, type EventWriter, type GateEvent } from '../../src/cluster/events.ts';
 import { at } from '../../src/json.ts';
 import { type ApiServerDouble, answer, startApiServerDouble, status } from './api-server-double.ts';
 import { logDouble } from './log-double.ts';
@@ -24,7 +24,8 @@ interface Stage {
   readonly double: ApiServerDouble;
   readonly lines: Record<string, unknown>[];
   /** A writer as another replica, or a restarted one, would have it. */
-  readonly writer: () => (event: GateEvent) => void;
+  readonly writer: () => EventWriter['write'];
+  readonly client: ApiClient;
   readonly bodies: () => unknown[];
 }
 
@@ -39,13 +40,14 @@ async function staged(run: (stage: Stage) => Promise<void>): Promise<void> {
     await run({
       double,
       lines,
+      client,
       writer: () =>
         createEventWriter(client, {
           reportingController: 'pullgate.io/gate',
           reportingInstance: 'gate-0',
           clock: manualClock(),
           log,
-        }),
+        }).write,
       bodies: () => double.requests.map(({ body }) => body),
     });
   } finally {
@@ -197,4 +199,20 @@ test('a queue that is full drops what comes, with one warning', () =>
     for (let fact = 0; fact < 1500; fact++) write({ ...HELD, fact: String(fact) });
     assert.equal(lines.filter(({ audit }) => audit === true).length, 1500);
     assert.equal(lines.filter(({ level }) => level === 40).length, 1);
+  }));
+
+test('who has to end can wait until all has been written', () =>
+  staged(async ({ client, bodies }) => {
+    const { log } = logDouble();
+    const { write, settled } = createEventWriter(client, {
+      reportingController: 'pullgate.io/gate',
+      reportingInstance: 'gate-0',
+      clock: manualClock(),
+      log,
+    });
+    await settled();
+    for (let fact = 0; fact < 20; fact += 1) write({ ...HELD, fact: `${fact}` });
+    assert.ok(bodies().length < 20);
+    await settled();
+    assert.equal(bodies().length, 20);
   }));

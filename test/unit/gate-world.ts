@@ -49,6 +49,8 @@ export function gateWorld({
   const { log, lines } = logDouble();
   const api = memoryApi(clock);
   const events: GateEvent[] = [];
+  /** `result reason seconds` of each pull that has ended, and `reason seconds` of each hold. */
+  const ended: { readonly pulls: string[]; readonly holds: string[] } = { pulls: [], holds: [] };
   const random = () => 0.5;
   const writeEvent = (event: GateEvent) => void events.push(event);
 
@@ -74,6 +76,10 @@ export function gateWorld({
     modeOf: (namespace) => modeOf(namespaces.get(namespace)),
     maxConcurrentPulls,
     pullTimes,
+    onPullEnded(pull) {
+      const reason = pull.result === 'Pulled' ? '' : ` ${pull.reason}`;
+      ended.pulls.push(`${pull.result}${reason} ${pull.seconds}`);
+    },
     onAssessed: (key) => releaseController.deploymentChanged(`shop/${preloads.get(key)?.owner?.name}`),
   });
   const releaseController = createReleaseController({
@@ -88,6 +94,7 @@ export function gateWorld({
       ttlSecondsAfterFinished: 3600,
       ...settings,
     },
+    onHoldEnded: (reason, seconds) => void ended.holds.push(`${reason} ${seconds}`),
   });
 
   /** Labels the namespace; undefined takes the label away. */
@@ -143,6 +150,7 @@ export function gateWorld({
     api,
     clock,
     events,
+    ended,
     lines,
     optIn,
     pass,

@@ -5,11 +5,11 @@ import { parseDeployment } from '../../src/hold/deployment.ts';
 import { withMarks } from '../../src/hold/held-object.ts';
 import { DECIDED_ANNOTATION } from '../../src/names.ts';
 import { type Assessment, assess } from '../../src/preload/assess.ts';
-import { decisionFacts, preloadMadeFacts, stepFacts } from '../../src/release/hold-facts.ts';
+import { decisionFacts, preloadMadeFacts, refusedFact, stepFacts } from '../../src/release/hold-facts.ts';
 import type { NeededPreload, ReleaseReason } from '../../src/release/next-step.ts';
 import { UID } from './deployment-builder.ts';
 import { held, holdOf, SINCE, updated } from './held-deployment.ts';
-import { nodes, puller, situation } from './preload-builder.ts';
+import { IMAGE, nodes, puller, REFUSED, situation } from './preload-builder.ts';
 
 const now = Date.parse(SINCE) + 30_000;
 const decided = (decision: RecordedDecision, at = SINCE) => ({
@@ -63,8 +63,8 @@ test('a decision of more than an hour ago was told, and one without a time is no
   assert.equal(fact('Held', 'long ago'), undefined);
 });
 
-const release = (reason: ReleaseReason, paused = false) =>
-  stepFacts(held(), { step: 'release', reason, hold: holdOf(), paused }, now);
+const release = (reason: ReleaseReason, paused = false, assessment?: Assessment) =>
+  stepFacts(held(), { step: 'release', reason, hold: holdOf(), paused }, assessment, now);
 
 for (const [reason, want] of [
   ['Ready', ['Normal RolloutReleased']],
@@ -89,13 +89,61 @@ test('a release says how long the hold was, and that a pause stays', () => {
   );
 });
 
+const pods = [puller('n1').pulled(5), puller('n2').attempt(2, 3500).failing(REFUSED)];
+const late = assess(situation({ nodes: nodes(2), pods, now: 4000 }));
+const BACK = 'go back: kubectl -n shop set image deployment/web app=registry.test/app:1';
+const LET_THROUGH =
+  'let it through: kubectl -n shop annotate deployment web pullgate.io/bypass="urgent $(date)" --overwrite';
+const PRELOAD = holdOf().preload;
+
+test('a hold is told with what can be done about it', () => {
+  const see = `see kubectl -n shop get ipl ${PRELOAD}`;
+  assert.equal(
+    fact('Held')?.note,
+    `held until the nodes have registry.test/app:2; asked for by jane; ${LET_THROUGH}; ${BACK}; ${see}`,
+  );
+});
+
+test('a release at the deadline says how many nodes are ready, which is not and why, and how to go back', () => {
+  const [event] = release('DeadlineExceeded', false, late);
+  assert.equal(
+    event?.note,
+    `the deadline has passed and 1 of 2 nodes have registry.test/app:2; n2: ${IMAGE}: ${REFUSED} (ConnectionRefused); the ` +
+      `rollout begins, and what is late is pulled as its pods start; ${BACK}; see kubectl -n shop describe ipl ${PRELOAD}`,
+  );
+  const slow = assess(
+    situation({ nodes: nodes(2), pods: [puller('n1').pulled(5), puller('n2').pulling()], now: 9 }),
+  );
+  assert.match(release('DeadlineExceeded', false, slow)[0]?.note ?? '', /; n2 is still pulling; the rollout/);
+});
+
+test('a release without nodes says how many are left out, why, and one of them', () => {
+  const excluded = [{ reason: 'Cordoned', count: 2, node: 'n1' }] as const;
+  const [event] = release('NoEligibleNodes', false, assess(situation({ nodes: [], excluded, now: 200 })));
+  assert.equal(
+    event?.note,
+    'no node is eligible, so none can be preloaded with registry.test/app:2; left out: 2 Cordoned (such as n1); the ' +
+      `rollout begins; see kubectl get nodes; see kubectl -n shop describe ipl ${PRELOAD}`,
+  );
+});
+
+test('an ImagePreload that is refused is told with the words, the image and both ways out', () => {
+  const words = 'ImagePreload web-1 was refused: exceeded quota: none';
+  const event = refusedFact(held(), 'web-1', words);
+  assert.deepEqual([event.type, event.reason], ['Warning', 'PreloadFailed']);
+  assert.equal(
+    event.note,
+    `${words}; no node is preloaded with registry.test/app:2, what runs goes on running; ${LET_THROUGH}; ${BACK}`,
+  );
+});
+
 test('that a hold was dropped is told; only a resumed one is a warning', () => {
   for (const [reason, type] of [
     ['Foreign', 'Normal'],
     ['Unreadable', 'Normal'],
     ['Resumed', 'Warning'],
   ] as const) {
-    const [event] = stepFacts(held(), { step: 'drop', reason, paused: false }, now);
+    const [event] = stepFacts(held(), { step: 'drop', reason, paused: false }, undefined, now);
     const told = reason === 'Resumed' ? 'UngatedRollout' : 'RolloutReleased';
     assert.deepEqual([event?.reason, event?.type], [told, type]);
   }
@@ -149,6 +197,6 @@ test('one that has finished before that is told without a number, and is the sam
 });
 
 test('the other steps are no facts', () => {
-  assert.deepEqual(stepFacts(held(), { step: 'recover' }, now), []);
-  assert.deepEqual(stepFacts(held(), { step: 'preload', preload: needed('Ungated') }, now), []);
+  assert.deepEqual(stepFacts(held(), { step: 'recover' }, undefined, now), []);
+  assert.deepEqual(stepFacts(held(), { step: 'preload', preload: needed('Ungated') }, undefined, now), []);
 });

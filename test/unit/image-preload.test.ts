@@ -252,9 +252,11 @@ test('the CRD has a type for every field and no rules that old servers do not kn
   }
 });
 
-test('kubectl get shows PHASE READY FAILED IMAGES AGE REASON', () => {
-  const columns = asArray(at(version, 'additionalPrinterColumns')).map((column) =>
+test('kubectl get shows PHASE READY FAILED IMAGES AGE REASON, and with -o wide MESSAGE', () => {
+  const columns = asArray(at(version, 'additionalPrinterColumns')).map((column) => [
     asString(at(column, 'name'))?.toUpperCase(),
-  );
-  assert.deepEqual(columns, ['PHASE', 'READY', 'FAILED', 'IMAGES', 'AGE', 'REASON']);
+    at(column, 'priority') === 1,
+  ]);
+  const narrow = ['PHASE', 'READY', 'FAILED', 'IMAGES', 'AGE', 'REASON'].map((name) => [name, false]);
+  assert.deepEqual(columns, [...narrow, ['MESSAGE', true]]);
 });

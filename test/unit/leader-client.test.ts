@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ApiClient, CallOptions } from '../../src/cluster/api-client.ts';
 import { whileLeading } from '../../src/cluster/leader-client.ts';
+import { at } from '../../src/json.ts';
 
 /** A client that says what it was called with, and can leave its calls open. */
 function recorded() {
@@ -23,6 +24,9 @@ function recorded() {
   return { client, calls };
 }
 
+const LEADING = { isLeader: () => true, remainingMs: () => 9000 };
+const NOT_LEADING = { isLeader: () => false, remainingMs: () => -1 };
+
 const WRITES: readonly ((client: ApiClient, options?: CallOptions) => Promise<unknown>)[] = [
   (client, options) => client.create('/p', 'body', { q: 1 }, options),
   (client, options) => client.jsonPatch('/p', ['op'], { q: 1 }, options),
@@ -39,15 +43,28 @@ test('a leader writes as with the client itself', async () => {
     const lost = new AbortController().signal;
     const options = { deadlineMs: 7 };
     await write(plain.client, options);
-    await write(whileLeading(guarded.client, { isLeader: () => true, lost }), options);
+    await write(whileLeading(guarded.client, { ...LEADING, lost }), options);
     const [expected = []] = plain.calls;
     assert.deepEqual(guarded.calls, [[...expected.slice(0, -1), { ...options, signal: lost }]]);
   }
 });
 
+test('no write has longer than the lease has left', async () => {
+  for (const write of WRITES) {
+    const { client, calls } = recorded();
+    const guarded = whileLeading(client, { ...LEADING, lost: new AbortController().signal });
+    await write(guarded);
+    await write(guarded, { deadlineMs: 20_000 });
+    assert.deepEqual(
+      calls.map((call) => at(call.at(-1), 'deadlineMs')),
+      [9000, 9000],
+    );
+  }
+});
+
 test('once another may be leading no write is begun', async () => {
   const { client, calls } = recorded();
-  const guarded = whileLeading(client, { isLeader: () => false, lost: new AbortController().signal });
+  const guarded = whileLeading(client, { ...NOT_LEADING, lost: new AbortController().signal });
   for (const write of WRITES) await assert.rejects(write(guarded), /not the leader/);
   assert.deepEqual(calls, []);
 });
@@ -56,7 +73,7 @@ test('once the lease is lost every write is refused with the reason, and one und
   for (const write of WRITES) {
     const { client, calls } = recorded();
     const lost = new AbortController();
-    const guarded = whileLeading(client, { isLeader: () => true, lost: lost.signal });
+    const guarded = whileLeading(client, { ...LEADING, lost: lost.signal });
     await write(guarded, { signal: new AbortController().signal });
     const { signal } = calls.flat().at(-1) as CallOptions;
     assert.equal(signal?.aborted, false);
@@ -68,7 +85,7 @@ test('once the lease is lost every write is refused with the reason, and one und
 
 test("the caller's own signal still breaks a write off", async () => {
   const { client, calls } = recorded();
-  const guarded = whileLeading(client, { isLeader: () => true, lost: new AbortController().signal });
+  const guarded = whileLeading(client, { ...LEADING, lost: new AbortController().signal });
   const own = new AbortController();
   await guarded.delete('/p', undefined, { signal: own.signal });
   own.abort(new Error('enough'));
@@ -79,7 +96,7 @@ test("the caller's own signal still breaks a write off", async () => {
 test('reads go on', async () => {
   const { client, calls } = recorded();
   const lost = AbortSignal.abort(new Error('it is lost'));
-  const guarded = whileLeading(client, { isLeader: () => false, lost });
+  const guarded = whileLeading(client, { ...NOT_LEADING, lost });
   assert.equal(await guarded.get('/p'), 'get');
   assert.deepEqual(calls, [['get', '/p']]);
   const events: unknown[] = [];

@@ -52,6 +52,8 @@ export interface ReplicaOptions {
   readonly random?: () => number;
   /** When a write of the leader is sent. */
   readonly onWrite?: () => void;
+  /** When one is carried out. A server drops what its caller has broken off, but nobody breaks off while standing still. */
+  readonly onLanded?: () => void;
 }
 
 const PERFECT: Network = { latencyMs: () => 0, fate: () => 'served' };
@@ -97,6 +99,7 @@ function startReplica(time: ManualClock, server: LeaseServer, options: ReplicaOp
     drainMs = 0,
     random = () => 0.5,
     onWrite,
+    onLanded,
   } = options;
   const { log, lines } = logDouble();
   let paused = false;
@@ -164,9 +167,15 @@ function startReplica(time: ManualClock, server: LeaseServer, options: ReplicaOp
   void elector.run(async (signal, guard) => {
     const counted = guard({
       ...client,
-      create: async () => {
+      create: async (_path, _body, _query, call = {}) => {
         writes.push(time.monotonic());
         onWrite?.();
+        const endsAt = clock.monotonic() + (call.deadlineMs ?? 15_000);
+        const fate = network.fate();
+        time.setTimer(network.latencyMs() + (fate === 'late' ? LATE_MS : 0), () => {
+          const brokenOff = killed || call.signal?.aborted || clock.monotonic() >= endsAt;
+          if (fate !== 'lost' && !paused && !brokenOff) onLanded?.();
+        });
         return {};
       },
     });

@@ -94,7 +94,7 @@ test("why a pod does not begin to pull is told in its events' words, read once, 
     [['n1', 'PodNotStarted']],
   );
   const told = world.events.find(({ reason }) => reason === 'PreloadNodeFailed');
-  assert.match(told?.note ?? '', /^n1: .*no IP addresses available \(PodNotStarted\)$/);
+  assert.match(told?.note ?? '', /^n1: .*no IP addresses available \(PodNotStarted\); /);
   assert.equal(creates(world).length, 2, 'no attempt was given up');
   world.pulled('n1');
   await world.pass(2000);

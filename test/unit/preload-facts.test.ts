@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
 import { assess } from '../../src/preload/assess.ts';
 import { preloadFacts } from '../../src/preload/preload-facts.ts';
+import { deployment } from './deployment-builder.ts';
+import { held, holdOf, updated } from './held-deployment.ts';
 import {
   BACK_OFF,
+  DENIED,
   DIGEST,
   IMAGE,
+  images,
   NOT_FOUND,
   node,
   nodes,
@@ -16,14 +21,14 @@ import {
   situation,
 } from './preload-builder.ts';
 
-const facts = (given: Situation) => {
+const facts = (given: Situation, owner?: Deployment) => {
   const input = situation(given);
-  return preloadFacts(input.preload, assess(input));
+  return preloadFacts(input.preload, assess(input), owner);
 };
 const reasons = (given: Situation) => facts(given).map(({ reason }) => reason);
 const identities = (given: Situation) => facts(given).map(({ reason, fact }) => `${reason} ${fact}`);
-const one = (given: Situation, reason: string) => {
-  const found = facts(given).find((event) => event.reason === reason);
+const one = (given: Situation, reason: string, owner?: Deployment) => {
+  const found = facts(given, owner).find((event) => event.reason === reason);
   assert.ok(found);
   return found;
 };
@@ -45,16 +50,94 @@ test('without a node nothing has begun', () => {
   assert.deepEqual(facts({ nodes: [] }), []);
 });
 
-test("a refusal is told with its node, image, the registry's words and what to do", () => {
-  const { note, type } = one(failing, 'PreloadFailed');
+/** The hold of shop/web waits for this one. */
+const awaited = preload({}, { name: holdOf().preload });
+const SEE = '; see kubectl -n shop describe ipl';
+const BACK = '; go back: kubectl -n shop set image deployment/web app=registry.test/app:1';
+
+test("a refusal is told with its node, image, the registry's words, the count, what to do and how to go back", () => {
+  const { note, type } = one({ ...failing, preload: awaited }, 'PreloadFailed', held());
   assert.equal(type, 'Warning');
-  for (const part of [/not found/, /n2/, /registry\.test\/app:2/, /tried again/]) assert.match(note, part);
+  assert.equal(
+    note,
+    `${IMAGE}: not found (NotFound on n2); 0 of 3 nodes are ready; what runs goes on running; it is tried again by itself: ` +
+      `push the image${BACK}${SEE} ${awaited.name}`,
+  );
 });
 
-test('a failing node is told by name, and that it no longer counts', () => {
+test('what to do depends on the answer', () => {
+  const told = (words: string) =>
+    one({ nodes: nodes(1), pods: [puller('n1').attempt(2, 2).failing(words)] }, 'PreloadFailed').note;
+  assert.match(told(DENIED), /\(Unauthorized on n1\).*: mend the pull secret; see/);
+  assert.match(
+    told('invalid reference format'),
+    /\(InvalidName on n1\).*; set an image that nodes can pull; see/,
+  );
+});
+
+test('the way back is told only where a hold waits for this very preload', () => {
+  const { note } = one(
+    { ...failing, preload: awaited },
+    'PreloadFailed',
+    held(updated.image('registry.test/app:3')),
+  );
+  assert.doesNotMatch(note, /go back/);
+  for (const owner of [undefined, parseDeployment(deployment().object)])
+    assert.ok(one(failing, 'PreloadFailed', owner).note.endsWith(`push the image${SEE} web-1`));
+});
+
+test('a failing node is told by name with how many are ready, and that it no longer counts', () => {
   const pods = [puller('n1').pulled(5), puller('n2').attempt(3, 90).failing(REFUSED)];
   const { note } = one({ nodes: nodes(2), pods, now: 120 }, 'PreloadNodeFailed');
-  assert.match(note, /^n2: .*connection refused.*PullFailed.*no longer counts/);
+  assert.equal(
+    note,
+    `n2: ${IMAGE}: ${REFUSED} (PullFailed); this node no longer counts; 1 of 1 nodes are ready${SEE} web-1`,
+  );
+});
+
+test('a node that hangs is told although no other is ready', () => {
+  const given = { nodes: nodes(2), pods: [puller('n1').pulling()], now: 900 };
+  const { note } = one(given, 'PreloadNodeFailed');
+  assert.match(
+    note,
+    /^n1: .*still pulling when the time for one node was over \(Timeout\); 0 of 2 nodes are ready; see/,
+  );
+});
+
+test('a deadline with no node ready is told with a node and what it got, or that it still pulls', () => {
+  const late = { nodes: nodes(2), now: 3600, preload: preload({}, { name: awaited.name }) };
+  const failed = one({ ...late, pods: [puller('n1').failing(REFUSED)] }, 'PreloadFailed', held());
+  assert.equal(
+    failed.note,
+    `the deadline of 3600 s has passed and 0 of 2 nodes are ready; n1: ${IMAGE}: ${REFUSED} (ConnectionRefused); what ` +
+      `runs goes on running; it is tried again by itself${BACK}${SEE} ${awaited.name}`,
+  );
+  const pulling = {
+    ...late,
+    preload: preload({ nodeTimeoutSeconds: 86_400 }),
+    pods: [puller('n1').pulling()],
+  };
+  const { note, fact } = one(pulling, 'PreloadFailed');
+  assert.match(note, /0 of 2 nodes are ready; n1 is still pulling registry\.test\/app:2; what runs/);
+  assert.equal(fact, failed.fact);
+});
+
+test('a deadline with a node that is ready is no failure: the rollout is let go', () => {
+  const given = { nodes: nodes(2), now: 4000, pods: [puller('n1').pulled(5)] };
+  assert.ok(
+    !reasons({ ...given, preload: preload({ nodeTimeoutSeconds: 86_400 }) }).includes('PreloadFailed'),
+  );
+});
+
+test('with the longest names a note keeps its commands whole, within 1 kB', () => {
+  const image = `registry.test/${'x'.repeat(900)}:2`;
+  const name = `${'n'.repeat(63)}.${'n'.repeat(189)}`;
+  const pods = [puller(name).image(image).failing('not found '.repeat(100).trim())];
+  const given = { preload: preload({ images: images(image) }), nodes: [node(name)], pods };
+  for (const { note } of facts(given).filter(({ type }) => type === 'Warning')) {
+    assert.ok(Buffer.byteLength(note) <= 1024, `${Buffer.byteLength(note)} bytes`);
+    assert.ok(note.endsWith(`${SEE} web-1`), note);
+  }
 });
 
 test('a kubelet without words is no fact yet', () => {
@@ -64,6 +147,19 @@ test('a kubelet without words is no fact yet', () => {
 test('when it is ready, that is told', () => {
   const given = { nodes: nodes(1), pods: [puller('n1').pulled(5)] };
   assert.equal(one(given, 'PreloadReady').note, `1 of 1 nodes have ${IMAGE}`);
+});
+
+test('nodes that are left out of it because something is wrong with them are told with it', () => {
+  const excluded = [
+    { reason: 'Cordoned', count: 2, node: 'n7' },
+    { reason: 'NodeSelector', count: 40, node: 'm1' },
+    { reason: 'NotReady', count: 1, node: 'n9' },
+  ] as const;
+  const given = { nodes: nodes(1), pods: [puller('n1').pulled(5)], excluded };
+  assert.equal(
+    one(given, 'PreloadReady').note,
+    `1 of 1 nodes have ${IMAGE}; left out: 2 Cordoned (such as n7), 1 NotReady (n9)${SEE} web-1`,
+  );
 });
 
 test('the same state is the same facts, however often and with whatever attempt', () => {

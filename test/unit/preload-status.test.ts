@@ -91,6 +91,45 @@ test("a failure is told with its node and the registry's words", () => {
   assert.match(condition(status, 'Degraded').message, /^n1: .*not found/);
 });
 
+const ready0 = '0 of 2 nodes have every image';
+const words: readonly (readonly [string, Situation, string])[] = [
+  [
+    'a registry has refused it',
+    { nodes: nodes(2), pods: [puller('n1').failing(NOT_FOUND)] },
+    `${ready0}; n1: ${IMAGE}: not found`,
+  ],
+  [
+    'a pull fails in passing',
+    { nodes: nodes(2), pods: [puller('n1').failing(REFUSED)] },
+    `${ready0}, 0 pulling; n1: ${IMAGE}: ${REFUSED}`,
+  ],
+  [
+    'the deadline has passed',
+    { nodes: nodes(2), pods: [puller('n1').failing(REFUSED)], now: 3600 },
+    `the deadline has passed: ${ready0}; n1: ${IMAGE}: ${REFUSED}`,
+  ],
+  [
+    'no node is eligible',
+    { nodes: [], excluded: [{ reason: 'Cordoned', count: 2, node: 'n1' }] },
+    'no node is eligible: 2 Cordoned (such as n1)',
+  ],
+];
+for (const [when, given, want] of words) {
+  test(`the message has the count, a node, the image and the words when ${when}`, () => {
+    assert.equal(condition(statusOf(given), 'Ready').message, want);
+  });
+}
+
+test('a node that hangs is counted as failing, with its reason', () => {
+  const status = statusOf({ nodes: nodes(2), pods: [puller('n1').pulling()], now: 900 });
+  assert.deepEqual([status.failedNodes, condition(status, 'Ready').reason], [1, 'Timeout']);
+});
+
+test('of the nodes that are left out the status has the reason and the count', () => {
+  const excluded = [{ reason: 'Cordoned', count: 2, node: 'n7' }] as const;
+  assert.deepEqual(statusOf({ ...ready, excluded }).excluded, [{ reason: 'Cordoned', count: 2 }]);
+});
+
 test('an image that differs between nodes is told with the nodes, and degrades unless a pull is failing', () => {
   const pods = [puller('n1').pulled(5), puller('n2').pulled(9, `sha256:${'cd'.repeat(32)}`)];
   const status = statusOf({ nodes: nodes(2), pods, now: 9 });

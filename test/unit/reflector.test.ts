@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { systemClock } from '../../src/clock.ts';
-import { createApiClient } from '../../src/cluster/api-client.ts';
+import { type ApiClient, createApiClient } from '../../src/cluster/api-client.ts';
+import { ApiError } from '../../src/cluster/api-error.ts';
 import { createReflector, type Reflector, type ReflectorOptions } from '../../src/cluster/reflector.ts';
 import { GateError } from '../../src/errors.ts';
 import { asString, at } from '../../src/json.ts';
@@ -346,3 +348,110 @@ test('failures in a row are further and further apart, up to 10 s', () => {
     { clock, random: () => 0.5 },
   );
 });
+
+/** A client whose server is silent as long as it is told to be, and a collection without objects. */
+function quietServer() {
+  let answers = true;
+  let refusal: Error | undefined;
+  const hanging = (signal: AbortSignal | undefined) =>
+    new Promise<never>((_, reject) => {
+      signal?.addEventListener('abort', () => reject(signal.reason), { once: true });
+    });
+  const client: Pick<ApiClient, 'get' | 'watch'> = {
+    async get(_path, _query, options) {
+      if (refusal !== undefined) throw refusal;
+      return answers ? { items: [], metadata: { resourceVersion: '1' } } : await hanging(options?.signal);
+    },
+    async *watch(_path, _query, signal, onOpen) {
+      if (refusal !== undefined) throw refusal;
+      if (answers) onOpen?.();
+      yield await hanging(signal);
+    },
+  };
+  return {
+    client: client as ApiClient,
+    silence() {
+      answers = false;
+    },
+    refuse(error: Error) {
+      refusal = error;
+    },
+  };
+}
+
+/** What nobody hears of for 300 s of a watch, 30 s of grace, 10 s of rest and 30 s of a list is lost. */
+const LOST_MS = 370_000;
+
+async function quietReflector(run: (stage: QuietStage) => Promise<void>): Promise<void> {
+  const clock = manualClock();
+  const server = quietServer();
+  const { log } = logDouble();
+  const reflector = createReflector<unknown>({
+    client: server.client,
+    path: THINGS,
+    parse: (raw) => raw,
+    keyOf: () => '',
+    onChange: () => undefined,
+    log,
+    clock,
+    random: () => 0.99,
+  });
+  const pass = async (ms: number) => {
+    for (let passed = 0; passed < ms; passed += 1000) {
+      clock.advance(1000);
+      await nextTurn();
+    }
+  };
+  try {
+    await run({ server, reflector, pass });
+  } finally {
+    await reflector.stop();
+  }
+}
+interface QuietStage {
+  readonly server: ReturnType<typeof quietServer>;
+  readonly reflector: Reflector<unknown>;
+  pass(ms: number): Promise<void>;
+}
+
+test('a collection in which nothing ever happens is heard of each time its watch is opened, and never silent', () =>
+  quietReflector(async ({ reflector, pass }) => {
+    reflector.start();
+    for (let minutes = 0; minutes < 30; minutes += 1) {
+      await pass(60_000);
+      assert.ok(reflector.lastContactAge() <= 331_000, `${reflector.lastContactAge()} ms`);
+      assert.equal(reflector.isSilent(), false);
+    }
+  }));
+
+test('one that gets no answer of any kind is silent once no working one could be', () =>
+  quietReflector(async ({ server, reflector, pass }) => {
+    reflector.start();
+    await pass(1000);
+    server.silence();
+    await pass(LOST_MS);
+    assert.equal(reflector.isSilent(), false);
+    await pass(2000);
+    assert.equal(reflector.isSilent(), true);
+  }));
+
+test('one that has never been heard of is silent by as long after its start', () =>
+  quietReflector(async ({ server, reflector, pass }) => {
+    server.silence();
+    await pass(LOST_MS);
+    reflector.start();
+    assert.equal(reflector.lastContactAge(), Number.POSITIVE_INFINITY);
+    await pass(LOST_MS);
+    assert.equal(reflector.isSilent(), false);
+    await pass(2000);
+    assert.equal(reflector.isSilent(), true);
+  }));
+
+test('one that the API server refuses is not silent: it was heard', () =>
+  quietReflector(async ({ server, reflector, pass }) => {
+    server.refuse(new ApiError(403, { reason: 'Forbidden', message: 'User "x" cannot list' }));
+    reflector.start();
+    await pass(2 * LOST_MS);
+    assert.equal(reflector.lastContactAge(), Number.POSITIVE_INFINITY);
+    assert.equal(reflector.isSilent(), false);
+  }));

@@ -70,7 +70,9 @@ test('the first replica creates the Secret, every webhook trusts its authority, 
   assert.ok(new X509Certificate(pair.cert).verify(new X509Certificate(authority).publicKey));
   assert.deepEqual(served, [pair]);
   assert.deepEqual(certificates.serving(), pair);
-  assert.equal(certificates.expiresAt(), clock.now() + 90 * 24 * 3600_000);
+  const inDays = (days: number) => new Date(clock.now() + days * 24 * 3600_000);
+  assert.deepEqual(certificates.expiries(), { serving: inDays(90), ca: inDays(365) });
+  assert.ok(certificates.isRegistered());
   assert.ok(certificates.isBelieved());
   await certificates.stop();
 });

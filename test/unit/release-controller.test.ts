@@ -236,6 +236,8 @@ test('a preload that is refused makes a waiting rollout status fail, with the wo
     message ?? '',
     new RegExp(`^${CONDITION_PREFIX}ImagePreload web-.* was refused: spec.images: too`),
   );
+  const told = world.events.find((event) => event.reason === 'PreloadFailed');
+  assert.match(told?.note ?? '', /was refused: spec\.images: too many; .*; go back: kubectl/);
   await world.pass(30_000);
   assert.equal(world.preloads().length, 1);
   assert.equal(world.web().status.progressing?.reason, 'DeploymentPaused', 'it can go on');

@@ -72,7 +72,7 @@ test('after a restart with policy Always there are no images to go back to', () 
   assert.ok(!warnings(always, always.restartedAt('today')).some((line) => line.startsWith('Go back')));
 });
 
-const NO_COMMAND = 'Go back: apply the previous manifest again (kubectl rollout undo refuses while paused).';
+const NO_COMMAND = 'Go back: apply the previous manifest again (kubectl rollout undo refuses while paused)';
 
 test('where `set image` could not go back, no such command is offered', () => {
   const volume = web.imageVolume('models', 'registry.test/models:1');

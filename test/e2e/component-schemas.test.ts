@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { before, test } from 'node:test';
+import { asString, at } from '../../src/json.ts';
+import { attach, type Lab } from '../lab/lab.ts';
+import { schemaViolations } from '../unit/manifest-schema.ts';
+import { rendered } from './in-cluster-gate.ts';
+
+/** Its budget is of a version that newer servers do not have, and the lab's own server takes. */
+const OF_OLD_SERVERS = 'before-1.21';
+const COMPONENTS = readdirSync(resolve(import.meta.dirname, '../../deploy/components'));
+let lab: Lab;
+
+before(async () => {
+  lab = await attach();
+});
+
+for (const components of [[], ...COMPONENTS.filter((one) => one !== OF_OLD_SERVERS).map((one) => [one])]) {
+  test(`what kubectl builds ${components.join('') || 'without components'} is as the schemas say`, async (t) => {
+    for (const object of await rendered(t, lab, components)) {
+      const name = `${asString(object['kind'])} ${asString(at(object, 'metadata', 'name'))}`;
+      assert.deepEqual(await schemaViolations(object), [], name);
+    }
+  });
+}

@@ -1,0 +1,341 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { asArray, asStringMap, at, isObject, type JsonObject } from '../../src/json.ts';
+import { MODE_LABEL } from '../../src/names.ts';
+import { templateImages } from '../../src/template/template-images.ts';
+import { PAUSE_IMAGE } from '../lab/images.ts';
+import { podWebhook } from './admission-webhook.ts';
+import { type Deployment, deploy, isHeld } from './deployment.ts';
+import { assertAllRun, commandsIn, explanationOf } from './explained.ts';
+import { gatedLab } from './gated-lab.ts';
+import type { Namespace, Scope } from './namespace.ts';
+import { PULL_SECRET, storePassword } from './pull-secret.ts';
+import { believe, nameServer, registryDouble, secureRegistryDouble } from './registry-double.ts';
+import { paste } from './terminal.ts';
+import { told } from './told.ts';
+import { until } from './until.ts';
+
+const world = gatedLab();
+const TOLD_SECONDS = 30;
+
+interface Failure {
+  readonly what: string;
+  /** Of the kubelet, the registry, or who else refuses. */
+  readonly words: RegExp;
+  /** In the column REASON. */
+  readonly reason: string;
+  /** What the answer would be for any node, so that nobody has to wait for the deadline. */
+  readonly definitive?: boolean;
+  /** Further fields of the pods' spec. */
+  readonly pod?: JsonObject;
+  /** Makes it so, and returns the image that is to be asked for. */
+  begin(scope: Scope, shop: Namespace): Promise<string>;
+}
+
+const missing = ({ name }: Namespace) => `${world.lab.registry}/${name}:typo`;
+const pushedTo = async (shop: Namespace, address: string) =>
+  (await shop.push('v2')).replace(world.lab.registry, address);
+
+const FAILURES: readonly Failure[] = [
+  {
+    what: 'a tag that does not exist',
+    words: /:typo: not found/,
+    reason: 'NotFound',
+    definitive: true,
+    begin: async (_, shop) => missing(shop),
+  },
+  {
+    what: 'no pull secret',
+    words: /401 Unauthorized|authorization failed|no basic auth credentials/,
+    reason: 'Unauthorized',
+    definitive: true,
+    begin: (_, shop) => shop.push('v2', { registry: 'private' }),
+  },
+  {
+    what: 'a wrong pull secret',
+    words: /401 Unauthorized|authorization failed|no basic auth credentials/,
+    reason: 'Unauthorized',
+    definitive: true,
+    pod: PULL_SECRET,
+    async begin(_, shop) {
+      await storePassword(shop, 'wrong');
+      return await shop.push('v2', { registry: 'private' });
+    },
+  },
+  {
+    what: 'a name that is none',
+    words: /invalid reference format/,
+    reason: 'InvalidName',
+    definitive: true,
+    begin: async () => `${world.lab.registry}/Shop//Web:v2`,
+  },
+  {
+    what: 'a registry that is down',
+    words: /connect: connection refused/,
+    reason: 'ConnectionRefused',
+    async begin(scope, shop) {
+      const registry = await registryDouble(scope, world.lab);
+      await registry.down();
+      return await pushedTo(shop, registry.address);
+    },
+  },
+  {
+    what: 'a registry that answers 429',
+    words: /429 Too Many Requests/,
+    reason: 'TooManyRequests',
+    async begin(scope, shop) {
+      const registry = await registryDouble(scope, world.lab);
+      registry.failWith(429);
+      return await pushedTo(shop, registry.address);
+    },
+  },
+  {
+    what: 'a registry whose CA the nodes do not know',
+    words: /x509: certificate signed by unknown authority/,
+    reason: 'UnknownAuthority',
+    async begin(scope, shop) {
+      const { address } = await secureRegistryDouble(scope, world.lab);
+      return await pushedTo(shop, address);
+    },
+  },
+  {
+    what: 'a registry whose name nobody knows',
+    words: /no such host/,
+    reason: 'Dns',
+    async begin(scope, shop) {
+      const { port } = await registryDouble(scope, world.lab);
+      await nameServer(scope);
+      const address = `${shop.name}.test:${port}`;
+      believe(scope, world.lab, address, 'http');
+      return await pushedTo(shop, address);
+    },
+  },
+  {
+    what: 'a quota without room for another pod',
+    words: /exceeded quota: crowded, requested: pods=1, used: pods=1, limited: pods=1/,
+    reason: 'PodRejected',
+    async begin(_, shop) {
+      await shop.kubectl('create', 'quota', 'crowded', '--hard=pods=1');
+      await counted(shop, 'crowded', 'pods', '1');
+      return await shop.push('v2');
+    },
+  },
+  {
+    what: 'a LimitRange that wants more than puller pods ask for',
+    words: /minimum memory usage per Container is 64Mi, but request is 16Mi/,
+    reason: 'PodRejected',
+    async begin(_, shop) {
+      const spec = { limits: [{ type: 'Container', min: { memory: '64Mi' } }] };
+      await shop.apply({ apiVersion: 'v1', kind: 'LimitRange', metadata: { name: 'large' }, spec });
+      return await shop.push('v2');
+    },
+  },
+  {
+    what: 'a policy webhook that refuses puller pods',
+    words: /admission webhook "pods\.policy\.test" denied the request: every pod has the label app here/,
+    reason: 'PodRejected',
+    async begin(scope, shop) {
+      const refusal = (pod: JsonObject) =>
+        asStringMap(at(pod, 'metadata', 'labels'))['app'] === undefined
+          ? 'every pod has the label app here'
+          : undefined;
+      await podWebhook(scope, shop, { kind: 'Validating', refusal });
+      return await shop.push('v2');
+    },
+  },
+];
+
+// Alone: as long as that node is full, every pull there fails.
+test('a full node explains itself', async (t) => {
+  const shop = await world.namespace(t);
+  const [node = ''] = world.lab.nodes();
+  const image = await shop.push('v2');
+  await deploy(shop, 'web', {
+    pod: { nodeSelector: { 'kubernetes.io/hostname': world.lab.nodes()[1] } },
+  });
+  await fill(shop, node);
+  // Its pods may land there, too, from now on.
+  const patch = {
+    spec: { template: { spec: { nodeSelector: null, containers: [{ name: 'app', image }] } } },
+  };
+  await shop.kubectl('patch', 'deployment', 'web', '-p', JSON.stringify(patch));
+  await told(shop, 'web', 'PreloadNodeFailed', TOLD_SECONDS);
+  await until('the other node has it', 30, shop.preloads, ([one]) => one?.status?.readyNodes === 1);
+  const { described, listed } = await explanationOf(shop);
+  assertTells(described, image, /OutOfcpu: .*cpu, requested: 10,/, node);
+  assertListed(listed, {
+    PHASE: 'Preloading',
+    READY: '1/2',
+    FAILED: '1',
+    IMAGES: image,
+    REASON: 'PodRejected',
+  });
+  await assertAllRun(shop, commandsIn(described));
+  await shop.kubectl('delete', 'pod', 'filler', '--grace-period=1');
+});
+
+describe('look at a pull that fails, with `kubectl describe deploy` and `kubectl get ipl -A` alone', {
+  concurrency: true,
+}, () => {
+  for (const { what, words, reason, definitive = false, pod = {}, begin } of FAILURES) {
+    test(`${what}: count, node, image, the words and the next command, which works`, async (t) => {
+      const shop = await world.namespace(t);
+      const web = await deploy(shop, 'web', { pod });
+      const image = await begin(t, shop);
+      await web.setImage(image);
+      await told(shop, 'web', definitive ? 'PreloadFailed' : 'PreloadNodeFailed', TOLD_SECONDS);
+      const phase = definitive ? 'Failed' : 'Preloading';
+      await until('the status tells it, too', TOLD_SECONDS, shop.preloads, ([one]) => {
+        return one?.status?.phase === phase && one.status.failedNodes > 0;
+      });
+      const { described, listed } = await explanationOf(shop);
+      assertTells(described, image, words);
+      const failed = listed?.['FAILED'] ?? '';
+      assert.match(failed, /^[12]$/);
+      assertListed(listed, { PHASE: phase, READY: '0/2', FAILED: failed, IMAGES: image, REASON: reason });
+      assert.ok(described.includes(`(${reason}`), described);
+      const commands = commandsIn(described);
+      await assertAllRun(shop, commands);
+      await goBack(shop, web, commands);
+    });
+  }
+
+  test('an ImagePreload that a quota refuses: the image, the words and the ways out', async (t) => {
+    const shop = await world.namespace(t);
+    await shop.kubectl('create', 'quota', 'none', '--hard=count/imagepreloads.pullgate.io=0');
+    await counted(shop, 'none', 'count/imagepreloads.pullgate.io', '0');
+    const web = await deploy(shop, 'web');
+    const image = missing(shop);
+    await web.setImage(image);
+    await assertRefusalTold(shop, web, image, /was refused: .*exceeded quota: none/);
+  });
+
+  test('mode reject: what kubectl answers, too', async (t) => {
+    const shop = await world.namespace(t, { [MODE_LABEL]: 'reject' });
+    const image = missing(shop);
+    await deploy(shop, 'web');
+    const { code, stderr } = await shop.tryKubectl('set', 'image', 'deployment/web', `app=${image}`);
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /keeps what runs: 0 of 2 nodes have every image; node-\d: .*:typo: not found \(NotFound\)/,
+    );
+    await told(shop, 'web', 'PreloadFailed');
+    const { described, listed } = await explanationOf(shop);
+    assert.match(described, /not found \(NotFound on node-\d\); 0 of 2 nodes are ready; /);
+    assert.ok(described.includes(image));
+    assert.equal(listed?.['REASON'], 'NotFound');
+    const commands = commandsIn(`${described}\n${stderr}`);
+    assert.ok(
+      commands.some((command) => command.includes('describe ipl')),
+      described,
+    );
+    assert.ok(
+      commands.some((command) => command.includes('get ipl')),
+      stderr,
+    );
+    // What runs is stored: there is nothing to go back from.
+    assert.ok(!commands.some((command) => command.includes('set image')), described);
+    await assertAllRun(shop, commands);
+  });
+});
+
+// Last: without that right no other hold gets its preload.
+test('a gate that may not make ImagePreloads explains itself', async (t) => {
+  const shop = await world.namespace(t);
+  const web = await deploy(shop, 'web');
+  const path = '/apis/rbac.authorization.k8s.io/v1/clusterroles/pullgate-workloads';
+  const rules = asArray(at(await world.api.get(path), 'rules')).filter(isObject);
+  const without = rules.map((rule) =>
+    asArray(rule['resources']).includes('imagepreloads')
+      ? { ...rule, verbs: asArray(rule['verbs']).filter((verb) => verb !== 'create') }
+      : rule,
+  );
+  assert.notDeepEqual(without, rules);
+  await world.api.mergePatch(path, { rules: without });
+  t.after(() => world.api.mergePatch(path, { rules }));
+  const image = missing(shop);
+  await web.setImage(image);
+  await assertRefusalTold(shop, web, image, /was refused: .*cannot create resource "imagepreloads"/);
+});
+
+/** The Events say everything in one place: what fails where, how many nodes are ready, and what to do about the hold. */
+function assertTells(described: string, image: string, words: RegExp, node?: string): void {
+  const events = described.slice(described.indexOf('\nEvents:'));
+  const line = events.split('\n').find((text) => text.includes(' PreloadNodeFailed ')) ?? '';
+  assert.match(line, words, events);
+  assert.ok(line.includes(image), line);
+  assert.match(
+    line,
+    new RegExp(`${node ?? 'node-\\d'}: .*; [01] of 2 nodes are ready; see kubectl -n \\S+ describe ipl `),
+  );
+  const held = events.split('\n').find((text) => text.includes(' RolloutHeld ')) ?? '';
+  assert.ok(held.includes(image), events);
+  assert.match(held, /; let it through: kubectl .*; go back: kubectl .*; see kubectl .* get ipl web-/);
+}
+
+function assertListed(
+  listed: Readonly<Record<string, string>> | undefined,
+  want: Readonly<Record<string, string>>,
+): void {
+  const { NAMESPACE: _, NAME: __, AGE: ___, ...rest } = listed ?? {};
+  assert.deepEqual(rest, want);
+}
+
+/** Nothing is made, so there is nothing to list, and no node has been asked. */
+async function assertRefusalTold(
+  shop: Namespace,
+  web: Deployment,
+  image: string,
+  words: RegExp,
+): Promise<void> {
+  await told(shop, 'web', 'PreloadFailed', TOLD_SECONDS);
+  const { described, listed } = await explanationOf(shop);
+  assert.equal(listed, undefined);
+  const line = described.split('\n').find((text) => text.includes(' PreloadFailed ')) ?? '';
+  assert.match(line, words, described);
+  assert.ok(line.includes(`no node is preloaded with ${image}`), line);
+  const commands = commandsIn(line);
+  assert.equal(commands.length, 2, line);
+  await assertAllRun(shop, commands);
+  await goBack(shop, web, commands);
+}
+
+/** For real: what is held goes back to what runs, in that same request. */
+async function goBack(shop: Namespace, web: Deployment, commands: readonly string[]): Promise<void> {
+  const command = commands.find((text) => text.includes('set image')) ?? '';
+  await paste(shop.lab, command);
+  const stored = await web.read();
+  assert.equal(isHeld(stored), false);
+  assert.deepEqual(
+    templateImages(stored.template).map(({ image }) => image),
+    [PAUSE_IMAGE],
+  );
+}
+
+async function counted(shop: Namespace, quota: string, what: string, used: string): Promise<void> {
+  await until(
+    `the quota ${quota} has counted`,
+    30,
+    () => world.api.get(`/api/v1/namespaces/${shop.name}/resourcequotas/${quota}`),
+    (object) => at(object, 'status', 'used', what) === used,
+  );
+}
+
+/** A pod that has all the processor time of a node: no other pod of the lab reserves any while it runs. */
+async function fill(shop: Namespace, node: string): Promise<void> {
+  const cpu = at(await world.api.get(`/api/v1/nodes/${node}`), 'status', 'allocatable', 'cpu');
+  const container = { name: 'filler', image: PAUSE_IMAGE, resources: { requests: { cpu } } };
+  await shop.apply({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'filler' },
+    spec: { nodeName: node, containers: [container] },
+  });
+  await until(
+    'the filler runs',
+    20,
+    () => world.api.get(`/api/v1/namespaces/${shop.name}/pods/filler`),
+    (pod) => at(pod, 'status', 'phase') === 'Running',
+  );
+}

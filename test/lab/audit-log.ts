@@ -1,0 +1,137 @@
+import {
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { LabError } from './errors.ts';
+import { state } from './paths.ts';
+
+const FOLDER = state('audit');
+const POLICY = join(FOLDER, 'policy.yaml');
+const LOG = 'audit.log';
+/** Names the period that the log is of: see `beginAudit`. */
+const PERIOD = 'period';
+
+/** The gate, in a process or in a cluster. */
+const ACCOUNT = 'system:serviceaccount:pullgate:pullgate';
+
+/** An entry takes about 1 kB and a gate at rest writes next to none: seen, a suite of 20 minutes fills less than one file. */
+const MEGABYTES = 64;
+const ROTATED_FILES = 3;
+
+/**
+ * The gate's own requests alone, and of those not the bodies; each once, when it has been answered. By the name that the
+ * request was made with: `kubectl --as` is not the gate.
+ */
+const POLICY_TEXT = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted]
+rules:
+  - level: Metadata
+    users: ["${ACCOUNT}"]
+  - level: None
+`;
+
+/** What the API server needs to write down what the gate asks of it. */
+export const AUDIT = {
+  argv: [
+    `--audit-policy-file=${POLICY}`,
+    `--audit-log-path=${join(FOLDER, LOG)}`,
+    `--audit-log-maxsize=${MEGABYTES}`,
+    `--audit-log-maxbackup=${ROTATED_FILES}`,
+  ],
+  files: { [POLICY]: POLICY_TEXT },
+};
+
+/** A request of the gate's, as the API server has answered it. */
+export interface AuditedRequest {
+  readonly verb: string;
+  readonly apiGroup: string;
+  /** With its subresource, as RBAC spells it: `deployments/status`. */
+  readonly resource: string;
+  /** Empty without one: of objects of the whole cluster, lists and watches over all namespaces. */
+  readonly namespace: string;
+  readonly name: string;
+  readonly code: number;
+  /** Refused for want of a right, and not by an admission plugin, say. */
+  readonly forbidden: boolean;
+}
+
+/** From now on the log counts. Returns the period's name, for `readAudit`. */
+export function beginAudit(now: Date, folder = FOLDER): string {
+  const period = now.toISOString();
+  mkdirSync(folder, { recursive: true });
+  for (const file of logFiles(folder).filter((name) => name !== LOG)) rmSync(join(folder, file));
+  writeFileSync(join(folder, PERIOD), period);
+  return period;
+}
+
+/**
+ * Every kind of request in that period, once.
+ *
+ * @throws LabError if the log does not hold all of the period: one that lacks requests would make rights look unused
+ */
+export async function readAudit(period: string, folder = FOLDER): Promise<AuditedRequest[]> {
+  const named = join(folder, PERIOD);
+  if (!existsSync(named) || readFileSync(named, 'utf8') !== period) {
+    throw new LabError(
+      `the lab was begun anew after ${period}: its audit log tells of a part of that time only`,
+    );
+  }
+  const files = logFiles(folder);
+  if (files.length > ROTATED_FILES) {
+    throw new LabError(`the audit log may have lost what is older than ${files.length} × ${MEGABYTES} MB`);
+  }
+  const requests = new Map<string, AuditedRequest>();
+  for (const file of files) {
+    for await (const line of createInterface(createReadStream(join(folder, file)))) {
+      const request = parseRequest(line, period);
+      if (request !== undefined) requests.set(JSON.stringify(request), request);
+    }
+  }
+  return [...requests.values()];
+}
+
+function logFiles(folder: string): string[] {
+  // Rotated ones are called audit-<time>.log.
+  return readdirSync(folder).filter((name) => /^audit.*\.log$/.test(name));
+}
+
+interface AuditEvent {
+  verb: string;
+  requestReceivedTimestamp: string;
+  objectRef?: {
+    apiGroup?: string;
+    resource?: string;
+    subresource?: string;
+    namespace?: string;
+    name?: string;
+  };
+  responseStatus?: { code?: number };
+  annotations?: Record<string, string>;
+}
+
+function parseRequest(line: string, period: string): AuditedRequest | undefined {
+  const { verb, requestReceivedTimestamp, objectRef, responseStatus, annotations }: AuditEvent =
+    JSON.parse(line);
+  // Paths of no resource, such as /version, are open to everybody.
+  if (Date.parse(requestReceivedTimestamp) < Date.parse(period) || objectRef?.resource === undefined) {
+    return undefined;
+  }
+  const { apiGroup = '', resource, subresource, namespace = '', name = '' } = objectRef;
+  return {
+    verb,
+    apiGroup,
+    resource: subresource === undefined ? resource : `${resource}/${subresource}`,
+    namespace,
+    name,
+    code: responseStatus?.code ?? 0,
+    forbidden: annotations?.['authorization.k8s.io/decision'] === 'forbid',
+  };
+}

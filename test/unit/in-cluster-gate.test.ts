@@ -1,0 +1,251 @@
+import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
+import { Agent, request as httpsRequest } from 'node:https';
+import { type AddressInfo, createServer } from 'node:net';
+import { after, test } from 'node:test';
+import { type Clock, systemClock } from '../../src/clock.ts';
+import { ApiError } from '../../src/cluster/api-error.ts';
+import { readConfig } from '../../src/config.ts';
+import { startInClusterGate } from '../../src/in-cluster-gate.ts';
+import { asString, at } from '../../src/json.ts';
+import { API_GROUP_PATH, LEASE } from '../../src/names.ts';
+import {
+  type ApiServerDouble,
+  answer,
+  type Handler,
+  startApiServerDouble,
+  status,
+} from './api-server-double.ts';
+import { CONFIGURATION, certificateCluster, SECRET } from './certificate-cluster.ts';
+import { deployment } from './deployment-builder.ts';
+import { logDouble } from './log-double.ts';
+import { until } from './until.ts';
+
+/** The lease, its renewals and the leaving pass that much faster, and no test waits for 15 s. */
+const SPEED = 5;
+const fastClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now() * SPEED,
+  setTimer: (ms, fn) => systemClock.setTimer(ms / SPEED, fn),
+};
+const LEASE_PATH = `/apis/coordination.k8s.io/v1/namespaces/pullgate/leases/${LEASE}`;
+const COLLECTIONS = [
+  '/api/v1/namespaces',
+  '/api/v1/nodes',
+  '/apis/apps/v1/deployments',
+  `${API_GROUP_PATH}/imagepreloads`,
+  '/api/v1/pods',
+];
+
+/** An API server with the manifests installed and nothing else in it, that can go away and come back. */
+async function installed(double: ApiServerDouble) {
+  const cluster = certificateCluster();
+  cluster.register();
+  const open = new Set<ServerResponse>();
+  let isAway = false;
+
+  const route = (method: string, path: string, handler: Handler) =>
+    double.route(method, path, (seen, response) => {
+      if (isAway) response.socket?.destroy();
+      else handler(seen, response);
+    });
+  const storing =
+    (store: (seen: Parameters<Handler>[0]) => Promise<unknown>): Handler =>
+    (seen, response) => {
+      store(seen).then(
+        (object) => answer(200, object)(seen, response),
+        (error: unknown) => {
+          assert.ok(error instanceof ApiError, String(error));
+          answer(error.status, status(error.status, error.reason))(seen, response);
+        },
+      );
+    };
+  for (const path of [SECRET, CONFIGURATION, LEASE_PATH]) {
+    const collection = path.replace(/\/[^/]+$/, '');
+    route(
+      'GET',
+      path,
+      storing((seen) => cluster.client.get(seen.path)),
+    );
+    route(
+      'POST',
+      collection,
+      storing((seen) => cluster.client.create(seen.path, seen.body)),
+    );
+    route(
+      'PATCH',
+      path,
+      storing(({ path: of, body }) =>
+        Array.isArray(body) ? cluster.client.jsonPatch(of, body) : cluster.client.mergePatch(of, body),
+      ),
+    );
+  }
+  for (const path of COLLECTIONS) {
+    route('GET', path, (seen, response) => {
+      if (!seen.query.has('watch')) {
+        answer(200, { items: [], metadata: { resourceVersion: '1' } })(seen, response);
+        return;
+      }
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.flushHeaders();
+      open.add(response);
+    });
+  }
+  return {
+    holder: () => asString(at(cluster.get(LEASE_PATH), 'spec', 'holderIdentity')) ?? '',
+    leave() {
+      isAway = true;
+      for (const response of open) response.socket?.destroy();
+      open.clear();
+    },
+    comeBack() {
+      isAway = false;
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function running() {
+  const double = await startApiServerDouble();
+  const apiServer = await installed(double);
+  const [port, healthPort] = [await freePort(), await freePort()];
+  const { log } = logDouble();
+  const gate = startInClusterGate(
+    {
+      config: readConfig([
+        ...['node', 'pullgate', '--kubeconfig', 'none'],
+        ...['--listen', `127.0.0.1:${port}`, '--health-listen', `127.0.0.1:${healthPort}`],
+      ]),
+      clock: fastClock,
+      random: Math.random,
+      log,
+    },
+    { ...double.cluster(), namespace: 'pullgate' },
+  );
+  let stopped: Promise<void> | undefined;
+  const stop = () => {
+    stopped ??= gate.stop();
+    return stopped;
+  };
+  after(async () => {
+    await stop();
+    await double.close();
+  });
+  await gate.ready;
+
+  const health = async (path: string) => {
+    const response = await fetch(`http://127.0.0.1:${healthPort}${path}`);
+    return { code: response.status, text: await response.text() };
+  };
+  const metrics = async () => (await health('/metrics')).text;
+  return {
+    apiServer,
+    stop,
+    health,
+    metrics,
+    async leads(expected: 0 | 1): Promise<void> {
+      const isSo = new RegExp(`^pullgate_leader ${expected}$`, 'm');
+      const end = performance.now() + 10_000;
+      while (!isSo.test(await metrics())) assert.ok(performance.now() < end, `pullgate_leader ${expected}`);
+    },
+    admit: () => admit(port),
+  };
+}
+
+const agent = new Agent({ keepAlive: true, rejectUnauthorized: false });
+after(() => agent.destroy());
+
+/** As an API server asks, over a connection that it keeps. */
+function admit(port: number): Promise<{ code: number | undefined; connection: string | undefined }> {
+  const web = deployment();
+  const body = JSON.stringify({
+    apiVersion: 'admission.k8s.io/v1',
+    kind: 'AdmissionReview',
+    request: {
+      uid: '1',
+      resource: { group: 'apps', version: 'v1', resource: 'deployments' },
+      namespace: 'shop',
+      name: 'web',
+      operation: 'UPDATE',
+      userInfo: { username: 'a-developer' },
+      oldObject: web.object,
+      object: web.image('registry.test/app:2').object,
+    },
+  });
+  return new Promise((resolve, reject) => {
+    const call = httpsRequest(
+      {
+        host: '127.0.0.1',
+        port,
+        agent,
+        method: 'POST',
+        path: '/admit/pause',
+        headers: { 'content-type': 'application/json' },
+      },
+      (response) => {
+        response.resume();
+        response.on('end', () =>
+          resolve({ code: response.statusCode, connection: response.headers.connection }),
+        );
+      },
+    );
+    call.on('error', reject);
+    call.end(body);
+  });
+}
+
+test('an outage of the API server ends the lead, and neither restarts a replica nor takes it out of its Service', async () => {
+  const { apiServer, health, metrics, leads, admit: ask } = await running();
+  await leads(1);
+  for (const resource of ['namespaces', 'nodes', 'deployments', 'imagepreloads', 'pods'])
+    assert.match(
+      await metrics(),
+      new RegExp(`^pullgate_watch_age_seconds\\{resource="${resource}"\\} `, 'm'),
+    );
+
+  apiServer.leave();
+  await leads(0);
+  const shown = await metrics();
+  assert.doesNotMatch(shown, /^pullgate_(watch_age|holds|pulls)/m);
+  assert.match(shown, /^pullgate_api_requests_total\{verb="patch",code="error"\} /m);
+  assert.deepEqual([(await health('/healthz')).code, (await health('/readyz')).code], [200, 200]);
+  assert.equal((await ask()).code, 200);
+
+  apiServer.comeBack();
+  await leads(1);
+  assert.equal((await health('/readyz')).code, 200);
+  assert.match(await metrics(), /^pullgate_admissions_total\{mode="pause",decision="Held"\} 1$/m);
+  assert.match(await metrics(), /^pullgate_certificate_expiry_timestamp_seconds\{certificate="ca"\} \d+$/m);
+});
+
+test('a replica that is told to end is unready, answers each caller a last time, stops listening, and then gives its lease back', async () => {
+  const { apiServer, health, leads, stop, admit: ask } = await running();
+  await leads(1);
+  assert.equal((await ask()).connection, 'keep-alive');
+  const ended = stop();
+  const unready = await health('/readyz');
+  assert.equal(unready.code, 503);
+  assert.match(unready.text, /^\[-\]stopping failed: it is$/m);
+  // The kept connection, and then a new one for each.
+  for (let asks = 0; asks < 5; asks += 1) assert.deepEqual(await ask(), { code: 200, connection: 'close' });
+  assert.notEqual(apiServer.holder(), '');
+
+  let served = 0;
+  for (; served < 1000; served += 1) {
+    const isHeld = apiServer.holder() !== '';
+    const answered = await ask().catch((error: { code?: string }) => error.code);
+    if (answered === 'ECONNREFUSED') break;
+    assert.ok(isHeld, 'the lease is there for as long as anybody is answered');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.ok(served > 10 && served < 1000, `${served} answers`);
+  await ended;
+  await until(() => apiServer.holder() === '');
+});

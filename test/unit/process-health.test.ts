@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createAuthority } from '../../src/certs/authority.ts';
+import type { Controllers, Watch } from '../../src/controllers.ts';
+import { createProcessHealth } from '../../src/process-health.ts';
+import { logDouble } from './log-double.ts';
+
+const authority = await createAuthority({ now: new Date(), days: 1 });
+const certificates = { serving: authority.certificatePem, ca: authority.certificatePem };
+
+/** A gate beside a cluster that has come so far. */
+function beside(watches: () => readonly Watch[], syncingMs: () => number | undefined = () => undefined) {
+  const health = createProcessHealth(logDouble().log);
+  const controllers: Controllers = {
+    synced: Promise.resolve(),
+    syncingMs,
+    holds: () => ({ open: 1, oldestSeconds: 5 }),
+    pulls: () => ({ running: 2, limit: 200 }),
+    watches,
+    stop: async () => undefined,
+    releaseAll: async () => undefined,
+  };
+  const status = async (url: string) => (await health.server.inject(url)).statusCode;
+  return { ...health, controllers, status };
+}
+
+const watch = (resource: string, isSilent: boolean): Watch => ({ resource, silentSeconds: 1, isSilent });
+
+test('a gate beside a cluster is ready once it is registered and has read what is stored', async () => {
+  let syncingMs: number | undefined = 10;
+  const { status, started, controllers } = beside(
+    () => [],
+    () => syncingMs,
+  );
+  assert.equal(await status('/readyz'), 503);
+  started({ controllers, certificates });
+  assert.equal(await status('/readyz'), 503);
+  syncingMs = undefined;
+  assert.equal(await status('/readyz'), 200);
+});
+
+test('its metrics are those of a leader', async () => {
+  const { server, started, controllers, metrics } = beside(() => [watch('pods', false)]);
+  started({ controllers, certificates });
+  metrics.holdEnded('Ready', 3);
+  const { body } = await server.inject('/metrics');
+  for (const line of [
+    'pullgate_leader 1',
+    'pullgate_holds 1',
+    'pullgate_pulls_running 2',
+    'pullgate_watch_age_seconds{resource="pods"} 1',
+    'pullgate_hold_duration_seconds_count{reason="Ready"} 1',
+  ])
+    assert.ok(body.includes(`\n${line}\n`), line);
+  assert.match(body, /^pullgate_certificate_expiry_timestamp_seconds\{certificate="ca"\} 1\d{9}$/m);
+});
+
+test('one silent watch among others is not alive, but all of them are an outage', async () => {
+  let others = false;
+  const { status, started, controllers } = beside(() => [watch('pods', true), watch('nodes', others)]);
+  assert.equal(await status('/healthz'), 200);
+  started({ controllers, certificates });
+  assert.equal(await status('/healthz'), 503);
+  others = true;
+  assert.equal(await status('/healthz'), 200);
+});
