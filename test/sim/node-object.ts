@@ -8,6 +8,12 @@ type Store = ReadonlyMap<string, string>;
 
 /** As a kubelet registers itself: with its status. */
 export function nodeManifest(name: string, group: string, store: Store): JsonObject {
+  const taints = [{ key: GROUP_LABEL, value: group, effect: 'NoSchedule' }];
+  return { ...plainNode(name, { [GROUP_LABEL]: group }, store), spec: { taints } };
+}
+
+/** Open to all pods. */
+export function plainNode(name: string, labels: Readonly<Record<string, string>>, store: Store): JsonObject {
   const resources = { cpu: '8', memory: '16Gi', pods: '110' };
   return {
     apiVersion: 'v1',
@@ -18,10 +24,9 @@ export function nodeManifest(name: string, group: string, store: Store): JsonObj
         'kubernetes.io/os': 'linux',
         'kubernetes.io/arch': 'amd64',
         'kubernetes.io/hostname': name,
-        [GROUP_LABEL]: group,
+        ...labels,
       },
     },
-    spec: { taints: [{ key: GROUP_LABEL, value: group, effect: 'NoSchedule' }] },
     status: {
       capacity: resources,
       allocatable: resources,

@@ -74,10 +74,10 @@ export function digestOf(content: string): string {
 }
 
 /** As containerd 1.6 says it, and kubelets pass it on. */
-function failed(image: string, words: string, code = 'Unknown'): string {
+export function failed(image: string, words: string, code = 'Unknown'): string {
   return `rpc error: code = ${code} desc = failed to pull and unpack image "${image}": failed to resolve reference "${image}": ${words}`;
 }
 
-function notFound(image: string): string {
+export function notFound(image: string): string {
   return failed(image, `${image}: not found`, 'NotFound');
 }

@@ -1,0 +1,54 @@
+import { type Growth, isJudged, LIMIT_MB_PER_1000_HOLDS, type Sample } from './growth.ts';
+import type { Slope } from './slope.ts';
+import type { SoakReport } from './soak.ts';
+
+const ROWS = 12;
+
+/** A table for people, and the same as one line of JSON. */
+export function reportText(report: SoakReport): string {
+  const { samples, outcomes, problems } = report;
+  const counts = Object.entries(outcomes).map(([what, count]) => `${what} ${count}`);
+  return [
+    `Kubernetes ${report.kubernetesVersion}, ${report.deployments} Deployments, ${report.minutes} minutes`,
+    `holds: ${counts.join(', ')}; pulls ${report.pulls}; late ${report.late}`,
+    '',
+    '  minute   holds   live MB   heap MB   resident MB   CPU s',
+    ...some(samples).map(row),
+    '',
+    'growth over the last two thirds    MB an hour         MB per 1,000 holds',
+    growthRow('live', report.live),
+    growthRow('resident', report.resident),
+    isJudged(report.live)
+      ? `limit of live: ${LIMIT_MB_PER_1000_HOLDS} MB per 1,000 holds, and twice the standard error`
+      : `${report.live.holds} holds are too few to judge the slope by`,
+    `images of holds that the gate still names when all are over: ${report.rememberedImages}`,
+    ...problems.map((problem) => `PROBLEM ${problem}`),
+    problems.length === 0 ? 'passed' : `FAILED: ${problems.length} problems`,
+    JSON.stringify(report),
+  ].join('\n');
+}
+
+/** The first, the last, and as many in between as a screen shows. */
+function some(samples: readonly Sample[]): Sample[] {
+  const step = Math.max(1, Math.ceil((samples.length - 1) / (ROWS - 1)));
+  return samples.filter((_, index) => index % step === 0 || index === samples.length - 1);
+}
+
+function row({ seconds, holds, liveMb, heapMb, residentMb, cpuSeconds }: Sample): string {
+  return [
+    (seconds / 60).toFixed(1).padStart(8),
+    String(holds).padStart(8),
+    liveMb.toFixed(2).padStart(10),
+    heapMb.toFixed(0).padStart(10),
+    residentMb.toFixed(0).padStart(14),
+    cpuSeconds.toFixed(0).padStart(8),
+  ].join('');
+}
+
+function growthRow(what: string, { mbPerHour, mbPer1000Holds }: Growth): string {
+  return what.padEnd(35) + text(mbPerHour).padEnd(19) + text(mbPer1000Holds);
+}
+
+function text({ of, error }: Slope): string {
+  return `${of.toFixed(2)} ± ${error.toFixed(2)}`;
+}
