@@ -100,6 +100,8 @@ export interface Lab {
   startRegistry(which: RegistryName): Promise<void>;
   pushImage(spec: ImageSpec): Promise<string>;
   kubectl(args: string[], options?: KubectlOptions): Promise<CommandResult>;
+  /** The command that `kubectl` runs, for a program that runs it by itself. */
+  kubectlCommand: string[];
 }
 
 /** Brings the lab up, whatever state it is in; what runs as it should is left alone. */
@@ -256,6 +258,7 @@ function handle(ground: Ground): Lab {
       pushing = pushed;
       return pushed;
     },
+    kubectlCommand: [kubectl, '--kubeconfig', KUBECONFIG],
     kubectl: (args, { input, timeoutSeconds } = {}) =>
       run([kubectl, '--kubeconfig', KUBECONFIG, ...args], {
         // A HOME of its own: its discovery cache must not mix with that of the user's clusters.
