@@ -137,6 +137,8 @@ function answersOf(text: string): string[] {
 
 /** Room for two lines of a terminal; the event's note and the status hold several of them. */
 const WORDS_LIMIT = 300;
+/** What was done and to what; the rest is for the cause, which Go's errors end with. */
+const BEGINNING = 140;
 
 /**
  * The part of a kubelet's message that a human needs: one line, without what the layers in between prefixed, what is
@@ -152,7 +154,9 @@ export function registryWords(message: string): string {
   if (words.length <= WORDS_LIMIT) return words;
   // What is wrong with a name that is too long is said after it, and the name is known.
   const short = words.replace(/"([^"]{60})[^"]+"/g, (_, start: string) => `"${cut(start)}…"`);
-  return short.length <= WORDS_LIMIT ? short : `${cut(short.slice(0, WORDS_LIMIT - 1))}…`;
+  if (short.length <= WORDS_LIMIT) return short;
+  const end = short.slice(BEGINNING + 1 - WORDS_LIMIT).replace(/^[\udc00-\udfff]/, '');
+  return `${cut(short.slice(0, BEGINNING))}…${end}`;
 }
 
 /** Without the first half of a character whose second half was cut off. */
