@@ -93,7 +93,8 @@ async function replaceReplicas(command: readonly string[]): Promise<void> {
   }
   await until(
     'the old replicas are gone',
-    60,
+    // Their grace is 30 s, and a busy kubelet takes its time to say so.
+    100,
     gatePods,
     (names) => names.length === 2 && !names.some((name) => old.includes(name)),
   );
