@@ -432,12 +432,13 @@ describe('what is told of it', () => {
     const many = nodes(5000);
     const input = situation({ nodes: many, pods: many.map(({ name }) => puller(name).pulled(5)), now: 9 });
     const times = Array.from({ length: 5 }, () => {
-      const began = performance.now();
+      const before = process.cpuUsage();
       assert.equal(assess(input).verdict.kind, 'Ready');
-      return performance.now() - began;
+      const { user, system } = process.cpuUsage(before);
+      return (user + system) / 1000;
     });
-    // 15 ms or so on a slow core; the best of several, as the machine may be busy.
-    assert.ok(Math.min(...times) < 100, `${Math.min(...times)} ms`);
+    // 15 ms or so of a slow core, which others may be using, too: so not by the clock.
+    assert.ok(Math.min(...times) < 100, `${Math.min(...times)} ms of CPU`);
   });
 });
 
