@@ -167,16 +167,24 @@ function startReplica(time: ManualClock, server: LeaseServer, options: ReplicaOp
   void elector.run(async (signal, guard) => {
     const counted = guard({
       ...client,
-      create: async (_path, _body, _query, call = {}) => {
+      // Settles as a real call does: a leader that ends in order waits for what is under way.
+      create: (_path, _body, _query, call = {}) => {
         writes.push(time.monotonic());
         onWrite?.();
-        const endsAt = clock.monotonic() + (call.deadlineMs ?? 15_000);
+        const { promise, resolve, reject } = Promise.withResolvers<object>();
+        const deadlineMs = call.deadlineMs ?? 15_000;
+        const endsAt = clock.monotonic() + deadlineMs;
+        const giveUp = clock.setTimer(deadlineMs, () => reject(new Error('no answer in time')));
+        call.signal?.addEventListener('abort', () => reject(call.signal?.reason), { once: true });
+        promise.then(giveUp, giveUp);
         const fate = network.fate();
+        if (fate === 'lost') return promise;
         time.setTimer(network.latencyMs() + (fate === 'late' ? LATE_MS : 0), () => {
           const brokenOff = killed || call.signal?.aborted || clock.monotonic() >= endsAt;
-          if (fate !== 'lost' && !paused && !brokenOff) onLanded?.();
+          if (!paused && !brokenOff) onLanded?.();
+          if (fate !== 'unheard') reach(() => resolve({}));
         });
-        return {};
+        return promise;
       },
     });
     leads = true;
