@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { buildGateImage } from '../lab/gate-image.ts';
 import { up } from '../lab/lab.ts';
 import { FAULTS, type Fault } from './faults.ts';
+import { writePage } from './page-file.ts';
 import { type FaultResults, page, textTable } from './results.ts';
 import { type Outcome, runFault } from './run-fault.ts';
 import { type Stage, setStage } from './stage.ts';
@@ -40,7 +40,6 @@ const PLAN: Readonly<Record<string, Planned>> = {
   'api-errors': { times: 1, seconds: 20 },
 };
 
-const PAGE = fileURLToPath(new URL('../../docs/faults.md', import.meta.url));
 const began = performance.now();
 
 process.exitCode = values.inside ? await here() : await insideTheLab();
@@ -92,7 +91,7 @@ async function here(): Promise<number> {
       faults,
     };
     process.stdout.write(`${textTable(results)}\n`);
-    if (values.only === undefined && !stopping) writeFileSync(PAGE, page(results));
+    if (values.only === undefined && !stopping) writePage('faults', page(results));
     const broken = faults.flatMap(({ outcomes }) => outcomes.flatMap((outcome) => outcome.broken));
     return broken.length === 0 && !stopping ? 0 : 1;
   } finally {

@@ -28,6 +28,28 @@ export function reportText(report: SoakReport): string {
   ].join('\n');
 }
 
+/** For docs/faults.md: every number in it is measured. */
+export function reportPage(report: SoakReport, day: string): string {
+  const { outcomes, samples, live, resident, problems } = report;
+  const { opened, ...others } = outcomes;
+  const rest = Object.entries(others).map(([what, count]) => `${count} ${what}`);
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  const cells = ({ seconds, holds, liveMb, residentMb }: Sample) =>
+    line([(seconds / 60).toFixed(1), String(holds), liveMb.toFixed(1), residentMb.toFixed(0)]);
+  return `Holds come and go, and what they leave behind is measured. Written by \`npm run test:soak -- --minutes M --keep\`. Last run: ${day},
+Kubernetes ${report.kubernetesVersion}, simulated kubelets, ${report.minutes} minutes: ${opened} holds opened on ${report.deployments} Deployments (${rest.join(', ')}),
+${report.pulls} pulls.
+
+| minute | holds | live MB | resident MB |
+| --- | --- | --- | --- |
+${some(samples).map(cells).join('\n')}
+
+Live memory is what is left after collections. Over the last two thirds it grew by ${text(live.mbPer1000Holds)} MB per 1,000 holds; more than
+${LIMIT_MB_PER_1000_HOLDS} beyond twice the standard error would fail. Resident memory: ${text(resident.mbPer1000Holds)}. When all was over the gate's memory named
+${report.rememberedImages} images of holds, each of which had an image of its own. ${problems.length === 0 ? 'Nothing else was wrong.' : problems.join(' ')}
+`;
+}
+
 /** The first, the last, and as many in between as a screen shows. */
 function some(samples: readonly Sample[]): Sample[] {
   const step = Math.max(1, Math.ceil((samples.length - 1) / (ROWS - 1)));

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { replaced } from '../faults/page-file.ts';
 import { page, type Results, textTable } from '../faults/results.ts';
 
 const outcome = (recoverySeconds: number, broken: string[] = []) => ({ recoverySeconds, holds: 4, broken });
@@ -42,4 +43,11 @@ test('the table for a terminal has the same rows', () => {
   const lines = textTable(results()).split('\n');
   assert.equal(lines.length, 3);
   assert.match(lines[2] ?? '', /^etcd stopped \(60 s\) +2 +8 +its end +4\.5 s +5\.0 s +0$/);
+});
+
+test('each of the two programs that write the page leaves the other part alone', () => {
+  const both = replaced(replaced('', 'faults', '# Faults\n'), 'memory', 'flat\n');
+  assert.equal(both, '# Faults\n\n## Memory\n\nflat\n');
+  assert.equal(replaced(both, 'faults', '# Other\n'), '# Other\n\n## Memory\n\nflat\n');
+  assert.equal(replaced(both, 'memory', 'steep'), '# Faults\n\n## Memory\n\nsteep\n');
 });
