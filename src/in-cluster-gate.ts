@@ -10,9 +10,10 @@ import { type Controllers, startControllers } from './controllers.ts';
 import { eventWriter, type Gate, type GateOptions, gateServer, listen, useCertificate } from './gate.ts';
 import { leaderChecks } from './leader-checks.ts';
 import { LEASE, WEBHOOK_CONFIGURATION } from './names.ts';
-import { createHealthServer } from './observe/health-server.ts';
+import { type Checks, createHealthServer, pass } from './observe/health-server.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { exposeState } from './observe/state-metrics.ts';
+import { PULL_FAILURE_REASONS } from './preload/pull-failure.ts';
 import { PULL_TIMES } from './preload/pull-times.ts';
 import { type Certificates, startCertificates } from './registration/certificates.ts';
 
@@ -36,7 +37,7 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
   const { namespace } = cluster;
   const identity = hostname();
   const registry = new Registry();
-  const metrics = createMetrics(registry);
+  const metrics = createMetrics(registry, PULL_FAILURE_REASONS);
   const api = { clock, random, onAttempt: metrics.apiRequest };
   const client = createApiClient(cluster, api);
   const leaseClient = createApiClient(cluster, api);
@@ -69,31 +70,26 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
   const { isLeader, isStuck } = elector;
   const leads = () => (isLeader() ? controllers : undefined);
 
+  const leader = leaderChecks({ isLeader, isStuck, controllers: () => controllers });
+  const readyChecks: Checks = {
+    admission: () => (listening ? undefined : 'it does not listen yet'),
+    // Both as last seen: while the API server is away, so is whoever could change them.
+    registration: () =>
+      certificates.isRegistered() ? undefined : `there is no webhook configuration ${WEBHOOK_CONFIGURATION}`,
+    certificate: () =>
+      certificates.isBelieved() ? undefined : 'API servers do not believe it, or it has ended',
+    ...leader.ready,
+    stopping: () => (leaving.aborted ? 'it is' : undefined),
+  };
   exposeState(registry, {
     holds: () => leads()?.holds(),
     pulls: () => leads()?.pulls(),
     watches: () => leads()?.watches() ?? [],
     isLeader,
+    isReady: () => pass(readyChecks),
     certificates: () => expiries(certificates),
   });
-  const leader = leaderChecks({ isLeader, isStuck, controllers: () => controllers });
-  const health = createHealthServer({
-    live: leader.live,
-    ready: {
-      admission: () => (listening ? undefined : 'it does not listen yet'),
-      // Both as last seen: while the API server is away, so is whoever could change them.
-      registration: () =>
-        certificates.isRegistered()
-          ? undefined
-          : `there is no webhook configuration ${WEBHOOK_CONFIGURATION}`,
-      certificate: () =>
-        certificates.isBelieved() ? undefined : 'API servers do not believe it, or it has ended',
-      ...leader.ready,
-      stopping: () => (leaving.aborted ? 'it is' : undefined),
-    },
-    registry,
-    log,
-  });
+  const health = createHealthServer({ live: leader.live, ready: readyChecks, registry, log });
 
   async function lead(signal: AbortSignal, guard: (plain: typeof client) => typeof client): Promise<void> {
     const guarded = guard(client);

@@ -4,9 +4,10 @@ import { Registry } from 'prom-client';
 import type { Controllers } from './controllers.ts';
 import { leaderChecks } from './leader-checks.ts';
 import type { Logger } from './log.ts';
-import { createHealthServer } from './observe/health-server.ts';
+import { type Checks, createHealthServer, pass } from './observe/health-server.ts';
 import { createMetrics, type Metrics } from './observe/metrics.ts';
 import { exposeState } from './observe/state-metrics.ts';
+import { PULL_FAILURE_REASONS } from './preload/pull-failure.ts';
 
 interface Started {
   readonly controllers: Controllers;
@@ -24,7 +25,7 @@ export interface ProcessHealth {
 
 export function createProcessHealth(log: Logger): ProcessHealth {
   const registry = new Registry();
-  const metrics = createMetrics(registry);
+  const metrics = createMetrics(registry, PULL_FAILURE_REASONS);
   let gate: Started | undefined;
   const controllers = () => gate?.controllers;
   // It has no lease to tell that the API server answers; another watch does.
@@ -34,11 +35,17 @@ export function createProcessHealth(log: Logger): ProcessHealth {
       .some(({ isSilent }) => !isSilent) ?? false;
   const { live } = leaderChecks({ isLeader: isHeard, isStuck: () => false, controllers });
 
+  const ready: Checks = {
+    registration: () => (gate === undefined ? 'it is not registered yet' : undefined),
+    controllers: () =>
+      controllers()?.syncingMs() === undefined ? undefined : 'what is stored is being read',
+  };
   exposeState(registry, {
     holds: () => controllers()?.holds(),
     pulls: () => controllers()?.pulls(),
     watches: () => controllers()?.watches() ?? [],
     isLeader: () => gate !== undefined,
+    isReady: () => pass(ready),
     *certificates() {
       for (const [certificate, pem] of Object.entries(gate?.certificates ?? {}))
         yield { certificate, expiresAt: new X509Certificate(pem).validToDate };
@@ -46,11 +53,7 @@ export function createProcessHealth(log: Logger): ProcessHealth {
   });
   const server = createHealthServer({
     live: { watches: live.watches },
-    ready: {
-      registration: () => (gate === undefined ? 'it is not registered yet' : undefined),
-      controllers: () =>
-        controllers()?.syncingMs() === undefined ? undefined : 'what is stored is being read',
-    },
+    ready,
     registry,
     log,
   });

@@ -7,6 +7,10 @@ export type Check = () => string | undefined;
 /** By name, in the order in which they are told. */
 export type Checks = Readonly<Record<string, Check>>;
 
+export function pass(checks: Checks): boolean {
+  return Object.values(checks).every((check) => check() === undefined);
+}
+
 export interface HealthServerOptions {
   /** Failing, they have the kubelet restart the container: only what a restart would mend. */
   readonly live: Checks;

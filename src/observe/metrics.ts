@@ -25,7 +25,8 @@ const PULL_BUCKETS = [1, 2.5, 5, 10, 20, 40, 60, 90, 120, 180, 300, 600, 900, 18
 const HOLD_BUCKETS = [1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21_600, 86_400];
 
 /** Those of the process and of Node are collected into the registry, too. */
-export function createMetrics(registry: Registry): Metrics {
+/** @param failureReasons those of pulls, which are there from the start */
+export function createMetrics(registry: Registry, failureReasons: readonly string[] = []): Metrics {
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
   const admissions = new Counter({
@@ -69,6 +70,7 @@ export function createMetrics(registry: Registry): Metrics {
   });
   // An alert on the increase of a series does not see it come into being.
   for (const mode of MODES) admissions.inc({ mode, decision: 'Error' }, 0);
+  for (const reason of failureReasons) pullFailures.inc({ reason }, 0);
 
   return {
     admission(mode, decision, seconds) {

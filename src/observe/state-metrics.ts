@@ -7,6 +7,8 @@ export interface State {
   /** One for each collection that is followed, such as `deployments`. */
   watches(): Iterable<{ readonly resource: string; readonly silentSeconds: number }>;
   isLeader(): boolean;
+  /** As `/readyz` answers. */
+  isReady(): boolean;
   /** Such as `serving` and `ca`. */
   certificates(): Iterable<{ readonly certificate: string; readonly expiresAt: Date }>;
 }
@@ -39,6 +41,9 @@ export function exposeState(registry: Registry, state: State): void {
   );
   gauge(registry, 'pullgate_leader', '1 on the replica that leads, 0 on the others', () =>
     state.isLeader() ? 1 : 0,
+  );
+  gauge(registry, 'pullgate_ready', '1 on a replica whose `/readyz` finds nothing wrong', () =>
+    state.isReady() ? 1 : 0,
   );
   labelledGauge(
     registry,

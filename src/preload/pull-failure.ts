@@ -1,4 +1,5 @@
-const REASONS = [
+/** All there are. */
+export const PULL_FAILURE_REASONS = [
   'NotFound',
   'Unauthorized',
   'InvalidName',
@@ -14,7 +15,7 @@ const REASONS = [
   'PodNotStarted',
   'Unknown',
 ] as const;
-export type PullFailureReason = (typeof REASONS)[number];
+export type PullFailureReason = (typeof PULL_FAILURE_REASONS)[number];
 
 export interface PullFailure {
   readonly reason: PullFailureReason;
@@ -201,7 +202,7 @@ export function recordedFailure(
   reason: string,
   message: string,
 ): (PullFailure & { readonly message: string }) | undefined {
-  const known = REASONS.find((candidate) => candidate === reason);
+  const known = PULL_FAILURE_REASONS.find((candidate) => candidate === reason);
   return known === undefined || known === 'Unknown' ? undefined : { ...failure(known), message };
 }
 

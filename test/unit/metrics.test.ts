@@ -5,6 +5,7 @@ import { Registry, register } from 'prom-client';
 import { asArray, at } from '../../src/json.ts';
 import { createMetrics } from '../../src/observe/metrics.ts';
 import { exposeState, type State } from '../../src/observe/state-metrics.ts';
+import { PULL_FAILURE_REASONS } from '../../src/preload/pull-failure.ts';
 
 const LEADER: State = {
   holds: () => ({ open: 2, oldestSeconds: 61.5 }),
@@ -14,6 +15,7 @@ const LEADER: State = {
     { resource: 'pods', silentSeconds: Number.POSITIVE_INFINITY },
   ],
   isLeader: () => true,
+  isReady: () => true,
   certificates: () => [{ certificate: 'serving', expiresAt: new Date(Date.UTC(2026, 0, 1)) }],
 };
 
@@ -177,4 +179,12 @@ test('a collection that is followed no more is not shown any more', async () => 
   assert.deepEqual(await samples(registry, 'pullgate_watch_age_seconds'), [
     'pullgate_watch_age_seconds{resource="nodes"} 1',
   ]);
+});
+
+test('each reason of a failed pull is there from the start, too', async () => {
+  const registry = new Registry();
+  createMetrics(registry, PULL_FAILURE_REASONS);
+  const series = await samples(registry, 'pullgate_node_pull_failures_total');
+  assert.equal(series.length, PULL_FAILURE_REASONS.length);
+  assert.ok(series.includes('pullgate_node_pull_failures_total{reason="Timeout"} 0'), series.join());
 });

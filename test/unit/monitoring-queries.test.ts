@@ -15,6 +15,7 @@ exposeState(registry, {
   pulls: () => undefined,
   watches: () => [],
   isLeader: () => false,
+  isReady: () => false,
   certificates: () => [],
 });
 

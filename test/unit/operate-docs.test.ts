@@ -58,7 +58,7 @@ test('every Event has its row, and every row its Event', () => {
 
 test('every reason for which a pull fails, or a node leaves the count, has its row, and every row its reason', () => {
   const reasons = [
-    ...textsIn('src/preload/pull-failure.ts', 'const REASONS ='),
+    ...textsIn('src/preload/pull-failure.ts', 'const PULL_FAILURE_REASONS ='),
     ...textsIn('src/preload/assess.ts', 'type GivenUp ='),
   ];
   assert.ok(reasons.length > 10);
