@@ -1,0 +1,34 @@
+import type { AddressInfo } from 'node:net';
+import { destination, pino } from 'pino';
+import { createAuthority } from '../../../src/certs/authority.ts';
+import { createServingCertificate } from '../../../src/certs/serving-certificate.ts';
+import { systemClock } from '../../../src/clock.ts';
+import { readConfig } from '../../../src/config.ts';
+import { gateServer } from '../../../src/gate.ts';
+import { GATE_NAMESPACE } from '../../../src/names.ts';
+import { DECISIONS, reviewCase, SIZES_KB } from './cases.ts';
+import type { Listening } from './message.ts';
+import { clientOf } from './stored-objects.ts';
+
+/** The gate's admission in a process of its own, wired as `src/gate.ts` has it; its log goes to stdout, as in a container. */
+const config = readConfig([process.execPath, 'gate', '--kubeconfig', 'none']);
+const authority = await createAuthority({ now: new Date(), days: 1 });
+const serving = await createServingCertificate(authority, { hosts: ['127.0.0.1'], now: new Date(), days: 1 });
+const cases = DECISIONS.flatMap((decision) => SIZES_KB.map((sizeKb) => reviewCase(decision, sizeKb)));
+const server = gateServer(
+  {
+    config,
+    clock: systemClock,
+    random: Math.random,
+    log: pino({ level: config.logLevel }, destination({ sync: true })),
+  },
+  { client: clientOf(cases, config.settings), namespace: GATE_NAMESPACE, writeEvent: () => undefined },
+  { cert: serving.certificatePem, key: serving.keyPem },
+);
+await server.listen({ host: '127.0.0.1', port: 0 });
+process.on('disconnect', () => process.exit());
+const listening: Listening = {
+  port: (server.server.address() as AddressInfo).port,
+  ca: authority.certificatePem,
+};
+process.send?.(listening);

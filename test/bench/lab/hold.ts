@@ -1,0 +1,296 @@
+import assert from 'node:assert/strict';
+import type { JsonObject } from '../../../src/json.ts';
+import { MODE_LABEL } from '../../../src/names.ts';
+import { kubeletPulls } from '../../demo/kubelet-pulls.ts';
+import { type Observer, observe } from '../../demo/observe.ts';
+import type { Pull } from '../../demo/results.ts';
+import type { Rollout } from '../../demo/timeline.ts';
+import { startGate } from '../../e2e/gate-process.ts';
+import { createNamespace, type Namespace } from '../../e2e/namespace.ts';
+import { until } from '../../e2e/until.ts';
+import { run } from '../../lab/command.ts';
+import { readGround } from '../../lab/ground.ts';
+import { PAUSE_IMAGE } from '../../lab/images.ts';
+import type { Lab } from '../../lab/lab.ts';
+import type { Bench, Measured, Progress, Row } from '../bench.ts';
+import { rounded } from '../percentile.ts';
+import { prepullDaemonSet, prepullJobs } from './prepull.ts';
+import { labVersions, onLab, type Stage } from './stage.ts';
+
+/** How the image gets onto the nodes before the rollout, if it does. */
+const WAYS = ['gate', 'DaemonSet', 'Jobs', 'none'] as const;
+type Way = (typeof WAYS)[number];
+
+interface HeavyImage {
+  readonly megabytes: number;
+  /** `slow`: at about 10 MB/s a connection. */
+  readonly registry: 'fast' | 'slow';
+}
+
+interface HoldPlan {
+  readonly images: readonly HeavyImage[];
+  readonly ways: readonly Way[];
+}
+
+const FULL: HoldPlan = {
+  images: (['fast', 'slow'] as const).flatMap((registry) =>
+    [1, 100, 300].map((megabytes) => ({ megabytes, registry })),
+  ),
+  ways: WAYS,
+};
+export const SHORT: HoldPlan = {
+  images: [19, 20, 21].map((megabytes) => ({ megabytes, registry: 'fast' })),
+  ways: ['gate', 'DaemonSet'],
+};
+
+/** On everything that is watched. */
+const LABEL = 'pullgate-bench';
+const REPOSITORY = 'bench-hold';
+const PATIENCE_SECONDS = 240;
+
+export const hold: Bench = {
+  name: 'hold',
+  title:
+    'One rollout of a heavy image: held by the gate, after a DaemonSet, after a Job for each node, and without a preload.',
+  needs: 'lab',
+  goals: {
+    overheadSeconds: { is: '<=', limit: 1 },
+    overDaemonSet: { is: '<', limit: 1 },
+    overJobs: { is: '<', limit: 1 },
+  },
+  run: (progress, short) => onLab((stage) => measureHold(stage, short ? SHORT : FULL, progress)),
+};
+
+interface Run {
+  readonly way: Way;
+  readonly image: HeavyImage;
+  /** The slowest that a kubelet says itself, in seconds. */
+  readonly slowestPull: number;
+  /** From the command until the rollout may begin, every node having the image. */
+  readonly preload: number;
+  /** By the API server's watch: what the gate itself has of `preload`. */
+  readonly held: number;
+  readonly podStart: number;
+  readonly withoutReadyPod: number;
+  /** From the first command until the rollout was complete. */
+  readonly total: number;
+}
+
+interface Set {
+  readonly stage: Stage;
+  readonly observer: Observer;
+  readonly namespaces: Readonly<Record<Way, Namespace>>;
+}
+
+export async function measureHold(
+  stage: Stage,
+  { images, ways }: HoldPlan,
+  progress: Progress,
+): Promise<Measured> {
+  const { lab, api } = stage;
+  await removeFromNodes(lab);
+  stage.after(() => removeFromNodes(lab));
+  for (const image of images) {
+    for (const way of ways) {
+      progress(`pushing ${image.megabytes} MB for ${way}`);
+      await lab.pushImage({
+        repository: REPOSITORY,
+        tag: tagOf(image, way),
+        base: 'busybox',
+        megabytes: image.megabytes,
+      });
+    }
+  }
+  const gate = await startGate(lab);
+  stage.after(() => gate.stop());
+  const gated = await createNamespace(stage, lab, api, { [MODE_LABEL]: 'pause' });
+  const plain = await createNamespace(stage, lab, api, {});
+  const observer = await observe(api, LABEL);
+  stage.after(() => observer.stop());
+  const set: Set = {
+    stage,
+    observer,
+    namespaces: { gate: gated, DaemonSet: plain, Jobs: plain, none: plain },
+  };
+
+  const runs: Run[] = [];
+  for (const [index, image] of images.entries()) {
+    // Another one first each time: whoever comes first finds the machine's caches as the push has left them.
+    const order = ways.map((_, place) => ways[(index + place) % ways.length] ?? 'gate');
+    for (const way of order) {
+      progress(`${image.megabytes} MB, ${image.registry}: ${way}`);
+      runs.push(await upgrade(set, image, way));
+    }
+  }
+  return { ...conclude(images, runs), versions: await labVersions(stage) };
+}
+
+async function upgrade(set: Set, heavy: HeavyImage, way: Way): Promise<Run> {
+  const { stage, observer } = set;
+  const { lab } = stage;
+  const { timeline, now } = observer;
+  const namespace = set.namespaces[way];
+  const name = `${way.toLowerCase()}-${heavy.registry}-${heavy.megabytes}`;
+  const registry = heavy.registry === 'fast' ? lab.registry : lab.slowRegistry;
+  const image = `${registry}/${REPOSITORY}:${tagOf(heavy, way)}`;
+  const rolledOut = async (to: string): Promise<Rollout & { readonly completeAt: number }> => {
+    const seen = await until(
+      `${name} runs ${to}`,
+      PATIENCE_SECONDS,
+      () => timeline.rollout(namespace.name, name, to),
+      (rollout) => rollout?.completeAt !== undefined,
+    );
+    assert.ok(seen?.completeAt !== undefined);
+    return { ...seen, completeAt: seen.completeAt };
+  };
+
+  await namespace.apply(deployment(name, PAUSE_IMAGE));
+  await rolledOut(PAUSE_IMAGE);
+  const from = now();
+  const takeAway = await preload(namespace, way, name, image);
+  const preloaded = now();
+  await namespace.kubectl('set', 'image', `deployment/${name}`, `app=${image}`);
+  const rollout = await rolledOut(image);
+  assert.equal(rollout.wasHeld, way === 'gate', `${name}: held or not`);
+  const pulls = await pullsOf(namespace, image, way === 'none' ? 1 : lab.nodes().length);
+  const result: Run = {
+    way,
+    image: heavy,
+    slowestPull: Math.max(...pulls.map(({ seconds }) => seconds)),
+    preload: (rollout.releasedAt ?? preloaded) - from,
+    held: (rollout.releasedAt ?? Number.NaN) - rollout.askedAt,
+    podStart: Math.max(...timeline.starts(namespace.name, name, image).map(({ seconds }) => seconds)),
+    withoutReadyPod: timeline.secondsWithoutReadyPod(namespace.name, name, from, now()),
+    total: rollout.completeAt - from,
+  };
+  await takeAway();
+  await namespace.kubectl('delete', 'deployment', name, '--wait=true');
+  await removeFromNodes(lab);
+  return result;
+}
+
+/** Until every node has it, if this way does that before the rollout; returns how to take away what it took. */
+async function preload(
+  namespace: Namespace,
+  way: Way,
+  name: string,
+  image: string,
+): Promise<() => Promise<unknown>> {
+  const timeout = `--timeout=${PATIENCE_SECONDS}s`;
+  if (way === 'DaemonSet') {
+    await namespace.apply(prepullDaemonSet(name, image));
+    await namespace.kubectl('rollout', 'status', `daemonset/${name}`, timeout);
+    return () => namespace.kubectl('delete', 'daemonset', name);
+  }
+  if (way === 'Jobs') {
+    const selector = `--selector=prepull=${name}`;
+    await namespace.apply(prepullJobs(name, image, namespace.lab.nodes()));
+    await namespace.kubectl('wait', '--for=condition=Complete', 'jobs', selector, timeout);
+    return () => namespace.kubectl('delete', 'jobs', selector);
+  }
+  return async () => undefined;
+}
+
+/** The kubelets' own words, of so many nodes at least: events come a little later than what they tell of. */
+function pullsOf(namespace: Namespace, image: string, nodes: number): Promise<Pull[]> {
+  const path = `/api/v1/namespaces/${namespace.name}/events`;
+  return until(
+    `${nodes} nodes tell of their pull of ${image}`,
+    20,
+    async () => kubeletPulls(await namespace.api.get(path, { fieldSelector: 'reason=Pulled' }), image),
+    (pulls) => new Set(pulls.map(({ node }) => node)).size >= nodes,
+  );
+}
+
+function conclude(images: readonly HeavyImage[], runs: readonly Run[]): Measured {
+  const of = (image: HeavyImage, way: Way): Run | undefined =>
+    runs.find((one) => one.way === way && one.image === image);
+  const worst = (value: (gate: Run, image: HeavyImage) => number | undefined) => {
+    const values = images.flatMap((image) => {
+      const gate = of(image, 'gate');
+      return gate === undefined ? [] : (value(gate, image) ?? []);
+    });
+    return values.length === 0 ? undefined : rounded(Math.max(...values));
+  };
+  const overWay = (way: Way) =>
+    worst((gate, image) => {
+      const other = of(image, way);
+      return other && gate.preload / other.preload;
+    });
+  // Where it matters.
+  const longest = images.toSorted((a, b) => (of(b, 'gate')?.held ?? 0) - (of(a, 'gate')?.held ?? 0))[0];
+  const [gate, none] = longest === undefined ? [] : [of(longest, 'gate'), of(longest, 'none')];
+  const ratios = {
+    overheadSeconds: worst(({ held, slowestPull }) => held - slowestPull),
+    overDaemonSet: overWay('DaemonSet'),
+    overJobs: overWay('Jobs'),
+    startWithoutOverWith: gate && none && rounded(none.podStart / gate.podStart),
+    downWithoutOverWith: gate && none && rounded(none.withoutReadyPod / gate.withoutReadyPod),
+  };
+  return {
+    rows: runs.map(rowOf),
+    ratios: Object.fromEntries(
+      Object.entries(ratios).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+    ),
+    notes: [
+      'A Deployment of one replica, strategy Recreate. Slow: the registry gives about 10 MB/s a connection; fast: as fast as the machine can. All times in seconds.',
+      'Preload: from the command that begins it until the rollout may begin. For the gate from `kubectl set image` to the release, for the DaemonSet until `kubectl rollout status` returns, for the Jobs until `kubectl wait` does.',
+      "overheadSeconds is the time held less the slowest kubelet's own pull. overheadSeconds, overDaemonSet and overJobs are the worst of all images; startWithoutOverWith and downWithoutOverWith are of the longest pull.",
+      'The Jobs stand for tools that preload by one Job for each node; none of those was run. The image of the DaemonSet and of the Jobs has to have a /bin/true, that of the gate nothing.',
+    ],
+  };
+}
+
+function rowOf({ way, image, slowestPull, preload, held, podStart, withoutReadyPod, total }: Run): Row {
+  return {
+    image: `${image.megabytes} MB, ${image.registry}`,
+    way,
+    slowestPull: rounded(slowestPull),
+    preload: way === 'none' ? '' : rounded(preload),
+    preloadOverPull: way === 'none' ? '' : rounded(preload - slowestPull),
+    held: way === 'gate' ? rounded(held) : '',
+    heldOverPull: way === 'gate' ? rounded(held - slowestPull) : '',
+    podStart: rounded(podStart),
+    withoutReadyPod: rounded(withoutReadyPod),
+    total: rounded(total),
+  };
+}
+
+function tagOf({ megabytes, registry }: HeavyImage, way: Way): string {
+  return `${way.toLowerCase()}-${registry}-${megabytes}`;
+}
+
+/** Under its tag, and under the digest and the id that the runtime keeps besides: all name the same manifest. */
+async function removeFromNodes(lab: Lab): Promise<void> {
+  const env = readGround()?.tools.env ?? {};
+  for (const node of lab.nodes()) {
+    const { stdout } = await run(lab.enterNode(node, ['ctr', '--namespace', 'k8s.io', 'images', 'ls']), {
+      env,
+    });
+    const images = stdout.split('\n').map((line) => line.split(/\s+/));
+    const ours = new Set(
+      images.filter(([name]) => name?.includes(`/${REPOSITORY}`)).map(([, , digest]) => digest),
+    );
+    for (const [name, , digest] of images) {
+      if (name !== undefined && ours.has(digest)) await lab.removeNodeImage(node, name);
+    }
+  }
+}
+
+function deployment(name: string, image: string): JsonObject {
+  const labels = { app: name, [LABEL]: 'true' };
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata: { name, labels },
+    spec: {
+      replicas: 1,
+      strategy: { type: 'Recreate' },
+      selector: { matchLabels: { app: name } },
+      template: {
+        metadata: { labels },
+        spec: { terminationGracePeriodSeconds: 1, containers: [{ name: 'app', image }] },
+      },
+    },
+  };
+}

@@ -1,0 +1,37 @@
+import type { ApiClient } from '../../../src/cluster/api-client.ts';
+import { asArray, asString, at } from '../../../src/json.ts';
+import { connect } from '../../e2e/gated-lab.ts';
+import type { Scope } from '../../e2e/namespace.ts';
+import { attach, type Lab } from '../../lab/lab.ts';
+
+/** What a bench on the lab works with; what it made is taken away when it ends, the last first. */
+export interface Stage extends Scope {
+  readonly lab: Lab;
+  readonly api: ApiClient;
+}
+
+export async function onLab<T>(work: (stage: Stage) => Promise<T>): Promise<T> {
+  const lab = await attach();
+  const api = await connect(lab);
+  const ends: (() => unknown)[] = [];
+  const takeAway = async () => {
+    for (let end = ends.pop(); end !== undefined; end = ends.pop()) await end();
+    await api.close();
+  };
+  // Whoever breaks it off leaves nothing behind either.
+  const breakOff = () => void takeAway().finally(() => process.exit(130));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, breakOff);
+  try {
+    return await work({ lab, api, after: (end) => ends.push(end) });
+  } finally {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, breakOff);
+    await takeAway();
+  }
+}
+
+/** As the nodes themselves say. */
+export async function labVersions({ lab, api }: Stage): Promise<Record<string, string>> {
+  const [node] = asArray(at(await api.get('/api/v1/nodes'), 'items'));
+  const containerd = asString(at(node, 'status', 'nodeInfo', 'containerRuntimeVersion')) ?? '';
+  return { kubernetes: lab.kubernetesVersion, containerd: containerd.replace('containerd://', '') };
+}

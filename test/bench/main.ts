@@ -1,0 +1,96 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { parseArgs } from 'node:util';
+import { buildGateImage } from '../lab/gate-image.ts';
+import { up } from '../lab/lab.ts';
+import { type Bench, type BenchResult, judged } from './bench.ts';
+import { BENCHES } from './benches.ts';
+import { keep, writeDocument } from './document.ts';
+import { machine, versions } from './machine.ts';
+
+const USAGE = `usage: npm run --silent bench -- NAME [--short] [--keep]
+       npm run bench -- docs
+
+Prints one JSON object; what goes on, to stderr.
+
+  --short   a few rounds, to see that it works; the numbers are noise
+  --keep    store the result in docs/benchmarks and make docs/benchmarks.md anew
+  docs      make docs/benchmarks.md anew from what is stored
+
+${BENCHES.map(({ name, title }) => `  ${name.padEnd(11)}${title}`).join('\n')}
+`;
+
+const began = performance.now();
+
+function progress(line: string): void {
+  const seconds = (performance.now() - began) / 1000;
+  process.stderr.write(`${seconds.toFixed(1).padStart(6)} s  ${line}\n`);
+}
+
+function usage(problem: string): never {
+  process.stderr.write(`${problem}\n\n${USAGE}`);
+  process.exit(2);
+}
+
+async function main(): Promise<void> {
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: {
+      short: { type: 'boolean', default: false },
+      keep: { type: 'boolean', default: false },
+      // Set by this program itself, for the part of it that runs inside of the lab.
+      inside: { type: 'boolean', default: false },
+    },
+  });
+  const [name] = positionals;
+  if (name === undefined) {
+    process.stdout.write(USAGE);
+    return;
+  }
+  if (name === 'docs') {
+    writeDocument(BENCHES.map((bench) => bench.name));
+    return;
+  }
+  if (values.keep && values.short) usage('--short gives noise, which is not kept');
+  const bench = BENCHES.find((one) => one.name === name) ?? usage(`no bench is called ${name}`);
+  if (bench.needs === 'lab' && !values.inside) {
+    await runInsideLab(bench);
+    return;
+  }
+  const result = await run(bench, values.short);
+  process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
+  if (values.keep) {
+    keep(result);
+    writeDocument(BENCHES.map((one) => one.name));
+  }
+}
+
+async function run(bench: Bench, short: boolean): Promise<BenchResult> {
+  const measured = await bench.run(progress, short);
+  return {
+    name: bench.name,
+    title: bench.title,
+    date: new Date().toISOString().slice(0, 10),
+    machine: machine(),
+    versions: { ...versions(), ...measured.versions },
+    notes: measured.notes,
+    rows: measured.rows,
+    ratios: measured.ratios,
+    goals: judged(bench.goals, measured.ratios),
+  };
+}
+
+/** The API server calls webhooks on 127.0.0.1 in there. What has to be fetched is fetched before: there is no way out. */
+async function runInsideLab(bench: Bench): Promise<void> {
+  const lab = await up({ log: (line) => progress(`lab: ${line}`) });
+  if (bench.needsGateImage === true) await buildGateImage(lab, progress);
+  const argv = lab.enter([process.execPath, import.meta.filename, '--inside', ...process.argv.slice(2)]);
+  const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: ['ignore', 'inherit', 'inherit'] });
+  // A Ctrl-C reaches it from the terminal itself; this process only waits until it has taken everything away.
+  process.on('SIGINT', () => undefined);
+  process.on('SIGTERM', () => child.kill('SIGTERM'));
+  const [code] = (await once(child, 'exit')) as [number | null];
+  process.exitCode = code ?? 1;
+}
+
+await main();
