@@ -49,9 +49,15 @@ export function goBack(
   const command = `kubectl -n ${namespace} set image deployment/${name} ${pairs.join(' ')}`;
   // Image volumes, added containers or policy Always: the command alone would not end the hold. And the API server
   // takes any text for an image: nobody is to paste what a stranger wrote into a shell.
-  const works = pairs.length > 0 && imagesToPull(hold.from, before, templateHash(before)).length === 0;
+  const works = pairs.length > 0 && !needsPull(hold, before);
   if (works && command.length <= room && pairs.every((pair) => SHELL_SAFE.test(pair))) return command;
   return 'apply the previous manifest again (kubectl rollout undo refuses while paused)';
+}
+
+/** Hashed only under policy Always, where it matters: that costs as much as all other warnings together. */
+function needsPull({ from }: Hold, template: unknown): boolean {
+  const always = templateImages(template).some(({ imagePullPolicy }) => imagePullPolicy === 'Always');
+  return imagesToPull(from, template, always ? templateHash(template) : from.template).length > 0;
 }
 
 /** What `kubectl set image` makes of a template: containers and init containers with these images, by name. */
