@@ -22,8 +22,6 @@ export interface ScaleOptions extends Pick<KubeletsOptions, 'backoffMs'> {
   readonly nodes: number;
   /** Beyond what every node has. Counted from 0. */
   readonly labelsOf?: (index: number) => Readonly<Record<string, string>>;
-  /** What each node says it has. */
-  readonly images?: readonly string[];
   readonly log?: (line: string) => void;
 }
 
@@ -124,7 +122,8 @@ async function createNodes(api: ApiClient, options: ScaleOptions): Promise<Simul
     name: `scale-${index + 1}`,
     labels: options.labelsOf?.(index) ?? {},
   }));
-  const listed = new Map((options.images ?? []).map((image) => [image, '']));
-  await inParallel(nodes, ({ name, labels }) => api.create('/api/v1/nodes', plainNode(name, labels, listed)));
+  await inParallel(nodes, ({ name, labels }) =>
+    api.create('/api/v1/nodes', plainNode(name, labels, new Map())),
+  );
   return nodes;
 }
