@@ -38,7 +38,7 @@ const FULL: HoldPlan = {
   ),
   ways: WAYS,
 };
-export const SHORT: HoldPlan = {
+const SHORT: HoldPlan = {
   images: [19, 20, 21].map((megabytes) => ({ megabytes, registry: 'fast' })),
   ways: ['gate', 'DaemonSet'],
 };
@@ -82,7 +82,7 @@ interface Set {
   readonly namespaces: Readonly<Record<Way, Namespace>>;
 }
 
-export async function measureHold(
+async function measureHold(
   stage: Stage,
   { images, ways }: HoldPlan,
   progress: Progress,
