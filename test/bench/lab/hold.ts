@@ -82,11 +82,7 @@ interface Set {
   readonly namespaces: Readonly<Record<Way, Namespace>>;
 }
 
-async function measureHold(
-  stage: Stage,
-  { images, ways }: HoldPlan,
-  progress: Progress,
-): Promise<Measured> {
+async function measureHold(stage: Stage, { images, ways }: HoldPlan, progress: Progress): Promise<Measured> {
   const { lab, api } = stage;
   await removeFromNodes(lab);
   stage.after(() => removeFromNodes(lab));
