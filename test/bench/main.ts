@@ -1,7 +1,6 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { parseArgs } from 'node:util';
 import { buildGateImage } from '../lab/gate-image.ts';
+import { runInside } from '../lab/inside.ts';
 import { up } from '../lab/lab.ts';
 import { type Bench, type BenchResult, judged } from './bench.ts';
 import { BENCHES } from './benches.ts';
@@ -84,13 +83,8 @@ async function run(bench: Bench, short: boolean): Promise<BenchResult> {
 async function runInsideLab(bench: Bench): Promise<void> {
   const lab = await up({ log: (line) => progress(`lab: ${line}`) });
   if (bench.needsGateImage === true) await buildGateImage(lab, progress);
-  const argv = lab.enter([process.execPath, import.meta.filename, '--inside', ...process.argv.slice(2)]);
-  const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: ['ignore', 'inherit', 'inherit'] });
-  // A Ctrl-C reaches it from the terminal itself; this process only waits until it has taken everything away.
-  process.on('SIGINT', () => undefined);
-  process.on('SIGTERM', () => child.kill('SIGTERM'));
-  const [code] = (await once(child, 'exit')) as [number | null];
-  process.exitCode = code ?? 1;
+  const argv = [process.execPath, import.meta.filename, '--inside', ...process.argv.slice(2)];
+  process.exitCode = await runInside(lab, argv);
 }
 
 await main();

@@ -7,6 +7,7 @@ import { PAUSE_IMAGE } from '../lab/images.ts';
 import { podWebhook } from './admission-webhook.ts';
 import { type Deployment, deploy, isHeld } from './deployment.ts';
 import { assertAllRun, commandsIn, explanationOf } from './explained.ts';
+import { fillNode } from './full-node.ts';
 import { gatedLab } from './gated-lab.ts';
 import type { Namespace, Scope } from './namespace.ts';
 import { PULL_SECRET, storePassword } from './pull-secret.ts';
@@ -153,7 +154,7 @@ test('a full node explains itself', async (t) => {
   await deploy(shop, 'web', {
     pod: { nodeSelector: { 'kubernetes.io/hostname': world.lab.nodes()[1] } },
   });
-  await fill(shop, node);
+  await fillNode(world.api, shop, node);
   // Its pods may land there, too, from now on.
   const patch = {
     spec: { template: { spec: { nodeSelector: null, containers: [{ name: 'app', image }] } } },
@@ -319,23 +320,5 @@ async function counted(shop: Namespace, quota: string, what: string, used: strin
     30,
     () => world.api.get(`/api/v1/namespaces/${shop.name}/resourcequotas/${quota}`),
     (object) => at(object, 'status', 'used', what) === used,
-  );
-}
-
-/** A pod that has all the processor time of a node: no other pod of the lab reserves any while it runs. */
-async function fill(shop: Namespace, node: string): Promise<void> {
-  const cpu = at(await world.api.get(`/api/v1/nodes/${node}`), 'status', 'allocatable', 'cpu');
-  const container = { name: 'filler', image: PAUSE_IMAGE, resources: { requests: { cpu } } };
-  await shop.apply({
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name: 'filler' },
-    spec: { nodeName: node, containers: [container] },
-  });
-  await until(
-    'the filler runs',
-    20,
-    () => world.api.get(`/api/v1/namespaces/${shop.name}/pods/filler`),
-    (pod) => at(pod, 'status', 'phase') === 'Running',
   );
 }

@@ -8,6 +8,7 @@ import { readGround } from '../lab/ground.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { podWebhook } from './admission-webhook.ts';
 import { deploy, isHeld } from './deployment.ts';
+import { fillNode } from './full-node.ts';
 import { gatedLab } from './gated-lab.ts';
 import { isPullerPod, type Namespace, type Scope } from './namespace.ts';
 import { assertOnEveryNode } from './on-every-node.ts';
@@ -65,7 +66,7 @@ const REFUSALS: readonly Refusal[] = [
     pod: () => ({}),
     async begin(_, shop) {
       const [node = ''] = world.lab.nodes();
-      await fill(shop, node);
+      await fillNode(world.api, shop, node);
       return () => shop.kubectl('delete', 'pod', 'filler', '--grace-period=1');
     },
   },
@@ -290,24 +291,6 @@ function quota(name: string, hard: JsonObject): JsonObject {
 function limitRange(name: string, limits: JsonObject): JsonObject {
   const spec = { limits: [{ type: 'Container', ...limits }] };
   return { apiVersion: 'v1', kind: 'LimitRange', metadata: { name }, spec };
-}
-
-/** A pod that has all the processor time of a node: no other pod of the lab reserves any while it runs. */
-async function fill(shop: Namespace, node: string): Promise<void> {
-  const cpu = at(await world.api.get(`/api/v1/nodes/${node}`), 'status', 'allocatable', 'cpu');
-  const container = { name: 'filler', image: PAUSE_IMAGE, resources: { requests: { cpu } } };
-  await shop.apply({
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name: 'filler' },
-    spec: { nodeName: node, containers: [container] },
-  });
-  await until(
-    'the filler runs',
-    20,
-    () => world.api.get(`/api/v1/namespaces/${shop.name}/pods/filler`),
-    (pod) => at(pod, 'status', 'phase') === 'Running',
-  );
 }
 
 /** The lab has nobody to carry out a NetworkPolicy, so this does: it drops what goes from pods to anywhere and back. */

@@ -4,6 +4,7 @@ import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
 import { readConfig } from '../../src/config.ts';
 import type { PullTimes } from '../../src/preload/pull-times.ts';
 import { startProcessGate } from '../../src/process-gate.ts';
+import { endOnSigterm } from './end-on-sigterm.ts';
 
 /** The gate as `src/main.ts` has it, with other times than `PULL_TIMES`, which no flag sets: they come first, in JSON. */
 const [node = '', main = '', times = '', ...flags] = process.argv;
@@ -14,13 +15,5 @@ if ('folder' in config.cluster) throw new Error('--kubeconfig is missing');
 const cluster = await loadKubeconfig(config.cluster.kubeconfig, config.cluster.context);
 const options = { config, clock: systemClock, random: Math.random, log, pullTimes };
 const gate = await startProcessGate(options, cluster);
-process.on('SIGTERM', () => {
-  gate.stop().then(
-    () => process.exit(0),
-    (error: unknown) => {
-      log.fatal({ err: error }, 'unexpected');
-      process.exit(1);
-    },
-  );
-});
+endOnSigterm(gate, log);
 await gate.ready;

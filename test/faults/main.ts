@@ -1,7 +1,7 @@
-import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { buildGateImage } from '../lab/gate-image.ts';
+import { runInside } from '../lab/inside.ts';
 import { up } from '../lab/lab.ts';
 import { FAULTS, type Fault } from './faults.ts';
 import { writePage } from './page-file.ts';
@@ -54,14 +54,7 @@ async function insideTheLab(): Promise<number> {
   // Here already: no npm registry is reached from inside the lab.
   await buildGateImage(lab, say);
   const argv = [process.execPath, fileURLToPath(import.meta.url), ...process.argv.slice(2), '--inside'];
-  const [program, ...rest] = lab.enter(argv);
-  const child = spawn(program ?? '', rest, { stdio: 'inherit' });
-  // Ctrl-C reaches both from the terminal.
-  process.on('SIGINT', () => undefined);
-  process.on('SIGTERM', () => child.kill('SIGTERM'));
-  const { promise, resolve } = Promise.withResolvers<number>();
-  child.on('exit', (code) => resolve(code ?? 1));
-  return await promise;
+  return await runInside(lab, argv);
 }
 
 async function here(): Promise<number> {

@@ -1,6 +1,6 @@
-import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { runInside } from '../lab/inside.ts';
 import { up } from '../lab/lab.ts';
 import { failureText, run } from './run.ts';
 
@@ -21,14 +21,7 @@ process.exitCode = values.inside ? await here() : await insideTheLab();
 async function insideTheLab(): Promise<number> {
   const lab = await up({ log: (line) => process.stdout.write(`lab: ${line}\n`) });
   const argv = [process.execPath, fileURLToPath(import.meta.url), ...process.argv.slice(2), '--inside'];
-  const [program, ...rest] = lab.enter(argv);
-  const child = spawn(program ?? '', rest, { stdio: 'inherit' });
-  // Ctrl-C reaches both from the terminal.
-  process.on('SIGINT', () => undefined);
-  process.on('SIGTERM', () => child.kill('SIGTERM'));
-  const { promise, resolve } = Promise.withResolvers<number>();
-  child.on('exit', (code) => resolve(code ?? 1));
-  return await promise;
+  return await runInside(lab, argv);
 }
 
 async function here(): Promise<number> {

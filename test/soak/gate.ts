@@ -5,6 +5,7 @@ import { systemClock } from '../../src/clock.ts';
 import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
 import { readConfig } from '../../src/config.ts';
 import { startProcessGate } from '../../src/process-gate.ts';
+import { endOnSigterm } from '../e2e/end-on-sigterm.ts';
 
 /** The gate as `src/main.ts` has it, which says what it has in memory when it is asked. Run with --expose-gc, by fork. */
 export type ToGate = { readonly kind: 'usage' } | { readonly kind: 'snapshot'; readonly file: string };
@@ -53,15 +54,7 @@ process.on('message', async (message: ToGate) => {
   });
 });
 process.on('disconnect', () => process.exit(1));
-process.on('SIGTERM', () => {
-  gate.stop().then(
-    () => process.exit(0),
-    (error: unknown) => {
-      log.fatal({ err: error }, 'unexpected');
-      process.exit(1);
-    },
-  );
-});
+endOnSigterm(gate, log);
 await gate.ready;
 
 /** Without compiled code: V8 makes and drops megabytes of it as functions are called often, or not for a while. */

@@ -1,0 +1,18 @@
+import { spawn } from 'node:child_process';
+import type { Lab } from './lab.ts';
+
+/**
+ * Runs a program in the hub's network namespace, where the API server reaches webhooks on 127.0.0.1, and resolves with its exit
+ * code. There is no way out: what has to be fetched is fetched before.
+ */
+export async function runInside(lab: Lab, argv: readonly string[]): Promise<number> {
+  const [program = '', ...rest] = lab.enter([...argv]);
+  const child = spawn(program, rest, { stdio: ['ignore', 'inherit', 'inherit'] });
+  // Ctrl-C reaches both from the terminal; this process only waits until the other has taken everything away.
+  process.on('SIGINT', () => undefined);
+  process.on('SIGTERM', () => child.kill('SIGTERM'));
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  child.on('error', reject);
+  child.on('exit', (code) => resolve(code ?? 1));
+  return await promise;
+}
