@@ -3,12 +3,13 @@ import type { ApiClient } from './cluster/api-client.ts';
 import type { GateEvent } from './cluster/events.ts';
 import { createReflector, type Reflector } from './cluster/reflector.ts';
 import type { Config } from './config.ts';
-import { type Deployment, parseDeployment } from './hold/deployment.ts';
+import { parseCachedDeployment } from './hold/cached-deployment.ts';
+import type { Deployment } from './hold/deployment.ts';
 import type { Logger } from './log.ts';
 import { API_GROUP_PATH, PULLER_LABEL } from './names.ts';
 import type { Metrics } from './observe/metrics.ts';
 import { type ImagePreload, parseImagePreload } from './preload/image-preload.ts';
-import { type Node, parseNode } from './preload/node.ts';
+import { type Node, nodeParser } from './preload/node.ts';
 import { createPreloadController } from './preload/preload-controller.ts';
 import type { PullTimes } from './preload/pull-times.ts';
 import { type PullerPod, parsePullerPod } from './preload/puller-pod-status.ts';
@@ -51,6 +52,8 @@ export function startControllers(options: {
 }): Controllers {
   const { config, client, writeEvent, clock, random, log, pullTimes, metrics } = options;
   const common = { client, clock, random, log };
+  /** Keys of ImagePreloads, by the uid of the Deployment that owns them. */
+  const byOwner = new Map<string, Set<string>>();
   const namespaces = createReflector<Namespace>({
     ...common,
     path: '/api/v1/namespaces',
@@ -65,14 +68,14 @@ export function startControllers(options: {
   const nodes = createReflector<Node>({
     ...common,
     path: '/api/v1/nodes',
-    parse: parseNode,
+    parse: nodeParser(),
     keyOf: ({ name }) => name,
     onChange: () => preloadController.nodesChanged(),
   });
   const deployments = createReflector<Deployment>({
     ...common,
     path: '/apis/apps/v1/deployments',
-    parse: parseDeployment,
+    parse: parseCachedDeployment,
     keyOf: keyInNamespace,
     onChange: (key, now, before) => deploymentChanged(key, (now ?? before)?.uid),
   });
@@ -82,6 +85,8 @@ export function startControllers(options: {
     parse: parseImagePreload,
     keyOf: keyInNamespace,
     onChange(key, now, before) {
+      own(before, (keys) => keys.delete(key));
+      own(now, (keys) => keys.add(key));
       preloadController.preloadChanged(key);
       const owner = (now ?? before)?.owner?.name;
       const namespace = (now ?? before)?.namespace;
@@ -130,10 +135,16 @@ export function startControllers(options: {
 
   function deploymentChanged(key: string, uid: string | undefined): void {
     releaseController.deploymentChanged(key);
-    for (const preload of preloads.values()) {
-      if (uid !== undefined && preload.owner?.uid === uid)
-        preloadController.preloadChanged(keyInNamespace(preload));
-    }
+    for (const preload of byOwner.get(uid ?? '') ?? []) preloadController.preloadChanged(preload);
+  }
+
+  function own(preload: ImagePreload | undefined, change: (keys: Set<string>) => void): void {
+    const uid = preload?.owner?.uid;
+    if (uid === undefined) return;
+    const keys = byOwner.get(uid) ?? new Set<string>();
+    change(keys);
+    if (keys.size > 0) byOwner.set(uid, keys);
+    else byOwner.delete(uid);
   }
 
   function namespaceChanged(name: string): void {

@@ -3,10 +3,10 @@ import { type ApiClient, createApiClient } from './cluster/api-client.ts';
 import { isNotFound } from './cluster/api-error.ts';
 import type { Cluster } from './cluster/credentials.ts';
 import type { GateOptions } from './gate.ts';
-import { parseDeployment } from './hold/deployment.ts';
+import { isMarked, parseDeployment } from './hold/deployment.ts';
 import { asArray, asString, at } from './json.ts';
 import { WEBHOOK_CONFIGURATION } from './names.ts';
-import { isMarked, releaseHolds } from './release/release-holds.ts';
+import { releaseHolds } from './release/release-holds.ts';
 
 type Options = Pick<GateOptions, 'clock' | 'random' | 'log'>;
 

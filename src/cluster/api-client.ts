@@ -26,6 +26,8 @@ export interface CallOptions {
   /** Whether 429, 5xx and connection errors are tried again within the deadline. Default true, for writes too. */
   readonly retry?: boolean;
   readonly signal?: AbortSignal;
+  /** Whether it is enough to know that it went well: then nothing is read of the answer, nor returned. */
+  readonly ignoreAnswer?: boolean;
 }
 
 /**
@@ -153,6 +155,8 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
           ...(call.body === undefined ? {} : { 'content-type': call.contentType ?? 'application/json' }),
         },
         body: call.body === undefined ? null : JSON.stringify(call.body),
+        // undici closes the connection after a DELETE with a body, as some servers do not read that; API servers do.
+        reset: false,
         signal,
       });
       onAttempt?.(verbOf(call), response.statusCode);
@@ -169,10 +173,11 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
     return new GateError(code, { server: cluster.server, detail: messageOf(error) }, error);
   }
 
-  async function attempt(call: Call, signal: AbortSignal): Promise<unknown> {
+  async function attempt(call: Call, ignoreAnswer: boolean, signal: AbortSignal): Promise<unknown> {
     const response = await send(call, signal);
     let text: string;
     try {
+      if (ignoreAnswer) return await response.body.dump();
       text = await response.body.text();
     } catch (error) {
       throw connectionError(error, signal);
@@ -185,14 +190,14 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
 
   async function attempts(
     call: Call,
-    retry: boolean,
+    { retry = true, ignoreAnswer = false }: CallOptions,
     endsAt: number,
     signal: AbortSignal,
     onFailure: (error: unknown) => void,
   ): Promise<unknown> {
     for (let failure = 0; ; failure++) {
       try {
-        return await attempt(call, signal);
+        return await attempt(call, ignoreAnswer, signal);
       } catch (error) {
         onFailure(error);
         if (!retry || closed || signal.aborted || !isTransient(error)) throw error;
@@ -205,13 +210,13 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
   }
 
   async function run(call: Call, options: CallOptions = {}): Promise<unknown> {
-    const { deadlineMs = DEADLINE_MS, retry = true, signal } = options;
+    const { deadlineMs = DEADLINE_MS, signal } = options;
     const deadline = new AbortController();
     const cancel = clock.setTimer(deadlineMs, () => deadline.abort());
     const either = signal === undefined ? deadline.signal : AbortSignal.any([signal, deadline.signal]);
     let last: unknown;
     try {
-      return await attempts(call, retry, clock.monotonic() + deadlineMs, either, (error) => {
+      return await attempts(call, options, clock.monotonic() + deadlineMs, either, (error) => {
         if (!either.aborted) last = error;
       });
     } catch (error) {

@@ -53,8 +53,9 @@ export interface Reflector<T> {
   readonly lastError: Error | undefined;
 }
 
-// As client-go and kubectl: small enough not to weigh on etcd, large enough for few round trips.
-const PAGE_SIZE = 500;
+// A fifth of what client-go and kubectl ask for: a page is held as bytes, text and objects at once, and pages of 500 Deployments
+// and nodes of 10 KB made a gate that starts 60 to 130 MB larger.
+const PAGE_SIZE = 100;
 const PAGE_DEADLINE_MS = 30_000;
 // The server ends a watch by then. Spread, so that not all of them come back at once.
 const WATCH_SECONDS = { from: 240, to: 300 };

@@ -10,6 +10,11 @@ export interface WorkQueueOptions {
    * time alone will have changed the answer. What it throws is logged and tried again with back-off.
    */
   readonly reconcile: (key: string) => Promise<number | undefined>;
+  /**
+   * For how long after each run a storm of events for its key is gathered, in ms; the first one is taken at once. Longer
+   * where a run costs more.
+   */
+  readonly restMs?: (key: string) => number;
   /** Names the queue in the log. */
   readonly name: string;
   readonly clock: Clock;
@@ -21,14 +26,15 @@ export interface WorkQueueOptions {
 /** Keys that want reconciling. However often a key is added, it is reconciled once after the last time. */
 export interface WorkQueue {
   add(key: string): void;
+  /** For what is not urgent: within so many ms, with whatever else there is by then. */
+  addWithin(key: string, ms: number): void;
   /** Until then keys are only gathered: nothing is to be decided on half of what is stored. */
   start(): void;
   /** Resolves when nothing is running any more; keys added later are not taken. */
   stop(): Promise<void>;
 }
 
-/** A storm of events for one key is gathered for so long; the first one is taken at once. */
-const GATHER_MS = 25;
+const REST_MS = 25;
 const BACKOFF = { baseMs: 500, maxMs: 30_000 };
 
 interface Entry {
@@ -37,10 +43,13 @@ interface Entry {
   failures: number;
   /** Of `clock.monotonic`, when the last run ended. */
   ranAt: number;
+  /** Likewise, when the next one begins, if one is scheduled. */
+  dueAt: number;
   cancel: (() => void) | undefined;
 }
 
-export function createWorkQueue({ reconcile, name, clock, log, random }: WorkQueueOptions): WorkQueue {
+export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
+  const { reconcile, restMs = () => REST_MS, name, clock, log, random } = options;
   const entries = new Map<string, Entry>();
   const running = new Set<Promise<void>>();
   let started = false;
@@ -48,6 +57,7 @@ export function createWorkQueue({ reconcile, name, clock, log, random }: WorkQue
 
   function schedule(key: string, entry: Entry, ms: number): void {
     entry.cancel?.();
+    entry.dueAt = clock.monotonic() + ms;
     entry.cancel = clock.setTimer(ms, () => {
       entry.cancel = undefined;
       start(key, entry);
@@ -85,33 +95,41 @@ export function createWorkQueue({ reconcile, name, clock, log, random }: WorkQue
     entry.running = false;
     entry.ranAt = clock.monotonic();
     if (stopped) return;
-    if (entry.again && entry.failures === 0) schedule(key, entry, GATHER_MS);
+    if (entry.again && entry.failures === 0) schedule(key, entry, restMs(key));
     else if (wakeIn !== undefined) schedule(key, entry, Math.min(wakeIn, LONGEST_TIMER_MS));
-    else if (entry.again) schedule(key, entry, GATHER_MS);
+    else if (entry.again) schedule(key, entry, restMs(key));
     else entries.delete(key);
   }
 
+  function addWithin(key: string, ms: number): void {
+    if (stopped) return;
+    let entry = entries.get(key);
+    if (entry === undefined) {
+      entry = {
+        running: false,
+        again: false,
+        failures: 0,
+        ranAt: Number.NEGATIVE_INFINITY,
+        dueAt: Number.POSITIVE_INFINITY,
+        cancel: undefined,
+      };
+      entries.set(key, entry);
+    }
+    if (!started) return;
+    if (entry.running) {
+      entry.again = true;
+      return;
+    }
+    const now = clock.monotonic();
+    const dueAt = Math.max(now + ms, entry.ranAt + restMs(key));
+    // A key that failed waits for its back-off, or a storm of events would undo it.
+    const waits = entry.cancel !== undefined && (entry.failures > 0 || entry.dueAt <= dueAt);
+    if (!waits) schedule(key, entry, Math.max(0, dueAt - now));
+  }
+
   return {
-    add(key) {
-      if (stopped) return;
-      let entry = entries.get(key);
-      if (entry === undefined) {
-        entry = {
-          running: false,
-          again: false,
-          failures: 0,
-          ranAt: Number.NEGATIVE_INFINITY,
-          cancel: undefined,
-        };
-        entries.set(key, entry);
-      }
-      if (!started) return;
-      if (entry.running) entry.again = true;
-      // A key that failed waits for its back-off, or a storm of events would undo it.
-      else if (entry.failures === 0 || entry.cancel === undefined) {
-        schedule(key, entry, Math.max(0, entry.ranAt + GATHER_MS - clock.monotonic()));
-      }
-    },
+    add: (key) => addWithin(key, 0),
+    addWithin,
     start() {
       started = true;
       for (const [key, entry] of entries) schedule(key, entry, 0);

@@ -1,5 +1,5 @@
 import { asNumber, asObject, asString, asStringMap, at, type JsonObject } from '../json.ts';
-import { REVISION_ANNOTATION } from '../names.ts';
+import { HELD_LABEL, HOLD_ANNOTATION, REVISION_ANNOTATION } from '../names.ts';
 
 /** What Pullgate reads of a Deployment, from a review or from the API server. */
 export interface Deployment {
@@ -48,6 +48,11 @@ export function parseDeployment(raw: unknown): Deployment {
     matchLabels: asStringMap(at(spec, 'selector', 'matchLabels')),
     status: parseStatus(at(raw, 'status')),
   };
+}
+
+/** Whether it carries a hold, or half of one. */
+export function isMarked({ annotations, labels }: Deployment): boolean {
+  return annotations[HOLD_ANNOTATION] !== undefined || labels[HELD_LABEL] !== undefined;
 }
 
 function parseStatus(status: unknown): DeploymentStatus {

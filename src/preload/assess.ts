@@ -1,12 +1,12 @@
 import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
-import { normalizeImage } from '../template/image-reference.ts';
 import type { EligibleNodes, ExcludedNodes } from './eligible-nodes.ts';
 import { type DigestNodes, divergence, type PulledImage } from './image-divergence.ts';
 import type { ImagePreload, PreloadImage } from './image-preload.ts';
+import { isListed, type JudgedNode, type Judgements, judgeNode } from './judged-node.ts';
 import type { Node } from './node.ts';
 import type { PullTimes } from './pull-times.ts';
 import type { PullerPod } from './puller-pod-status.ts';
-import { type Failure, judgeSlot, overtaken, type Slot, startOf } from './slot.ts';
+import { type Failure, type Slot, startOf } from './slot.ts';
 
 /** All that is known about one preload at one moment. */
 export interface AssessInput {
@@ -14,7 +14,7 @@ export interface AssessInput {
   readonly eligible: readonly Node[];
   readonly excluded: EligibleNodes['excluded'];
   /** The puller pods of this image on this node, those being deleted left out. */
-  podsFor(image: PreloadImage, node: string): readonly PullerPod[];
+  readonly podsFor: (image: PreloadImage, node: string) => readonly PullerPod[];
   /** A failure that an earlier assessment saw there. */
   knownFailure(image: string, node: string): Failure | undefined;
   /** What keeps that pod from beginning to pull, if it is known. */
@@ -23,10 +23,17 @@ export interface AssessInput {
   readonly withSecret: boolean;
   /** Nodes that run the Deployment's pods: they come first. */
   readonly preferred: ReadonlySet<string>;
+  /**
+   * After them it begins here, counted from 0 and as often around as it may be. Kubelets pull one image after the other: preloads
+   * that all begin at the same node wait there for each other.
+   */
+  readonly beginAt?: number;
   /** ms since the epoch since when no node has been eligible; undefined if unknown. */
   readonly noNodesSince: number | undefined;
   readonly times: PullTimes;
   readonly now: number;
+  /** Of the same preload: read, and brought up to date. The answer is the same without, but for `newlyReady`. */
+  readonly judged?: Judgements;
 }
 
 /** A pull to start, in the order of importance. */
@@ -76,7 +83,8 @@ export interface Assessment {
   /** How many of them must be ready. */
   readonly required: number;
   readonly ready: number;
-  readonly readyNodes: ReadonlySet<string>;
+  /** Nodes that have every image and had not when they were judged before. */
+  readonly newlyReady: readonly string[];
   readonly pulling: number;
   readonly failed: number;
   readonly excluded: readonly ExcludedNodes[];
@@ -109,11 +117,9 @@ const PARALLEL_SHARE = 0.1;
 
 type GivenUp = 'PullFailed' | 'PullTimedOut';
 
-interface NodeView {
+/** A node that something is going on at: few of thousands. */
+interface OpenNode extends JudgedNode {
   readonly name: string;
-  readonly arch: string;
-  readonly slots: ReadonlyMap<PreloadImage, Slot>;
-  readonly ready: boolean;
   readonly pulling: boolean;
   readonly failed: boolean;
   /** Takes one of the places that parallelism gives. */
@@ -124,19 +130,18 @@ interface NodeView {
 /** Decides what to do next for one preload. Pure: pods and nodes say everything, so any process can go on. */
 export function assess(input: AssessInput): Assessment {
   const { preload, times, now } = input;
-  const found: Found = { remove: [], timedOut: [] };
-  const listed = preload.spec.images.map(isListed);
-  const slots = input.eligible.map((node) => judgeNode(input, node, listed, found));
-  const anyReady = slots.some(isReady);
-  const nodes = slots.map((map, index) => viewNode(input, input.eligible[index], map, anyReady));
-  const counted = nodes.filter(({ left }) => left === undefined);
-  const ready = counted.filter((node) => node.ready).length;
-  const required = resolveCountOrPercent(preload.spec.minNodes, counted.length);
-  const halted = haltedImages(input, nodes);
-  const failures = nodes.flatMap((node) => failuresOf(input, node));
+  const { nodes, newlyReady } = judgeAll(input);
+  // Ready nodes do not leave.
+  const ready = nodes.reduce((sum, node) => sum + Number(node.ready), 0);
+  const open = nodes.filter(({ settled }) => !settled).map((node) => openNode(input, node, ready > 0));
+  const gone = new Set(open.filter(({ left }) => left !== undefined).map(({ name }) => name));
+  const desired = nodes.length - gone.size;
+  const required = resolveCountOrPercent(preload.spec.minNodes, desired);
+  const halted = haltedImages(input, nodes, open);
+  const failures = open.flatMap((node) => failuresOf(input, node));
   const deadline = lastReadyAt(preload, nodes) + preload.spec.deadlineSeconds * 1000;
-
-  const hangs = new Set(found.timedOut.map(({ pod }) => pod.node));
+  const timedOut = open.flatMap((node) => hanging(input, node));
+  const hangs = new Set(timedOut.map(({ pod }) => pod.node));
 
   const verdict = ((): Verdict => {
     if (nodes.length === 0) {
@@ -149,99 +154,65 @@ export function assess(input: AssessInput): Assessment {
     return now >= deadline ? { kind: 'Overdue' } : { kind: 'Preloading' };
   })();
 
-  const wanted = wantedPulls(input, nodes, halted);
-  const due = wakeTimes(input, nodes, halted);
+  const due = wakeTimes(input, open, halted);
   if (verdict.kind === 'NoNodes') due.push(verdict.since + times.noNodesMs);
   else due.push(deadline);
   const future = due.filter((time) => time > now);
 
   return {
     verdict,
-    desired: counted.length,
+    desired,
     required,
     ready,
-    readyNodes: new Set(nodes.filter((node) => node.ready).map(({ name }) => name)),
-    pulling: counted.filter((node) => node.pulling).length,
-    failed: nodes.filter(({ failed, name }) => failed || hangs.has(name)).length,
-    excluded: withLeavers(input.excluded, nodes),
-    late: counted.find((node) => !node.ready)?.name,
-    images: preload.spec.images.map((image) => countImage(image, nodes)),
+    newlyReady,
+    pulling: open.filter(({ pulling, left }) => pulling && left === undefined).length,
+    failed: open.filter(({ failed, name }) => failed || hangs.has(name)).length,
+    excluded: withLeavers(input.excluded, open),
+    late: nodes.find((node) => !node.ready && !gone.has(node.node.name))?.node.name,
+    images: preload.spec.images.map((image, index) => countImage(image, index, nodes)),
     failures,
-    wanted,
-    running: nodes.reduce((sum, { slots: map }) => sum + countRunning(map), 0),
+    wanted: wantedPulls(input, nodes, open, halted),
+    running: open.reduce((sum, { slots }) => sum + countRunning(slots), 0),
     overdue: now >= deadline,
-    ...found,
-    creating: nodes.flatMap(({ slots: map }) =>
-      [...map.values()].flatMap((slot) => longCreating(input, slot)),
-    ),
+    remove: open.flatMap(({ remove }) => remove),
+    timedOut,
+    creating: open.flatMap(({ slots }) => slots.flatMap((slot) => longCreating(input, slot))),
     wakeAt: future.length === 0 ? undefined : Math.min(...future),
   };
 }
 
-/** What is seen on the way, of all nodes. */
-interface Found {
-  readonly remove: PullerPod[];
-  readonly timedOut: Assessment['timedOut'][number][];
-}
-
-function judgeNode(
-  input: AssessInput,
-  node: Node,
-  listed: readonly ((node: Node) => boolean)[],
-  { remove, timedOut }: Found,
-): Map<PreloadImage, Slot> {
-  const map = new Map<PreloadImage, Slot>();
-  for (const [index, image] of input.preload.spec.images.entries()) {
-    const found = input.podsFor(image, node.name);
-    const pods = found.filter(({ createdAt }) => createdAt >= node.createdAt);
-    // Of a machine that had the name before. They have to go, as their names are needed.
-    if (pods.length < found.length) remove.push(...found.filter((pod) => !pods.includes(pod)));
-    if (pods.length > 1) remove.push(...overtaken(pods));
-    const present = pods.length === 0 && !input.withSecret && listed[index]?.(node);
-    const slot: Slot = present
-      ? { state: 'present' }
-      : judgeSlot(pods, () => input.knownFailure(image.image, node.name), input.times);
-    map.set(image, slot);
-    if (isHanging(slot, input)) timedOut.push(...hanging(pods, input));
+function judgeAll(input: AssessInput): { nodes: readonly JudgedNode[]; newlyReady: readonly string[] } {
+  const { preload, eligible, judged } = input;
+  const images = preload.spec.images.map((image) => ({ image, isListed: isListed(image) }));
+  const newlyReady: string[] = [];
+  const nodes = eligible.map((node) => {
+    const before = judged?.get(node.name);
+    const now = judgeNode(input, node, images, before);
+    if (now === before) return now;
+    if (now.ready && before?.ready !== true) newlyReady.push(node.name);
+    judged?.set(node.name, now);
+    return now;
+  });
+  if (judged !== undefined && judged.size > nodes.length) {
+    const names = new Set(eligible.map(({ name }) => name));
+    for (const name of judged.keys()) if (!names.has(name)) judged.delete(name);
   }
-  return map;
+  return { nodes, newlyReady };
 }
 
-/**
- * Whether the node's own list says that the image is there, and a kubelet would ask nobody: only for IfNotPresent. The list
- * is cut at 50 images, so it is never proof of absence. Where a pull secret is involved it proves nothing either: a
- * kubelet asks the registry again when another secret is used (KEP-2535).
- */
-export function isListed({ image, imagePullPolicy }: PreloadImage): (node: Node) => boolean {
-  if (imagePullPolicy !== 'IfNotPresent') return () => false;
-  const name = normalizeImage(image);
-  return ({ images }) => images.has(image) || images.has(name);
-}
-
-function isReady(slots: ReadonlyMap<PreloadImage, Slot>): boolean {
-  return slots.values().every(({ state }) => state === 'present' || state === 'pulled');
-}
-
-function viewNode(
-  input: AssessInput,
-  node: Node | undefined,
-  slots: ReadonlyMap<PreloadImage, Slot>,
-  anyReady: boolean,
-): NodeView {
-  const all = [...slots.values()];
-  const givenUp = all.map((slot) => reasonToGiveUp(slot, input)).find((reason) => reason !== undefined);
-  const failed = all.some(({ state }) => state === 'failed');
+function openNode(input: AssessInput, node: JudgedNode, anyReady: boolean): OpenNode {
+  const { slots } = node;
+  const givenUp = slots.map((slot) => reasonToGiveUp(slot, input)).find((reason) => reason !== undefined);
+  const failed = slots.some(({ state }) => state === 'failed');
   return {
-    name: node?.name ?? '',
-    arch: node?.labels['kubernetes.io/arch'] ?? '',
-    slots,
-    ready: isReady(slots),
+    ...node,
+    name: node.node.name,
     pulling: countRunning(slots) > 0,
     failed,
     // A failing node keeps its place until some node is ready: a dead registry is asked by one wave, not by all. But not
     // for ever: what fails may be the node.
     busy:
-      all.some((slot) => runningSince(slot) !== undefined && !isHanging(slot, input)) ||
+      slots.some((slot) => runningSince(slot) !== undefined && !isHanging(slot, input)) ||
       (failed && !anyReady && givenUp === undefined),
     left: anyReady ? givenUp : undefined,
   };
@@ -264,12 +235,16 @@ function isHanging(slot: Slot, input: AssessInput): boolean {
   return since !== undefined && input.now >= since + nodeTimeout(input);
 }
 
-/** The pod of the last attempt: the others have failed. */
-function hanging(pods: readonly PullerPod[], input: AssessInput): Found['timedOut'] {
-  const last = Math.max(...pods.map(({ attempt }) => attempt));
-  return pods
-    .filter(({ attempt }) => attempt === last)
-    .map((pod) => ({ pod, at: startOf(pod) + nodeTimeout(input) }));
+/** The pods of the last attempts: the others have failed. */
+function hanging(input: AssessInput, { node, slots, pods }: OpenNode): Assessment['timedOut'] {
+  return slots.flatMap((slot, index) => {
+    if (!isHanging(slot, input)) return [];
+    const mine = (pods[index] ?? []).filter(({ createdAt }) => createdAt >= node.createdAt);
+    const last = Math.max(...mine.map(({ attempt }) => attempt));
+    return mine
+      .filter(({ attempt }) => attempt === last)
+      .map((pod) => ({ pod, at: startOf(pod) + nodeTimeout(input) }));
+  });
 }
 
 function nodeTimeout(input: AssessInput): number {
@@ -277,27 +252,30 @@ function nodeTimeout(input: AssessInput): number {
 }
 
 /** Pulls under way, retries of failed ones included. */
-function countRunning(slots: ReadonlyMap<PreloadImage, Slot>): number {
-  let running = 0;
-  for (const slot of slots.values()) if (runningSince(slot) !== undefined) running += 1;
-  return running;
+function countRunning(slots: readonly Slot[]): number {
+  return slots.filter((slot) => runningSince(slot) !== undefined).length;
 }
 
 /**
  * Images that a registry has definitively refused and that no node has: more pulls of them are pointless. A node
  * that hangs when it is to ask again is no witness any more: others are asked then.
  */
-function haltedImages(input: AssessInput, nodes: readonly NodeView[]): Set<string> {
+function haltedImages(
+  input: AssessInput,
+  nodes: readonly JudgedNode[],
+  open: readonly OpenNode[],
+): Set<string> {
   const halted = new Set<string>();
-  for (const image of input.preload.spec.images) {
-    let refused = false;
-    let somewhere = false;
-    for (const { slots } of nodes) {
-      const slot = slots.get(image);
-      somewhere ||= slot?.state === 'present' || slot?.state === 'pulled';
-      refused ||= slot?.state === 'failed' && slot.failure.definitive && !isHanging(slot, input);
-    }
-    if (refused && !somewhere) halted.add(image.image);
+  for (const [index, { image }] of input.preload.spec.images.entries()) {
+    const refused = open.some(({ slots }) => {
+      const slot = slots[index];
+      return slot?.state === 'failed' && slot.failure.definitive && !isHanging(slot, input);
+    });
+    const isThere = ({ slots }: JudgedNode) => {
+      const state = slots[index]?.state;
+      return state === 'present' || state === 'pulled';
+    };
+    if (refused && !nodes.some(isThere)) halted.add(image);
   }
   return halted;
 }
@@ -313,51 +291,52 @@ const TIMED_OUT: Failure = {
   message: 'still pulling when the time for one node was over',
 };
 
-function failuresOf(input: AssessInput, node: NodeView): NodeFailure[] {
-  const failures: NodeFailure[] = [];
-  for (const [{ image }, slot] of node.slots) {
-    const left = node.left === undefined ? {} : { left: node.left };
-    if (slot.state === 'failed') failures.push({ node: node.name, image, ...slot.failure, ...left });
-    else if (slot.state === 'pulling') {
-      // Told, and no more: the kubelet goes on by itself, and its time is that of the pull.
-      const trouble = slot.creating && input.troubleOf(slot.creating);
-      const failure = trouble ?? (isHanging(slot, input) ? TIMED_OUT : undefined);
-      if (failure !== undefined) failures.push({ node: node.name, image, ...failure, ...left });
-    }
-  }
-  return failures;
+function failuresOf(input: AssessInput, { name, slots, left: reason }: OpenNode): NodeFailure[] {
+  const left = reason === undefined ? {} : { left: reason };
+  return input.preload.spec.images.flatMap(({ image }, index) => {
+    const slot = slots[index];
+    if (slot?.state === 'failed') return { node: name, image, ...slot.failure, ...left };
+    if (slot?.state !== 'pulling') return [];
+    // Told, and no more: the kubelet goes on by itself, and its time is that of the pull.
+    const trouble = slot.creating && input.troubleOf(slot.creating);
+    const failure = trouble ?? (isHanging(slot, input) ? TIMED_OUT : undefined);
+    return failure === undefined ? [] : { node: name, image, ...failure, ...left };
+  });
 }
 
 /** The deadline counts from the last node that became ready: as long as nodes become ready, it moves on. */
-function lastReadyAt(preload: ImagePreload, nodes: readonly NodeView[]): number {
+function lastReadyAt(preload: ImagePreload, nodes: readonly JudgedNode[]): number {
   let last = preload.createdAt;
   for (const { ready, slots } of nodes) {
     if (!ready) continue;
-    for (const slot of slots.values()) if (slot.state === 'pulled') last = Math.max(last, slot.finishedAt);
+    for (const slot of slots) if (slot.state === 'pulled') last = Math.max(last, slot.finishedAt);
   }
   return last;
 }
 
 function wantedPulls(
   input: AssessInput,
-  nodes: readonly NodeView[],
+  nodes: readonly JudgedNode[],
+  open: readonly OpenNode[],
   halted: ReadonlySet<string>,
 ): WantedPull[] {
   const wanted: WantedPull[] = [];
-  const busy = new Set(nodes.filter((node) => node.busy).map(({ name }) => name));
-  const limit = parallelNodes(input.preload, input.eligible.length);
+  const { images } = input.preload.spec;
+  const busy = new Set(open.filter((node) => node.busy).map(({ name }) => name));
+  const limit = parallelNodes(input.preload, nodes.length);
   const takesPlace = (node: string): boolean => {
     if (busy.size < limit) busy.add(node);
     return busy.has(node);
   };
   // Before the retries: a node that has not been tried is the better bet.
-  for (const node of halted.size > 0 ? [] : byImportance(nodes, input.preferred)) {
-    for (const [image, { state }] of node.slots) {
-      if (state !== 'missing' || !takesPlace(node.name)) continue;
+  for (const { ready, slots, node } of halted.size > 0 ? [] : byImportance(nodes, input)) {
+    if (ready) continue;
+    for (const [index, image] of images.entries()) {
+      if (slots[index]?.state !== 'missing' || !takesPlace(node.name)) continue;
       wanted.push({ node: node.name, image, attempt: 1, firstAttemptAt: input.now });
     }
   }
-  const due = retries(input, nodes, halted).filter(({ retryAt }) => retryAt <= input.now);
+  const due = retries(input, open, halted).filter(({ retryAt }) => retryAt <= input.now);
   for (const { node, image, slot } of due.sort((a, b) => a.retryAt - b.retryAt)) {
     if (!halted.has(image.image) && !takesPlace(node)) continue;
     wanted.push({ node, image, attempt: slot.attempt + 1, firstAttemptAt: slot.firstAttemptAt });
@@ -373,10 +352,10 @@ interface Retry {
 }
 
 /** The failed pulls that are to be tried again: all of them, but only one for each image that is refused everywhere. */
-function retries(input: AssessInput, nodes: readonly NodeView[], halted: ReadonlySet<string>): Retry[] {
-  return input.preload.spec.images.flatMap((image) => {
-    const failed = nodes.flatMap(({ name, slots }) => {
-      const slot = slots.get(image);
+function retries(input: AssessInput, open: readonly OpenNode[], halted: ReadonlySet<string>): Retry[] {
+  return input.preload.spec.images.flatMap((image, index) => {
+    const failed = open.flatMap(({ name, slots }) => {
+      const slot = slots[index];
       return slot?.state === 'failed' && !isHanging(slot, input) ? [{ node: name, image, slot }] : [];
     });
     // The one that has been tried most stays the one: the others' kubelets still try by themselves now and then.
@@ -397,16 +376,20 @@ export function parallelNodes({ spec }: ImagePreload, total: number): number {
   return Math.max(PARALLEL_NODES, Math.ceil(total * PARALLEL_SHARE));
 }
 
-function byImportance(nodes: readonly NodeView[], preferred: ReadonlySet<string>): NodeView[] {
-  const first = nodes.filter(({ name }) => preferred.has(name));
-  const rest = nodes.filter(({ name }) => !preferred.has(name));
-  return [...first, ...rest];
+function byImportance(
+  nodes: readonly JudgedNode[],
+  { preferred, beginAt = 0 }: AssessInput,
+): readonly JudgedNode[] {
+  const first = nodes.filter(({ node }) => preferred.has(node.name));
+  const rest = nodes.filter(({ node }) => !preferred.has(node.name));
+  const begin = rest.length === 0 ? 0 : beginAt % rest.length;
+  return [...first, ...rest.slice(begin), ...rest.slice(0, begin)];
 }
 
-function wakeTimes(input: AssessInput, nodes: readonly NodeView[], halted: ReadonlySet<string>): number[] {
-  const times = retries(input, nodes, halted).map(({ retryAt }) => retryAt);
-  for (const { slots } of nodes) {
-    for (const slot of slots.values()) {
+function wakeTimes(input: AssessInput, open: readonly OpenNode[], halted: ReadonlySet<string>): number[] {
+  const times = retries(input, open, halted).map(({ retryAt }) => retryAt);
+  for (const { slots } of open) {
+    for (const slot of slots) {
       const since = runningSince(slot);
       if (since !== undefined) times.push(since + nodeTimeout(input));
       if (slot.state === 'pulling' && slot.creating) times.push(slot.since + input.times.creatingMs);
@@ -416,36 +399,34 @@ function wakeTimes(input: AssessInput, nodes: readonly NodeView[], halted: Reado
   return times;
 }
 
-function withLeavers(excluded: EligibleNodes['excluded'], nodes: readonly NodeView[]): ExcludedNodes[] {
+function withLeavers(excluded: EligibleNodes['excluded'], open: readonly OpenNode[]): ExcludedNodes[] {
   const counts: ExcludedNodes[] = [...excluded];
   for (const reason of ['PullFailed', 'PullTimedOut']) {
-    const gone = nodes.filter(({ left }) => left === reason);
+    const gone = open.filter(({ left }) => left === reason);
     if (gone[0] !== undefined) counts.push({ reason, count: gone.length, node: gone[0].name });
   }
   return counts;
 }
 
-function countImage(image: PreloadImage, nodes: readonly NodeView[]): ImageCount {
-  const digests = new Set<string>();
-  const images: PulledImage[] = [];
+function countImage(image: PreloadImage, index: number, nodes: readonly JudgedNode[]): ImageCount {
+  const imageIDs = new Set<string>();
   let alreadyPresent = 0;
   let pulled = 0;
   let failed = 0;
   let slowest: ImageCount['slowest'];
-  for (const { name, arch, slots } of nodes) {
-    const slot = slots.get(image);
+  for (const { node, slots } of nodes) {
+    const slot = slots[index];
     // What a node only lists has no digest that is known.
     if (slot?.state === 'present') alreadyPresent += 1;
     if (slot?.state === 'failed') failed += 1;
     if (slot?.state !== 'pulled') continue;
     pulled += 1;
-    images.push({ node: name, arch, imageID: slot.imageID });
-    const digest = /sha256:[0-9a-f]{64}/.exec(slot.imageID)?.[0];
-    if (digest !== undefined) digests.add(digest);
+    imageIDs.add(slot.imageID);
     if (slowest === undefined || slot.seconds > slowest.seconds)
-      slowest = { node: name, seconds: slot.seconds };
+      slowest = { node: node.name, seconds: slot.seconds };
   }
-  const digestNodes = divergence(images);
+  const digests = new Set([...imageIDs].flatMap((imageID) => /sha256:[0-9a-f]{64}/.exec(imageID)?.[0] ?? []));
+  const digestNodes = digests.size > 1 ? divergence(pulledImages(index, nodes)) : [];
   return {
     image: image.image,
     digests: [...digests],
@@ -455,4 +436,12 @@ function countImage(image: PreloadImage, nodes: readonly NodeView[]): ImageCount
     failed,
     ...(slowest !== undefined && { slowest }),
   };
+}
+
+function pulledImages(index: number, nodes: readonly JudgedNode[]): PulledImage[] {
+  return nodes.flatMap(({ node, slots }) => {
+    const slot = slots[index];
+    if (slot?.state !== 'pulled') return [];
+    return { node: node.name, arch: node.labels['kubernetes.io/arch'] ?? '', imageID: slot.imageID };
+  });
 }

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { asArray, asString, asStringMap, at } from '../json.ts';
 import { parseTaints, type Taint } from './taints.ts';
 import { parseTimestamp } from './timestamp.ts';
@@ -17,6 +18,23 @@ export interface Node {
   readonly deleting: boolean;
   /** The names the kubelet reports: at most 50 images, the largest first. Never a proof of absence. */
   readonly images: ReadonlySet<string>;
+}
+
+/** Images are on many nodes, and nodes have dozens: each name is kept once. */
+const REMEMBERED_NAMES = 20_000;
+
+export function nodeParser(): (raw: unknown) => Node {
+  const names = new LRUCache<string, string>({ max: REMEMBERED_NAMES });
+  return (raw) => {
+    const node = parseNode(raw);
+    return { ...node, images: new Set(node.images.values().map(once)) };
+  };
+
+  function once(name: string): string {
+    const known = names.get(name);
+    if (known === undefined) names.set(name, name);
+    return known ?? name;
+  }
 }
 
 export function parseNode(raw: unknown): Node {

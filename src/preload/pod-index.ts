@@ -17,7 +17,7 @@ export interface PodIndex {
   refuse(pod: PullerPod, message: string): void;
   /** An expected pod that will not come after all, or a retired one that nobody needs any more. */
   forget(pod: PullerPod): void;
-  /** Pods of this pull on this node that are not being deleted. */
+  /** Pods of this pull on this node that are not being deleted: the same list as long as they are the same. */
   find(pull: string, node: string): readonly PullerPod[];
   ofPull(pull: string): readonly PullerPod[];
   /**
@@ -34,6 +34,15 @@ export interface PodIndex {
   readonly running: number;
 }
 
+/** Of one pull, on one node. */
+interface Place {
+  readonly all: readonly PullerPod[];
+  /** Those that are not being deleted. */
+  readonly staying: readonly PullerPod[];
+}
+
+const NONE: readonly PullerPod[] = [];
+
 export function podKey({ namespace, name }: { namespace: string; name: string }): string {
   return `${namespace}/${name}`;
 }
@@ -41,7 +50,7 @@ export function podKey({ namespace, name }: { namespace: string; name: string })
 export function createPodIndex(): PodIndex {
   const pods = new Map<string, PullerPod>();
   /** By pull, then by node. */
-  const places = new Map<string, Map<string, Set<PullerPod>>>();
+  const places = new Map<string, Map<string, Place>>();
   const expected = new Set<string>();
   /** In the order in which they were seen to have succeeded. */
   const succeeded = new Set<string>();
@@ -49,25 +58,31 @@ export function createPodIndex(): PodIndex {
   const retired = new Set<string>();
   let running = 0;
 
+  function change(
+    { pull, node }: PullerPod,
+    next: (pods: readonly PullerPod[]) => readonly PullerPod[],
+  ): void {
+    const nodes = places.get(pull) ?? new Map<string, Place>();
+    const all = next(nodes.get(node)?.all ?? NONE);
+    if (all.length === 0) nodes.delete(node);
+    else nodes.set(node, { all, staying: all.filter(({ deleting }) => !deleting) });
+    if (nodes.size === 0) places.delete(pull);
+    else places.set(pull, nodes);
+  }
+
   function put(key: string, pod: PullerPod | undefined): void {
     const before = pods.get(key);
     if (before !== undefined) {
       pods.delete(key);
       running -= Number(isRunning(before));
-      const nodes = places.get(before.pull);
-      const there = nodes?.get(before.node);
-      there?.delete(before);
-      if (there?.size === 0) nodes?.delete(before.node);
-      if (nodes?.size === 0) places.delete(before.pull);
+      change(before, (all) => all.filter((other) => other !== before));
     }
     if (pod === undefined || !hasSucceeded(pod)) succeeded.delete(key);
     if (pod === undefined) return;
     if (hasSucceeded(pod)) succeeded.add(key);
     pods.set(key, pod);
     running += Number(isRunning(pod));
-    const nodes = places.get(pod.pull) ?? new Map<string, Set<PullerPod>>();
-    places.set(pod.pull, nodes);
-    nodes.set(pod.node, (nodes.get(pod.node) ?? new Set<PullerPod>()).add(pod));
+    change(pod, (all) => [...all, pod]);
   }
 
   return {
@@ -99,8 +114,8 @@ export function createPodIndex(): PodIndex {
       }
       return oldest.flatMap((key) => pods.get(key) ?? []);
     },
-    find: (pull, node) => [...(places.get(pull)?.get(node) ?? [])].filter(({ deleting }) => !deleting),
-    ofPull: (pull) => [...(places.get(pull)?.values() ?? [])].flatMap((there) => [...there]),
+    find: (pull, node) => places.get(pull)?.get(node)?.staying ?? NONE,
+    ofPull: (pull) => [...(places.get(pull)?.values() ?? [])].flatMap(({ all }) => all),
     expire(now) {
       let next: number | undefined;
       for (const key of expected) {

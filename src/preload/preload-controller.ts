@@ -4,31 +4,28 @@ import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
 import { ApiError, isAlreadyExists, isConflict, isNotFound } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
+import { createLane } from '../cluster/lane.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import type { Deployment } from '../hold/deployment.ts';
 import { asArray, asString, at } from '../json.ts';
 import type { Logger } from '../log.ts';
 import { API_GROUP_PATH, type Mode } from '../names.ts';
+import { shortHash } from '../template/template-hash.ts';
 import { type Activity, activityOf, requestEndsAt } from './activity.ts';
-import {
-  type AssessInput,
-  type Assessment,
-  assess,
-  isListed,
-  parallelNodes,
-  type WantedPull,
-} from './assess.ts';
+import { type AssessInput, type Assessment, assess, parallelNodes, type WantedPull } from './assess.ts';
 import { type EligibleNodes, eligibleNodes } from './eligible-nodes.ts';
 import { createEndedPulls, type EndedPull } from './ended-pulls.ts';
 import { type Demand, fairShare } from './fair-share.ts';
 import type { ImagePreload, ImagePreloadStatus, PreloadImage } from './image-preload.ts';
+import { isListed, type Judgements } from './judged-node.ts';
 import type { Node } from './node.ts';
 import { createPodIndex, podKey } from './pod-index.ts';
 import { createPodTroubles } from './pod-trouble.ts';
 import { preloadFacts } from './preload-facts.ts';
 import { endedStatus, noNodesSince, preloadStatus } from './preload-status.ts';
 import { recordedFailure } from './pull-failure.ts';
+import { pullOutcome } from './pull-outcome.ts';
 import type { PullTimes } from './pull-times.ts';
 import { type PullSpec, pullerPod, pullKey } from './puller-pod.ts';
 import { type PullerPod, parsePullerPod } from './puller-pod-status.ts';
@@ -70,6 +67,11 @@ export interface PreloadController {
   stop(): Promise<void>;
 }
 
+/** After each look at a preload; for 5,000 nodes 150 ms, which is little beside a pull, and then at most 1% of a core. */
+const REST_MS = 25;
+const NODES_PER_MS_OF_REST = 40;
+/** That a pull has begun changes nothing yet: it has to be looked at before PullTimes.creatingMs is over. */
+const BEGUN_MS = 1000;
 /** The status is for people: once a second is as fast as they read. */
 const STATUS_INTERVAL_MS = 1000;
 const STATUS_RETRY_MS = 5000;
@@ -78,6 +80,14 @@ const NODES_INTERVAL_MS = 1000;
 /** A pod that could not be created or deleted through no fault of its own. */
 const RETRY_MS = 1000;
 const DELETE_NOW = { gracePeriodSeconds: 0 };
+/**
+ * Of the client's connections (MAX_CONNECTIONS of src/cluster/api-client.ts) most are for puller pods, which come and go by
+ * the thousand; those left are for the watches, and for what may not wait behind them: releases, status, admission.
+ */
+const CREATES_AT_A_TIME = 32;
+const DELETES_AT_A_TIME = 16;
+/** What the watch will show. */
+const UNREAD = { ignoreAnswer: true };
 /**
  * Finished puller pods that are kept, in the whole cluster. The garbage collector of pods begins to delete everyone's at
  * 12,500 (kube-controller-manager --terminated-pod-gc-threshold), and others have theirs, too.
@@ -99,8 +109,12 @@ interface State {
   live: boolean;
   status: ImagePreloadStatus | undefined;
   statusAt: number;
-  eligible: { readonly version: number; readonly nodes: EligibleNodes } | undefined;
-  readonly readyNodes: Set<string>;
+  eligible:
+    | { readonly version: number; readonly nodes: EligibleNodes; readonly listImage: boolean }
+    | undefined;
+  readonly judged: Judgements;
+  /** See AssessInput; the same after a restart. */
+  readonly beginAt: number;
 }
 
 export function createPreloadController(options: PreloadControllerOptions): PreloadController {
@@ -114,6 +128,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   /** uids of pods that the API server was asked to delete. */
   const removing = new Set<string>();
   const timers = new Set<() => void>();
+  const creating = createLane(CREATES_AT_A_TIME);
+  const deleting = createLane(DELETES_AT_A_TIME);
   const preferred = new LRUCache<string, ReadonlySet<string>>({ max: 1000 });
   const withSecret = new LRUCache<string, boolean>({ max: 1000 });
   let nodesVersion = 0;
@@ -127,7 +143,12 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       if (!stopped) wakeSharers(pull);
     },
   });
-  const queue = createWorkQueue({ name: 'preload', reconcile, clock, log, random });
+  const queue = createWorkQueue({ name: 'preload', reconcile, restMs, clock, log, random });
+
+  /** To look at thousands of nodes takes milliseconds. */
+  function restMs(key: string): number {
+    return REST_MS + (states.get(key)?.eligible?.nodes.eligible.length ?? 0) / NODES_PER_MS_OF_REST;
+  }
 
   async function reconcile(key: string): Promise<number | undefined> {
     const preload = preloads.get(key);
@@ -156,7 +177,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const before = state.assessment;
     state.assessment = assessment;
     options.onAssessed(key);
-    logChanges(preload, state, before, assessment);
+    logChanges(preload, before, assessment);
     endedPulls.timedOut(assessment.timedOut);
     if (activity !== 'rolling')
       for (const event of preloadFacts(preload, assessment, ownerOf(preload))) writeEvent(event);
@@ -201,7 +222,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       status: preload.status,
       statusAt: Number.NEGATIVE_INFINITY,
       eligible: undefined,
-      readyNodes: new Set(),
+      judged: new Map(),
+      beginAt: Number.parseInt(shortHash(preload.uid), 16),
     };
     states.set(key, state);
     return state;
@@ -232,46 +254,54 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
 
   async function assessInput(preload: ImagePreload, state: State): Promise<AssessInput> {
     if (state.eligible?.version !== nodesVersion) {
-      const eligible = eligibleNodes(nodes.values(), preload.spec.scheduling);
-      state.eligible = { version: nodesVersion, nodes: eligible };
+      const found = eligibleNodes(nodes.values(), preload.spec.scheduling);
+      const listImage = preload.spec.images.some((image) => found.eligible.some(isListed(image)));
+      state.eligible = { version: nodesVersion, nodes: found, listImage };
     }
     const { eligible, excluded } = state.eligible.nodes;
     // Order matters only if not all can start at once.
-    const ordered = parallelNodes(preload, eligible.length) < eligible.length;
+    const atATime = Math.min(parallelNodes(preload, eligible.length), options.maxConcurrentPulls);
+    const ordered = atATime < eligible.length;
+    const podsOf = new Map(preload.spec.images.map((image) => [image, podsOnNodes(preload, state, image)]));
     const failures = new Map((state.assessment?.failures ?? []).map((entry) => [failureKey(entry), entry]));
     return {
       preload,
       eligible,
       excluded,
-      podsFor: (image, node) => usablePods(preload, state, image, node),
+      podsFor: (image, node) => podsOf.get(image)?.(node) ?? [],
       knownFailure: (image, node) =>
         failures.get(failureKey({ image, node })) ?? recorded(preload, image, node),
       troubleOf: troubles.of,
-      withSecret: await pullsWithSecret(preload, eligible),
+      withSecret: await pullsWithSecret(preload, state.eligible.listImage),
+      beginAt: ordered ? state.beginAt : 0,
       preferred: ordered ? await nodesOfWorkload(preload) : new Set(),
       noNodesSince: noNodesSince(preload),
       times: options.pullTimes,
       now: clock.now(),
+      judged: state.judged,
     };
   }
 
   /** With Always, a pod of another preload counts only if it began after this one was asked for: tags move. */
-  function usablePods(
+  function podsOnNodes(
     preload: ImagePreload,
     state: State,
     image: PreloadImage,
-    node: string,
-  ): readonly PullerPod[] {
-    const found = pods.find(state.pulls.get(imageKey(image))?.key ?? '', node);
-    if (image.imagePullPolicy === 'IfNotPresent') return found;
-    return found.filter((pod) => pod.preloadUid === preload.uid || pod.createdAt > preload.createdAt);
+  ): (node: string) => readonly PullerPod[] {
+    const pull = state.pulls.get(imageKey(image))?.key ?? '';
+    if (image.imagePullPolicy === 'IfNotPresent') return (node) => pods.find(pull, node);
+    const isMine = (pod: PullerPod) => pod.preloadUid === preload.uid || pod.createdAt > preload.createdAt;
+    return (node) => {
+      const found = pods.find(pull, node);
+      return found.every(isMine) ? found : found.filter(isMine);
+    };
   }
 
   /** Asked only where the answer matters: some node lists one of the images. */
-  async function pullsWithSecret(preload: ImagePreload, eligible: readonly Node[]): Promise<boolean> {
-    const { images, imagePullSecrets, serviceAccountName } = preload.spec;
+  async function pullsWithSecret(preload: ImagePreload, listImage: boolean): Promise<boolean> {
+    const { imagePullSecrets, serviceAccountName } = preload.spec;
     if (imagePullSecrets.length > 0) return true;
-    if (!images.some((image) => eligible.some(isListed(image)))) return false;
+    if (!listImage) return false;
     const known = withSecret.get(preload.uid);
     if (known !== undefined) return known;
     const name = serviceAccountName || 'default';
@@ -315,7 +345,11 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const granted = grantFor({ key, running, wanted: wanted.length });
     for (const pull of wanted.slice(0, granted)) startPull(key, preload, state, pull);
     if (granted === wanted.length) satisfied(key);
-    else starved.set(key, { key, running: running + granted, wanted: wanted.length - granted });
+    else {
+      starved.set(key, { key, running: running + granted, wanted: wanted.length - granted });
+      // What it left is another's, who may not have been woken for it.
+      wakeStarved();
+    }
   }
 
   /** How many of the pulls that it wants a preload may start. */
@@ -324,11 +358,13 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     if (demand.wanted === 0) return 0;
     if (pods.running + demand.wanted <= maxConcurrentPulls && starved.size === 0) return demand.wanted;
     const others = [...starved.values()].filter(({ key }) => key !== demand.key);
-    const demands = [demand, ...others];
+    return sharesOf([demand, ...others]).get(demand.key) ?? 0;
+  }
+
+  function sharesOf(demands: readonly Demand[]): Map<string, number> {
     // What runs for nobody in the list takes its part of the cap, too; what two of them share takes it once.
     const listed = demands.reduce((sum, { running }) => sum + running, 0);
-    const cap = maxConcurrentPulls - pods.running + listed;
-    return fairShare(cap, demands).get(demand.key) ?? 0;
+    return fairShare(options.maxConcurrentPulls - pods.running + listed, demands);
   }
 
   /** What it leaves of its share is the others'. */
@@ -336,8 +372,10 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     if (starved.delete(key)) wakeStarved();
   }
 
+  /** Those that may start something now: of a thousand that wait, one or so for each place that is free. */
   function wakeStarved(): void {
-    for (const key of starved.keys()) queue.add(key);
+    if (starved.size === 0 || pods.running >= options.maxConcurrentPulls) return;
+    for (const key of sharesOf([...starved.values()]).keys()) queue.add(key);
   }
 
   function startPull(key: string, preload: ImagePreload, state: State, pull: WantedPull): void {
@@ -354,10 +392,9 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const pod: PullerPod = { ...parsePullerPod(manifest), createdAt: clock.now(), phase: 'Pending' };
     if (!pods.expect(pod)) return;
     log.debug({ preload: key, node: pull.node, image: spec.image, attempt: pull.attempt }, 'pull starts');
-    client.create(`/api/v1/namespaces/${preload.namespace}/pods`, manifest).then(
-      () => undefined,
-      (error: unknown) => onCreateFailed(key, pod, error),
-    );
+    creating(async () => {
+      if (!stopped) await client.create(`/api/v1/namespaces/${preload.namespace}/pods`, manifest, {}, UNREAD);
+    }).catch((error: unknown) => onCreateFailed(key, pod, error));
   }
 
   function onCreateFailed(key: string, pod: PullerPod, error: unknown): void {
@@ -391,7 +428,9 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     removing.add(pod.uid);
     const path = `/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
     try {
-      await client.delete(path, { ...DELETE_NOW, preconditions: { uid: pod.uid } });
+      await deleting(async () => {
+        if (!stopped) await client.delete(path, { ...DELETE_NOW, preconditions: { uid: pod.uid } }, UNREAD);
+      });
     } catch (error) {
       if (isNotFound(error) || isConflict(error)) return true;
       removing.delete(pod.uid);
@@ -409,7 +448,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     activity: Activity,
   ): Promise<number | undefined> {
     satisfied(key);
-    state.readyNodes.clear();
+    state.judged.clear();
     const unneeded = [...state.pulls.values()].filter(({ key: pull }) => !isNeeded(pull));
     const removed = await Promise.all(unneeded.flatMap(({ key: pull }) => pods.ofPull(pull)).map(removePod));
     const removeIn = removed.includes(false) ? RETRY_MS : undefined;
@@ -460,10 +499,11 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     if (tooEarly > 0) return tooEarly;
     state.statusAt = clock.monotonic();
     try {
-      await client.jsonPatch(`${preloadPath(preload)}/status`, [
+      const patch = [
         { op: 'test', path: '/metadata/uid', value: preload.uid },
         { op: 'add', path: '/status', value: status },
-      ]);
+      ];
+      await client.jsonPatch(`${preloadPath(preload)}/status`, patch, {}, UNREAD);
     } catch (error) {
       if (isNotFound(error)) return undefined;
       // Not thrown: pulls do not wait until their status can be told.
@@ -475,31 +515,22 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     return undefined;
   }
 
-  function logChanges(
-    preload: ImagePreload,
-    state: State,
-    before: Assessment | undefined,
-    now: Assessment,
-  ): void {
+  function logChanges(preload: ImagePreload, before: Assessment | undefined, now: Assessment): void {
     const fields = {
       preload: `${preload.namespace}/${preload.name}`,
       deployment: preload.owner?.name,
       durationMs: clock.now() - preload.createdAt,
     };
-    for (const { name } of state.eligible?.nodes.eligible ?? []) {
-      if (!now.readyNodes.has(name)) state.readyNodes.delete(name);
-      else if (!state.readyNodes.has(name)) {
-        state.readyNodes.add(name);
-        log.info({ ...fields, node: name, ready: now.ready, desired: now.desired }, 'node ready');
-      }
+    for (const node of now.newlyReady) {
+      log.info({ ...fields, node, ready: now.ready, desired: now.desired }, 'node ready');
     }
     if (before?.verdict.kind === now.verdict.kind) return;
     const { verdict, ready, desired } = now;
     log.info({ ...fields, verdict, ready, desired }, `preload ${verdict.kind}`);
   }
 
-  function wakeSharers(pull: string): void {
-    for (const key of byPull.get(pull) ?? []) queue.add(key);
+  function wakeSharers(pull: string, withinMs = 0): void {
+    for (const key of byPull.get(pull) ?? []) queue.addWithin(key, withinMs);
   }
 
   function wakeLive(): void {
@@ -541,10 +572,13 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       endedPulls.observe(now, before);
       if (before !== undefined && before.uid !== now?.uid) removing.delete(before.uid);
       if (now?.deleting === true && !isNeeded(now.pull)) void removePod(now);
-      for (const pull of new Set([now?.pull, before?.pull])) if (pull !== undefined) wakeSharers(pull);
+      const hasOnlyBegun = isUnderWay(now) && (before === undefined || isUnderWay(before));
+      const withinMs = hasOnlyBegun ? BEGUN_MS : 0;
+      for (const pull of new Set([now?.pull, before?.pull]))
+        if (pull !== undefined) wakeSharers(pull, withinMs);
       for (const surplus of pods.retire(KEPT_PODS)) void deletePod(surplus);
       const pod = now ?? before;
-      if (pod !== undefined) queue.add(`${pod.namespace}/${pod.preload}`);
+      if (pod !== undefined) queue.addWithin(`${pod.namespace}/${pod.preload}`, withinMs);
       wakeStarved();
     },
     assessmentOf(key) {
@@ -562,6 +596,12 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       await queue.stop();
     },
   };
+}
+
+function isUnderWay(pod: PullerPod | undefined): boolean {
+  if (pod === undefined || pod.deleting) return false;
+  const { state } = pullOutcome(pod);
+  return state === 'starting' || state === 'pulling';
 }
 
 /** The image objects are others each time the preload is read. */

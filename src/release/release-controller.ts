@@ -5,7 +5,7 @@ import { ApiError, isAlreadyExists, isForbidden, isInvalid } from '../cluster/ap
 import type { GateEvent } from '../cluster/events.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
-import { type Deployment, parseDeployment } from '../hold/deployment.ts';
+import { type Deployment, isMarked, parseDeployment } from '../hold/deployment.ts';
 import { type Hold, parseHold } from '../hold/hold.ts';
 import { asArray, at } from '../json.ts';
 import type { Logger } from '../log.ts';
@@ -30,14 +30,7 @@ import {
   type ReleaseReason,
 } from './next-step.ts';
 import { progressCondition } from './progress-condition.ts';
-import {
-  deploymentPath,
-  fieldsOf,
-  isMarked,
-  isStale,
-  releaseHolds,
-  STALE_ATTEMPTS,
-} from './release-holds.ts';
+import { deploymentPath, fieldsOf, isStale, releaseHolds, STALE_ATTEMPTS } from './release-holds.ts';
 import { releasePatch } from './release-patch.ts';
 import { settingFacts } from './setting-facts.ts';
 

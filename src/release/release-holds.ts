@@ -1,8 +1,7 @@
 import type { ApiClient } from '../cluster/api-client.ts';
 import { isConflict, isInvalid, isNotFound } from '../cluster/api-error.ts';
-import { type Deployment, parseDeployment } from '../hold/deployment.ts';
+import { type Deployment, isMarked, parseDeployment } from '../hold/deployment.ts';
 import type { Logger } from '../log.ts';
-import { HELD_LABEL, HOLD_ANNOTATION } from '../names.ts';
 import { pausedAfterHold, releasePatch } from './release-patch.ts';
 
 /** All mean: it changed since it was read. */
@@ -48,10 +47,6 @@ async function releaseWhateverComes(
     deployment = parseDeployment(await client.get(deploymentPath(deployment)));
     if (!isMarked(deployment)) return;
   }
-}
-
-export function isMarked({ annotations, labels }: Deployment): boolean {
-  return annotations[HOLD_ANNOTATION] !== undefined || labels[HELD_LABEL] !== undefined;
 }
 
 export function deploymentPath({ namespace, name }: Deployment): string {

@@ -28,8 +28,10 @@ export interface Bench {
   /** Its pods run the gate's image, which has to be built before. */
   readonly needsGateImage?: boolean;
   readonly goals: Readonly<Record<string, Goal>>;
-  /** `short`: a few rounds, to see that it works; the numbers are noise. */
-  run(progress: Progress, short: boolean): Promise<Measured>;
+  /**
+   * `short`: a few rounds, to see that it works; the numbers are noise. `point`: only this one of a bench that has points.
+   */
+  run(progress: Progress, short: boolean, point?: string): Promise<Measured>;
 }
 
 export interface Machine {

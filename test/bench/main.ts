@@ -13,6 +13,7 @@ const USAGE = `usage: npm run --silent bench -- NAME [--short] [--keep]
 Prints one JSON object; what goes on, to stderr.
 
   --short   a few rounds, to see that it works; the numbers are noise
+  --point   only this point of a bench that has points; not kept
   --keep    store the result in docs/benchmarks and make docs/benchmarks.md anew
   docs      make docs/benchmarks.md anew from what is stored
 
@@ -37,6 +38,7 @@ async function main(): Promise<void> {
     options: {
       short: { type: 'boolean', default: false },
       keep: { type: 'boolean', default: false },
+      point: { type: 'string' },
       // Set by this program itself, for the part of it that runs inside of the lab.
       inside: { type: 'boolean', default: false },
     },
@@ -50,13 +52,13 @@ async function main(): Promise<void> {
     writeDocument(BENCHES.map((bench) => bench.name));
     return;
   }
-  if (values.keep && values.short) usage('--short gives noise, which is not kept');
+  if (values.keep && (values.short || values.point !== undefined)) usage('only whole runs are kept');
   const bench = BENCHES.find((one) => one.name === name) ?? usage(`no bench is called ${name}`);
   if (bench.needs === 'lab' && !values.inside) {
     await runInsideLab(bench);
     return;
   }
-  const result = await run(bench, values.short);
+  const result = await run(bench, values.short, values.point);
   process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
   if (values.keep) {
     keep(result);
@@ -64,8 +66,8 @@ async function main(): Promise<void> {
   }
 }
 
-async function run(bench: Bench, short: boolean): Promise<BenchResult> {
-  const measured = await bench.run(progress, short);
+async function run(bench: Bench, short: boolean, point?: string): Promise<BenchResult> {
+  const measured = await bench.run(progress, short, point);
   return {
     name: bench.name,
     title: bench.title,

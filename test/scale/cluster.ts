@@ -22,6 +22,8 @@ export interface ScaleOptions extends Pick<KubeletsOptions, 'backoffMs'> {
   readonly nodes: number;
   /** Beyond what every node has. Counted from 0. */
   readonly labelsOf?: (index: number) => Readonly<Record<string, string>>;
+  /** What each node says it has. */
+  readonly images?: readonly string[];
   readonly log?: (line: string) => void;
 }
 
@@ -122,8 +124,7 @@ async function createNodes(api: ApiClient, options: ScaleOptions): Promise<Simul
     name: `scale-${index + 1}`,
     labels: options.labelsOf?.(index) ?? {},
   }));
-  await inParallel(nodes, ({ name, labels }) =>
-    api.create('/api/v1/nodes', plainNode(name, labels, new Map())),
-  );
+  const listed = new Map((options.images ?? []).map((image) => [image, '']));
+  await inParallel(nodes, ({ name, labels }) => api.create('/api/v1/nodes', plainNode(name, labels, listed)));
   return nodes;
 }

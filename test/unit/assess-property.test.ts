@@ -79,8 +79,8 @@ function isLetGo({ verdict, ready }: Assessment): boolean {
 
 /** What holds at every moment, whatever happens. */
 function check({ assessment, eligible, pullingNodes, limit, moving, complete, seconds: now }: Moment): void {
-  const { verdict, ready, required, readyNodes, desired, wakeAt, failures } = assessment;
-  assert.deepEqual(readyNodes, complete);
+  const { verdict, ready, required, newlyReady, desired, wakeAt, failures } = assessment;
+  assert.deepEqual(new Set(newlyReady), complete);
   if (verdict.kind === 'Ready') assert.ok(complete.size >= Math.max(1, required));
   if (verdict.kind === 'NoNodes') assert.equal(eligible, 0);
   assert.ok(ready <= desired && required <= desired && desired <= eligible);

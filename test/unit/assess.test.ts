@@ -474,3 +474,11 @@ test('one image under two policies, refused under one of them, is asked for unde
     ['Always'],
   );
 });
+
+test('it begins where it is told to, after the nodes of the workload, and goes around', () => {
+  const { wanted } = assess({ ...situation({ nodes: nodes(4), preferred: ['n2'] }), beginAt: 4 });
+  assert.deepEqual(
+    wanted.map(({ node: name }) => name),
+    ['n2', 'n3', 'n4', 'n1'],
+  );
+});

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { GateEvent } from '../../src/cluster/events.ts';
+import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import { ATTEMPT_ANNOTATION, MODE_LABEL, type Mode, PRELOAD_LABEL } from '../../src/names.ts';
@@ -59,7 +60,7 @@ export function gateWorld({
     for (const one of preloads.values()) preloadController.preloadChanged(`${name}/${one.name}`);
   });
   const nodeStore = api.store('nodes', parseNode, () => preloadController.nodesChanged());
-  const deployments = api.store('deployments', parseDeployment, (key, now, before) => {
+  const deployments = api.store('deployments', parseCachedDeployment, (key, now, before) => {
     releaseController.deploymentChanged(key);
     for (const one of preloads.values())
       if (one.owner?.uid === (now ?? before)?.uid) preloadController.preloadChanged(`shop/${one.name}`);

@@ -308,6 +308,34 @@ test('no more pulls run than the cap allows, over all preloads, and each gets it
   );
 });
 
+test('of many preloads that wait for a place, one takes each that becomes free, and at once', async () => {
+  const names = ['web', 'api', 'cart', 'mail', 'shop', 'stock'];
+  const nodes = 3;
+  const cap = 4;
+  const world = gateWorld({ nodes, maxConcurrentPulls: cap });
+  world.start();
+  for (const name of names) {
+    const one = deployment()
+      .metadata({ name, uid: `uid-${name}` })
+      .image(`registry.test/${name}:2`);
+    const held = heldObject(one, { uid: `uid-${name}`, preload: `${name}-1` });
+    world.hold(held, WEB.replace('web', name));
+  }
+  const ended = new Set<string>();
+  for (let left = names.length * nodes; left > 0; left -= 1) {
+    await world.pass(1200);
+    const running = [...world.api.objects.keys()].filter((path) => path.startsWith(PODS) && !ended.has(path));
+    assert.equal(running.length, Math.min(cap, left));
+    const [path = ''] = running;
+    ended.add(path);
+    const state = { terminated: { reason: 'StartError', exitCode: 128 } };
+    const containerStatuses = [{ name: 'pull', imageID: `sha256:${'ab'.repeat(32)}`, state }];
+    world.api.update(path, (pod) => ({ ...pod, status: { phase: 'Failed', containerStatuses } }));
+  }
+  await world.pass(2000);
+  assert.ok(world.preloads().every(({ status }) => status?.phase === 'Ready'));
+});
+
 /** Released and rolled out. */
 async function finished(world: World): Promise<World> {
   await holding(world);

@@ -121,13 +121,13 @@ test('a change that the projection hides is not reported', () =>
     ]);
   }));
 
-test('20,000 objects are listed in pages of 500', () =>
+test('20,000 objects are listed in pages of 100', () =>
   staged(async (stage) => {
     const { double, reflector } = stage;
     for (let index = 0; index < 20_000; index++) double.put(`thing-${index}`);
     await synced(stage);
     assert.equal(reflector.size, 20_000);
-    assert.equal(double.lists().length, 40);
+    assert.equal(double.lists().length, 200);
   }));
 
 test('the first list asks for the newest state, and the watch begins where it ended', () =>
@@ -137,7 +137,7 @@ test('the first list asks for the newest state, and the watch begins where it en
       double.put('a');
       await synced(stage);
       const [list] = double.lists();
-      assert.equal(`${list?.query}`, 'labelSelector=x%3Dy&limit=500');
+      assert.equal(`${list?.query}`, 'labelSelector=x%3Dy&limit=100');
       const [watch] = double.watchRequests();
       assert.equal(
         `${watch?.query}`,

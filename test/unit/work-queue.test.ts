@@ -194,3 +194,20 @@ test('a stop waits for what runs, and nothing begins after it', async () => {
   assert.equal(pass(100_000), 0);
   assert.deepEqual(runs, ['a', 'b']);
 });
+
+test('what is not urgent waits for its time, or goes with what is', async () => {
+  const { queue, runs, clock } = world();
+  queue.addWithin('a', 1000);
+  clock.advance(500);
+  queue.addWithin('a', 1000);
+  clock.advance(499);
+  assert.deepEqual(runs, []);
+  clock.advance(1);
+  assert.deepEqual(runs, ['a'], 'the first of them says when');
+  queue.addWithin('b', 1000);
+  queue.add('b');
+  clock.advance(0);
+  assert.deepEqual(runs, ['a', 'b']);
+  clock.advance(5000);
+  assert.deepEqual(runs, ['a', 'b']);
+});

@@ -1,0 +1,243 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { at } from '../../../src/json.ts';
+import { until } from '../../e2e/until.ts';
+import type { Progress, Row } from '../bench.ts';
+import { rounded } from '../percentile.ts';
+import { largeDeployment, NODE_IMAGES, NODE_LABELS } from './large-objects.ts';
+import { meter, onStage, type Stage } from './stage.ts';
+import { placesTaken, quantiles, releaseLags } from './watched.ts';
+import { createWorkloads } from './workloads.ts';
+
+/** One size of cluster, and what goes on in it. What it measures by its name in `row`, and what ratios are made of. */
+export interface Point {
+  readonly name: string;
+  /** Whether it is part of the short form. */
+  readonly short?: true;
+  run(progress: Progress, short: boolean): Promise<Row>;
+}
+
+/** More than one preload has by default, so that it is the gate's work that is measured, not its patience. */
+const AT_A_TIME = 400;
+const WIDE = ['--parallelism', '100%', '--max-concurrent-pulls', String(AT_A_TIME)];
+const PULL_SECONDS = 2;
+const PULLS = 5000;
+const SHORT_PULLS = 1000;
+/** On a busy machine with two cores, where the API server needs 10 ms of a core for each pull. */
+const PATIENCE_SECONDS = 400;
+
+/** Holds of all nodes, one after the other or as many at a time as may pull at a time. */
+function pulls(nodes: number, short?: true): Point {
+  return {
+    name: `pulls-${nodes}`,
+    ...(short && { short }),
+    run: (progress, isShort) =>
+      onStage({ nodes, pullSeconds: PULL_SECONDS, flags: WIDE, progress }, (stage) =>
+        pullEverywhere(stage, nodes, Math.max(nodes, isShort ? SHORT_PULLS : PULLS)),
+      ),
+  };
+}
+
+async function pullEverywhere(stage: Stage, nodes: number, count: number): Promise<Row> {
+  const { cluster, gate, watched, progress } = stage;
+  const holds = Math.ceil(count / nodes);
+  const atATime = nodes >= AT_A_TIME ? holds : Math.ceil(AT_A_TIME / nodes);
+  const workloads = await createWorkloads(cluster, 'bench', holds);
+  await pause(SETTLE_MS);
+  const idleMb = gate.residentMb();
+  const used = await meter(stage);
+  for (let begun = 0; begun < holds; begun += atATime) {
+    const some = workloads.names.slice(begun, begun + atATime);
+    await workloads.update(some);
+    await released(stage, begun + some.length);
+    progress(`${watched.count('pulled')} pulls, ${watched.count('released')} of ${holds} released`);
+  }
+  const took = await used();
+  const waves = Math.ceil(holds / atATime) * Math.ceil((Math.min(atATime, holds) * nodes) / AT_A_TIME);
+  const { facts } = watched;
+  const lag = quantiles(releaseLags(facts));
+  const taken = quantiles(nodes > AT_A_TIME ? placesTaken(facts, AT_A_TIME) : []);
+  return {
+    nodes,
+    holds,
+    pulls: took.pulls,
+    seconds: rounded(took.seconds),
+    overIdeal: rounded(took.seconds / (waves * PULL_SECONDS)),
+    cpuSecondsPer1000: rounded((took.cpuSeconds / took.pulls) * 1000),
+    core: rounded(took.cpuSeconds / took.seconds),
+    callsPerPull: rounded(took.calls.total / took.pulls),
+    writesPerPull: rounded(took.calls.writes / took.pulls),
+    idleMb,
+    peakMb: gate.peakMb(),
+    releaseLagP50Ms: lag.p50,
+    releaseLagP99Ms: lag.p99,
+    ...(nodes > AT_A_TIME && { placeTakenP50Ms: taken.p50, placeTakenP99Ms: taken.p99 }),
+  };
+}
+
+const SETTLE_MS = 10_000;
+
+async function released({ watched }: Stage, count: number): Promise<void> {
+  await until(
+    `${count} are released`,
+    PATIENCE_SECONDS,
+    () => watched.count('released'),
+    (seen) => seen >= count,
+  );
+}
+
+/** Holds that stay open, with the gate as it is by default. */
+function open(
+  name: string,
+  options: {
+    readonly nodes: number;
+    readonly holds: number;
+    readonly pullSeconds: number;
+    readonly seconds: number;
+    /** Of all pulls, by node. */
+    readonly failing?: (index: number) => boolean;
+  },
+): Point {
+  const { nodes, holds, pullSeconds, seconds, failing } = options;
+  return {
+    name,
+    run: (progress) =>
+      onStage({ nodes, pullSeconds, flags: [], progress }, async (stage) => {
+        const { cluster, gate, watched } = stage;
+        const bad = new Set(cluster.nodes.filter((_, index) => failing?.(index)).map((node) => node.name));
+        const workloads = await createWorkloads(cluster, 'bench', holds);
+        await pause(SETTLE_MS);
+        cluster.kubelets.registry = (_image, node) =>
+          bad.has(node)
+            ? { fails: 'dial tcp 192.0.2.9:443: connect: connection refused' }
+            : { seconds: pullSeconds };
+        await workloads.update(workloads.names);
+        await until(
+          'all of them are held',
+          PATIENCE_SECONDS,
+          () => watched.count('held'),
+          (seen) => seen >= holds,
+        );
+        progress(`${holds} holds are open`);
+        // Each has been looked at, and the first pulls have begun.
+        await pause(SETTLE_MS);
+        const used = await meter(stage);
+        await pause(seconds * 1000);
+        const took = await used();
+        return {
+          nodes,
+          holds,
+          pulls: took.pulls,
+          seconds: rounded(took.seconds),
+          core: rounded(took.cpuSeconds / took.seconds),
+          callsPerSecond: rounded(took.calls.total / took.seconds),
+          writesPerSecond: rounded(took.calls.writes / took.seconds),
+          peakMb: gate.peakMb(),
+        };
+      }),
+  };
+}
+
+/** Until nothing has been stored for a while: the Deployment controller has much to do before. */
+async function settled({ api }: Stage['cluster']): Promise<void> {
+  let last = '';
+  let since = performance.now();
+  await until(
+    'nothing changes any more',
+    PATIENCE_SECONDS,
+    async () => {
+      const list = await api.get('/apis/apps/v1/deployments', { limit: 1 });
+      const version = String(at(list, 'metadata', 'resourceVersion'));
+      if (version !== last) since = performance.now();
+      last = version;
+      return performance.now() - since;
+    },
+    (quietMs) => quietMs > SETTLE_MS,
+  );
+}
+
+const REST_SECONDS = 60;
+
+/** Nothing changes. */
+const rest: Point = {
+  name: 'rest',
+  run: (progress) =>
+    onStage(
+      { nodes: 5000, labelsOf: () => NODE_LABELS, images: NODE_IMAGES, pullSeconds: 1, flags: [], progress },
+      async (stage) => {
+        const { cluster, replaceGate } = stage;
+        await createWorkloads(cluster, 'bench', 10_000, largeDeployment);
+        progress('10,000 Deployments');
+        await settled(cluster);
+        // One that finds it all there, as a replica that starts does.
+        const gate = await replaceGate();
+        const startMb = gate.peakMb();
+        const startCpuSeconds = gate.cpuSeconds();
+        await pause(SETTLE_MS);
+        const used = await meter({ ...stage, gate });
+        await pause(REST_SECONDS * 1000);
+        const took = await used();
+        return {
+          nodes: 5000,
+          deployments: 10_000,
+          seconds: rounded(took.seconds),
+          core: rounded(took.cpuSeconds / took.seconds),
+          calls: took.calls.total,
+          startCpuSeconds: rounded(startCpuSeconds),
+          startMb,
+          residentMb: gate.residentMb(),
+          peakMb: Math.max(startMb, gate.peakMb()),
+        };
+      },
+    ),
+};
+
+/** Killed while as many pulls run as may, and another one takes over. */
+const takeover: Point = {
+  name: 'takeover',
+  run: (progress) =>
+    onStage({ nodes: 1000, pullSeconds: PULL_SECONDS, flags: WIDE, progress }, async (stage) => {
+      const { cluster, watched, replaceGate } = stage;
+      const workloads = await createWorkloads(cluster, 'bench', 2);
+      await pause(SETTLE_MS);
+      watched.forget();
+      await workloads.update(workloads.names);
+      await until(
+        'pulls are under way',
+        60,
+        () => watched.count('pulled'),
+        (seen) => seen >= 200,
+      );
+      const killed = performance.now();
+      await replaceGate();
+      const ready = performance.now();
+      await released(stage, 2);
+      const next = watched.facts.find(({ kind, at }) => kind === 'created' && at > ready);
+      return {
+        nodes: 1000,
+        holds: 2,
+        readyAfterMs: Math.round(ready - killed),
+        firstActionAfterMs: Math.round((next?.at ?? Number.NaN) - killed),
+        pulls: watched.count('pulled'),
+        podsBeyondNeed: watched.count('created') - 2 * 1000,
+        allReleasedAfterMs: Math.round(
+          (watched.facts.findLast(({ kind }) => kind === 'released')?.at ?? Number.NaN) - killed,
+        ),
+      };
+    }),
+};
+
+export const POINTS: readonly Point[] = [
+  pulls(100, true),
+  pulls(1000, true),
+  pulls(5000),
+  open('holds-198', { nodes: 989, holds: 198, pullSeconds: 60, seconds: 180 }),
+  open('failing', {
+    nodes: 100,
+    holds: 1000,
+    pullSeconds: 2,
+    seconds: 60,
+    failing: (index) => index % 10 === 0,
+  }),
+  rest,
+  takeover,
+];

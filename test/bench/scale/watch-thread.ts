@@ -1,0 +1,93 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import pino from 'pino';
+import { systemClock } from '../../../src/clock.ts';
+import { createApiClient } from '../../../src/cluster/api-client.ts';
+import { loadKubeconfig } from '../../../src/cluster/kubeconfig.ts';
+import { createReflector } from '../../../src/cluster/reflector.ts';
+import { asArray, asString, asStringMap, at } from '../../../src/json.ts';
+import { HELD_LABEL, PULLER_LABEL } from '../../../src/names.ts';
+import { pullOutcome } from '../../../src/preload/pull-outcome.ts';
+import { parsePullerPod } from '../../../src/preload/puller-pod-status.ts';
+
+/**
+ * - `created`: a puller pod is there.
+ * - `pulled`, `failed`: it says so for the first time.
+ * - `held`, `released`: the Deployment that asks for the image.
+ */
+export interface Fact {
+  readonly kind: 'created' | 'pulled' | 'failed' | 'held' | 'released';
+  readonly image: string;
+  /** In ms, of one clock. */
+  readonly at: number;
+}
+
+function tell(kind: Fact['kind'], image: string): void {
+  const fact: Fact = { kind, image, at: performance.now() };
+  parentPort?.postMessage(fact);
+}
+
+const cluster = await loadKubeconfig(String(workerData), undefined);
+const common = {
+  client: createApiClient(cluster, { clock: systemClock, random: Math.random }),
+  log: pino({ level: 'error' }),
+  clock: systemClock,
+  random: Math.random,
+};
+const keyOf = ({ key }: { readonly key: string }) => key;
+
+interface Pull {
+  readonly key: string;
+  readonly image: string;
+  readonly state: string;
+}
+
+const pods = createReflector<Pull>({
+  ...common,
+  keyOf,
+  path: '/api/v1/pods',
+  query: { labelSelector: PULLER_LABEL },
+  parse(raw) {
+    const pod = parsePullerPod(raw);
+    const { state } = pullOutcome(pod);
+    return { key: `${pod.namespace}/${pod.name}`, image: imageOf(at(raw, 'spec')), state };
+  },
+  onChange(_key, now, before) {
+    if (now === undefined) return;
+    if (before === undefined) tell('created', now.image);
+    if (now.state === before?.state) return;
+    if (now.state === 'succeeded') tell('pulled', now.image);
+    if (now.state === 'failed') tell('failed', now.image);
+  },
+});
+
+interface Rollout {
+  readonly key: string;
+  readonly image: string;
+  readonly held: boolean;
+}
+
+const deployments = createReflector<Rollout>({
+  ...common,
+  keyOf,
+  path: '/apis/apps/v1/deployments',
+  parse(raw) {
+    const metadata = at(raw, 'metadata');
+    return {
+      key: `${asString(at(metadata, 'namespace'))}/${asString(at(metadata, 'name'))}`,
+      image: imageOf(at(raw, 'spec', 'template', 'spec')),
+      held: asStringMap(at(metadata, 'labels'))[HELD_LABEL] !== undefined,
+    };
+  },
+  onChange(_key, now, before) {
+    if (now === undefined || now.held === (before?.held ?? false)) return;
+    tell(now.held ? 'held' : 'released', now.image);
+  },
+});
+
+function imageOf(spec: unknown): string {
+  return asString(at(asArray(at(spec, 'containers'))[0], 'image')) ?? '';
+}
+
+for (const one of [pods, deployments]) one.start();
+await Promise.all([pods.synced, deployments.synced]);
+parentPort?.postMessage('ready');

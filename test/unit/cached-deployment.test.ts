@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
+import { parseDeployment } from '../../src/hold/deployment.ts';
+import { preloadSpec } from '../../src/preload/preload-spec.ts';
+import { templateHash } from '../../src/template/template-hash.ts';
+import { heldObject } from './held-deployment.ts';
+
+const SETTINGS = {
+  parallelism: undefined,
+  minNodes: '100%',
+  nodeTimeoutSeconds: 900,
+  deadlineSeconds: 3600,
+  ttlSecondsAfterFinished: 3600,
+} as const;
+
+const OBJECT = {
+  metadata: {
+    namespace: 'shop',
+    name: 'web',
+    uid: 'uid-web',
+    annotations: {
+      'kubectl.kubernetes.io/last-applied-configuration': 'long',
+      'deployment.kubernetes.io/revision': '3',
+      'pullgate.io/parallelism': '25%',
+    },
+  },
+  spec: {
+    template: {
+      metadata: { labels: { app: 'web' } },
+      spec: {
+        nodeSelector: { disk: 'ssd' },
+        tolerations: [{ key: 'spot', operator: 'Exists' }],
+        serviceAccountName: 'web',
+        imagePullSecrets: [{ name: 'registry' }],
+        initContainers: [{ name: 'setup', image: 'setup:1', env: [{ name: 'A', value: 'b' }] }],
+        containers: [{ name: 'app', image: 'app:latest', args: ['--listen=:80'] }],
+        volumes: [
+          { name: 'config', configMap: { name: 'config' } },
+          { name: 'model', image: { reference: 'model:1', pullPolicy: 'Always' } },
+        ],
+      },
+    },
+  },
+};
+
+test('what is kept of a Deployment makes the same preload, and its template has the same hash', () => {
+  const whole = parseDeployment(OBJECT);
+  const kept = parseCachedDeployment(OBJECT);
+  const from = { template: '', images: {} };
+  assert.equal(templateHash(kept.template), templateHash(whole.template));
+  assert.deepEqual(preloadSpec(kept, from, SETTINGS), preloadSpec(whole, from, SETTINGS));
+  assert.equal(kept.revision, '3');
+});
+
+test('what only its owner needs is not kept', () => {
+  const kept = JSON.stringify(parseCachedDeployment(OBJECT));
+  for (const word of ['last-applied', '--listen', 'config', 'value']) assert.ok(!kept.includes(word), word);
+});
+
+test('of one that is held all is kept', () => {
+  assert.deepEqual(parseCachedDeployment(heldObject()), parseDeployment(heldObject()));
+});
