@@ -16,7 +16,6 @@ import {
   MODE_OFF,
   type Mode,
 } from '../names.ts';
-import { templateHash } from '../template/template-hash.ts';
 import { type Denial, forbidden, rejection } from './denial.ts';
 
 /** All that a decision knows. */
@@ -107,7 +106,7 @@ function reasonToIgnore(input: DecideInput, next: Deployment): string | undefine
 }
 
 function decideHeld(input: DecideInput, old: Deployment, next: Deployment, hold: Hold): Decision {
-  const hash = templateHash(next.template);
+  const hash = next.templateHash;
   const userPaused = wantsPause(next, hold);
   const end = (decision: RecordedDecision, reason: string): Decision => {
     const paused = userPaused || next.annotations[KEEP_PAUSED_ANNOTATION] === 'true';
@@ -148,7 +147,7 @@ function decideHeld(input: DecideInput, old: Deployment, next: Deployment, hold:
 
 function decideUnheld(input: DecideInput, old: Deployment, next: Deployment): Decision {
   const from = runningTemplate(old.template);
-  const hash = templateHash(next.template);
+  const hash = next.templateHash;
   const optOut = optsOut(old, next);
   if (optOut && !input.mayBypass) return refused(input);
 

@@ -7,7 +7,8 @@ import { type Deployment, isMarked, parseDeployment } from './deployment.ts';
  * With a hold all is needed: its release tests the annotations, and the way back needs the template.
  */
 export function parseCachedDeployment(raw: unknown): Deployment {
-  const deployment = parseDeployment(raw);
+  // Copied, the hash is a plain value: it can be compared, and keeps nothing else in memory.
+  const deployment = { ...parseDeployment(raw) };
   if (isMarked(deployment)) return deployment;
   const { annotations, template } = deployment;
   return { ...deployment, annotations: ours(annotations), template: neededTemplate(template) };

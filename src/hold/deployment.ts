@@ -1,5 +1,6 @@
 import { asNumber, asObject, asString, asStringMap, at, type JsonObject } from '../json.ts';
 import { HELD_LABEL, HOLD_ANNOTATION, REVISION_ANNOTATION } from '../names.ts';
+import { templateHash } from '../template/template-hash.ts';
 
 /** What Pullgate reads of a Deployment, from a review or from the API server. */
 export interface Deployment {
@@ -15,7 +16,10 @@ export interface Deployment {
   readonly deleting: boolean;
   readonly paused: boolean;
   readonly replicas: number;
+  /** In caches only what a preload needs, see `neededTemplate`. */
   readonly template: JsonObject;
+  /** Of the whole template. Made when it is first asked for: not every admission needs it. */
+  readonly templateHash: string;
   readonly matchLabels: Readonly<Record<string, string>>;
   readonly status: DeploymentStatus;
 }
@@ -32,6 +36,8 @@ export function parseDeployment(raw: unknown): Deployment {
   const metadata = at(raw, 'metadata');
   const spec = at(raw, 'spec');
   const annotations = asStringMap(at(metadata, 'annotations'));
+  const template = asObject(at(spec, 'template'));
+  let hash: string | undefined;
   return {
     namespace: asString(at(metadata, 'namespace')) ?? '',
     name: asString(at(metadata, 'name')) ?? '',
@@ -44,7 +50,11 @@ export function parseDeployment(raw: unknown): Deployment {
     deleting: asString(at(metadata, 'deletionTimestamp')) !== undefined,
     paused: at(spec, 'paused') === true,
     replicas: asNumber(at(spec, 'replicas')) ?? 1,
-    template: asObject(at(spec, 'template')),
+    template,
+    get templateHash() {
+      hash ??= templateHash(template);
+      return hash;
+    },
     matchLabels: asStringMap(at(spec, 'selector', 'matchLabels')),
     status: parseStatus(at(raw, 'status')),
   };

@@ -1,4 +1,4 @@
-import { shortHash, templateHash } from '../template/template-hash.ts';
+import { shortHash } from '../template/template-hash.ts';
 import type { Deployment } from './deployment.ts';
 import type { Hold } from './hold.ts';
 
@@ -23,6 +23,6 @@ export function preloadName(
  * controller counts the revision up during a hold when it finds an old ReplicaSet of the held template.
  */
 export function awaitedPreload(deployment: Deployment, hold: Hold): string {
-  const hash = templateHash(deployment.template);
-  return hold.template === hash ? hold.preload : preloadName(deployment, hash);
+  const { templateHash } = deployment;
+  return hold.template === templateHash ? hold.preload : preloadName(deployment, templateHash);
 }

@@ -3,7 +3,6 @@ import { parseHold } from '../hold/hold.ts';
 import { awaitedPreload, preloadName } from '../hold/preload-name.ts';
 import { isRolloutFinished } from '../hold/rollout.ts';
 import { HOLD_ANNOTATION, type Mode } from '../names.ts';
-import { templateHash } from '../template/template-hash.ts';
 import type { ImagePreload } from './image-preload.ts';
 
 /**
@@ -46,8 +45,7 @@ export function activityOf({ preload, deployment, mode, siblings, now }: Activit
   if (deployment === undefined || deployment.uid !== preload.owner.uid || deployment.deleting)
     return 'superseded';
   if (mode === undefined) return 'superseded';
-  const hash = templateHash(deployment.template);
-  if (hash !== preload.spec.templateHash) {
+  if (deployment.templateHash !== preload.spec.templateHash) {
     if (mode !== 'reject' || !isRequested(preload, deployment, siblings)) return 'superseded';
     return preload.status?.finishedAt !== undefined || now >= requestEndsAt(preload)
       ? 'finished'

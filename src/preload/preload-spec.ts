@@ -27,12 +27,12 @@ export function preloadSpec(
   from: RunningTemplate,
   settings: PreloadSettings,
 ): ImagePreloadSpec {
-  const podSpec = asObject(at(deployment.template, 'spec'));
-  const hash = templateHash(deployment.template);
+  const { template, templateHash } = deployment;
+  const podSpec = asObject(template['spec']);
   const { nodeSelector, ...own } = settingsOf(deployment).settings;
   const { parallelism, ...rest } = { ...settings, ...own };
   return {
-    images: imagesToPull(from, deployment.template, hash).map(({ image, imagePullPolicy }) => ({
+    images: imagesToPull(from, template, templateHash).map(({ image, imagePullPolicy }) => ({
       image,
       imagePullPolicy: imagePullPolicy === 'Always' ? 'Always' : 'IfNotPresent',
     })),
@@ -45,7 +45,7 @@ export function preloadSpec(
       return name ? [{ name }] : [];
     }),
     serviceAccountName: asString(podSpec['serviceAccountName']) ?? '',
-    templateHash: hash,
+    templateHash,
     ...(parallelism !== undefined && { parallelism }),
     ...rest,
   };

@@ -15,7 +15,6 @@ import type { PreloadProgress } from '../hold/preload-progress.ts';
 import { asObject, asString, at, type JsonObject } from '../json.ts';
 import type { Logger } from '../log.ts';
 import { API_GROUP_PATH, API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL } from '../names.ts';
-import { templateHash } from '../template/template-hash.ts';
 import { type ImagePreload, parseImagePreload } from './image-preload.ts';
 import { type PreloadSettings, preloadManifest, preloadSpec, preloadsTheSame } from './preload-spec.ts';
 import type { PullTimes } from './pull-times.ts';
@@ -115,7 +114,7 @@ async function liveDeployment(client: ApiClient, request: PreloadRequest): Promi
     live.uid === old.uid &&
     live.generation === old.generation &&
     live.revision === old.revision &&
-    templateHash(live.template) === templateHash(old.template);
+    live.templateHash === old.templateHash;
   return same ? live : undefined;
 }
 

@@ -14,7 +14,6 @@ import {
 } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
 import { wordsAbout } from '../preload/pull-failure.ts';
-import { templateHash } from '../template/template-hash.ts';
 import { pausedAfterHold } from './release-patch.ts';
 
 export interface NextStepInput {
@@ -118,7 +117,7 @@ function besideFor(deployment: Deployment, mode: Mode | undefined): NeededPreloa
   const { annotations, revision } = deployment;
   if (mode === undefined || isOff(deployment) || !isRolloutUnderWay(deployment)) return undefined;
   if (revision === '' || revision === FIRST_REVISION) return undefined;
-  const hash = templateHash(deployment.template);
+  const hash = deployment.templateHash;
   const decided = parseDecided(annotations[DECIDED_ANNOTATION]);
   const asked = decided?.template === hash;
   if (asked && decided.decision !== 'Audited') return undefined;
@@ -130,8 +129,8 @@ function isOff({ labels }: Deployment): boolean {
   return labels[MODE_LABEL] === MODE_OFF;
 }
 
-function needsPull({ template }: Deployment, hold: Hold): boolean {
-  return imagesToPull(hold.from, template, templateHash(template)).length > 0;
+function needsPull({ template, templateHash }: Deployment, hold: Hold): boolean {
+  return imagesToPull(hold.from, template, templateHash).length > 0;
 }
 
 function withoutHold(

@@ -1,5 +1,4 @@
 import { asArray, asObject, at, type JsonObject } from '../json.ts';
-import { standsFor } from './template-hash.ts';
 
 /** Fields of a pod's spec that say where its pods may land, and as whom they pull. */
 const POD_FIELDS = [
@@ -12,14 +11,11 @@ const POD_FIELDS = [
 ];
 const CONTAINER_FIELDS = ['name', 'image', 'imagePullPolicy'];
 
-/**
- * Of a pod template what has to be known to preload for it, a tenth or so of the whole. Its `templateHash` is that of the
- * whole.
- */
+/** Of a pod template what has to be known to preload for it, a tenth or so of the whole; its hash is another one. */
 export function neededTemplate(template: JsonObject): JsonObject {
   const spec = asObject(template['spec']);
   const volumes = asArray(spec['volumes']).filter((volume) => at(volume, 'image') !== undefined);
-  const needed = {
+  return {
     spec: {
       ...pick(spec, POD_FIELDS),
       initContainers: asArray(spec['initContainers']).map((one) => pick(asObject(one), CONTAINER_FIELDS)),
@@ -27,8 +23,6 @@ export function neededTemplate(template: JsonObject): JsonObject {
       volumes,
     },
   };
-  standsFor(needed, template);
-  return needed;
 }
 
 function pick(object: JsonObject, fields: readonly string[]): JsonObject {

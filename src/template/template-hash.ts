@@ -1,5 +1,4 @@
 import { hash } from 'node:crypto';
-import { isObject, type JsonObject } from '../json.ts';
 
 /**
  * Hash of a pod template: 12 hexadecimal digits (48 bits; two templates of one Deployment are compared, never
@@ -7,20 +6,8 @@ import { isObject, type JsonObject } from '../json.ts';
  * of different versions write the same template with `"creationTimestamp": null` or without, `{}` or nothing.
  */
 export function templateHash(template: unknown): string {
-  const known = isObject(template) ? hashes.get(template) : undefined;
-  if (known !== undefined) return known;
-  const fresh = shortHash(JSON.stringify(canonical(template) ?? null));
-  if (isObject(template)) hashes.set(template, fresh);
-  return fresh;
+  return shortHash(JSON.stringify(canonical(template) ?? null));
 }
-
-/** From now on `part` has the hash of `whole`, which need not be kept for it. */
-export function standsFor(part: JsonObject, whole: JsonObject): void {
-  hashes.set(part, templateHash(whole));
-}
-
-/** Templates are read and never changed, and the hash of one that is stored is asked for at each change of anything near it. */
-const hashes = new WeakMap<object, string>();
 
 export function shortHash(text: string): string {
   return hash('sha256', text, 'hex').slice(0, 12);
