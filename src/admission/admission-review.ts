@@ -122,9 +122,15 @@ function isStringMap(value: unknown): boolean {
   return isObject(value) && Object.values(value).every((entry) => typeof entry === 'string');
 }
 
+/** Without a list of the values at each level: those took as long as the parsing of a small review. */
 function nestsDeeperThan(limit: number, value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
-  return limit === 0 || Object.values(value).some((entry) => nestsDeeperThan(limit - 1, entry));
+  if (limit === 0) return true;
+  if (Array.isArray(value)) return value.some((entry) => nestsDeeperThan(limit - 1, entry));
+  for (const key in value) {
+    if (nestsDeeperThan(limit - 1, (value as JsonObject)[key])) return true;
+  }
+  return false;
 }
 
 function invalid(detail: string): GateError {

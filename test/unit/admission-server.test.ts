@@ -249,6 +249,8 @@ describe('the admission server', () => {
       ['what is not JSON', 'apiVersion: v1', 'PG_BODY_NOT_JSON', /not valid JSON/],
       ['a body that was cut', JSON.stringify(valid).slice(0, -5), 'PG_BODY_NOT_JSON', /not valid JSON/],
       ['a key that would be a prototype', '{"__proto__": {"a": 1}}', 'PG_BODY_NOT_JSON', /./],
+      ['the same in escapes', '{"_\\u005fproto\\u005F_": {"a": 1}}', 'PG_BODY_NOT_JSON', /./],
+      ['the prototype of its constructor', '{"constructor": {"prototype": {}}}', 'PG_BODY_NOT_JSON', /./],
       ['a list', '[]', 'PG_REVIEW_INVALID', /the body is not an object/],
       ['null', 'null', 'PG_REVIEW_INVALID', /the body is not an object/],
       ['another kind', '{"apiVersion":"v1","kind":"Pod"}', 'PG_REVIEW_VERSION', /v1 Pod/],
