@@ -15,6 +15,7 @@ import { plainNode } from '../sim/node-object.ts';
 import { type BoundProcess, type Program, startBound } from './bound-process.ts';
 import { apiServer, controllerManager, etcd, type Plan } from './control-plane.ts';
 import { writeCredentials } from './credentials.ts';
+import { hollowNode, nodesReady } from './hollow-nodes.ts';
 import { inParallel } from './in-parallel.ts';
 import { type Kubelets, type KubeletsOptions, type SimulatedNode, startKubelets } from './kubelets.ts';
 
@@ -24,6 +25,8 @@ export interface ScaleOptions extends Pick<KubeletsOptions, 'backoffMs'> {
   readonly labelsOf?: (index: number) => Readonly<Record<string, string>>;
   /** What each node says it has. */
   readonly images?: readonly string[];
+  /** So many more, of kubemark. Their images are there at once. */
+  readonly hollowNodes?: number;
   readonly log?: (line: string) => void;
 }
 
@@ -32,6 +35,8 @@ export interface ScaleOptions extends Pick<KubeletsOptions, 'backoffMs'> {
  * and ends with this process.
  */
 export interface ScaleCluster {
+  /** `https://127.0.0.1:port` */
+  readonly server: string;
   /** Of its admin, a file. */
   readonly kubeconfig: string;
   readonly api: ApiClient;
@@ -93,11 +98,33 @@ export async function startScaleCluster(options: ScaleOptions): Promise<ScaleClu
 
     const nodes = await createNodes(api, options);
     log(`${nodes.length} nodes`);
+    const others = Array.from({ length: options.hollowNodes ?? 0 }, (_, index) => ({
+      name: `hollow-${index + 1}`,
+      labels: {},
+    }));
+    for (const { name } of others) start(await hollowNode(name, plan));
+    await nodesReady(api, nodes.length + others.length);
     const { backoffMs } = options;
-    const kubelets = await startKubelets({ api, nodes, ...(backoffMs !== undefined && { backoffMs }) });
+    const kubelets = await startKubelets({
+      api,
+      nodes,
+      others,
+      ...(backoffMs !== undefined && { backoffMs }),
+    });
     ends.push(() => kubelets.stop());
     const { kubeconfig } = credentials;
-    return { kubeconfig, api, kubelets, nodes, kubernetesVersion: version, processes, folder, stop };
+    const { server } = cluster;
+    return {
+      server,
+      kubeconfig,
+      api,
+      kubelets,
+      nodes: [...nodes, ...others],
+      kubernetesVersion: version,
+      processes,
+      folder,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;

@@ -51,6 +51,8 @@ export interface Kubelets {
 export interface KubeletsOptions {
   readonly api: ApiClient;
   readonly nodes: readonly SimulatedNode[];
+  /** Nodes with kubelets of their own: theirs is the scheduler alone. */
+  readonly others?: readonly SimulatedNode[];
   /** The first back-off after a failed pull, which doubles. */
   readonly backoffMs?: number;
 }
@@ -95,7 +97,7 @@ export async function startKubelets(options: KubeletsOptions): Promise<Kubelets>
   for (const { name } of options.nodes) {
     nodes.set(name, { name, images: new Set(), lastPull: Promise.resolve() });
   }
-  const place = createScheduler(options.nodes);
+  const place = createScheduler([...options.nodes, ...(options.others ?? [])]);
   const lives = new Map<string, Life>();
   const placed = new Set<string>();
   const stopping = new AbortController();
@@ -214,6 +216,7 @@ export async function startKubelets(options: KubeletsOptions): Promise<Kubelets>
   }
 
   function changed(now: ScalePod): void {
+    if (now.node !== '' && !nodes.has(now.node)) return;
     if (now.deleting) {
       const life = lives.get(now.uid);
       if (life !== undefined) life.gone = true;

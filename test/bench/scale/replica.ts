@@ -1,14 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { freePort } from '../../e2e/gate-process.ts';
-import type { ScaleCluster } from '../../scale/cluster.ts';
 import { cpuSeconds, residentMb } from '../process-stat.ts';
+import { limitMemory } from './memory-limit.ts';
 
 /** To read 10,000 Deployments and 5,000 nodes takes an API server some seconds. */
 const READY_SECONDS = 120;
-const STOP_SECONDS = 60;
 
 /** How often the gate has asked the API server for something, each attempt by itself. */
 export interface ApiCalls {
@@ -17,8 +15,8 @@ export interface ApiCalls {
   readonly writes: number;
 }
 
-/** The gate as `npm start` runs it, looked at from outside. */
-export interface MeasuredGate {
+/** One replica of the gate as it runs in a pod, looked at from outside. */
+export interface Replica {
   /** User and system, since its start. */
   cpuSeconds(): number;
   residentMb(): number;
@@ -26,26 +24,46 @@ export interface MeasuredGate {
   peakMb(): number;
   forgetPeak(): void;
   calls(): Promise<ApiCalls>;
-  /** SIGTERM: it takes everything away. */
-  stop(): Promise<void>;
+  /** Until it leads and has read everything. */
+  leads(): Promise<void>;
   /** Without any chance to clean up, if it still runs. */
   kill(): Promise<void>;
 }
 
-/** @param program for Node, after flags of Node itself if there are any */
-export async function startMeasuredGate(
-  cluster: Pick<ScaleCluster, 'kubeconfig' | 'folder'>,
-  flags: readonly string[],
-  program: readonly string[],
-): Promise<MeasuredGate> {
-  const listen = `127.0.0.1:${await freePort()}`;
+interface ReplicaOptions {
+  /** Of the API server, on this machine. */
+  readonly apiPort: number;
+  /** See `install`. */
+  readonly account: string;
+  /** For admission. */
+  readonly port: number;
+  readonly flags: readonly string[];
+  /** For Node, after flags of Node itself if there are any. */
+  readonly program: readonly string[];
+  readonly log: string;
+}
+
+/** The folder of the kubelet's files is always the same: this process sees its own there, and nobody else does. */
+const AS_IN_A_POD =
+  'echo $$ > "$1" && shift && mount -t tmpfs none /run && mkdir -p /var/run/secrets/kubernetes.io && ln -s "$0" /var/run/secrets/kubernetes.io/serviceaccount && exec "$@"';
+
+/** Returns when it serves admission. */
+export async function startReplica(options: ReplicaOptions): Promise<Replica> {
+  const { apiPort, account, port, flags, program, log } = options;
   const health = `127.0.0.1:${await freePort()}`;
-  const log = join(cluster.folder, 'gate.log');
   const sink = openSync(log, 'a');
-  const args = ['--kubeconfig', cluster.kubeconfig, '--listen', listen, '--health-listen', health, ...flags];
-  const child = spawn(process.execPath, [...program, ...args], {
+  const args = ['--listen', `127.0.0.1:${port}`, '--health-listen', health, ...flags];
+  const gate = [process.execPath, ...program, ...args];
+  // Without a fork it stays this very process.
+  const limit = limitMemory(`pullgate-scale-${port}`);
+  const child = spawn('unshare', ['--mount', 'sh', '-c', AS_IN_A_POD, account, limit.file, ...gate], {
     // The settings of who runs the bench are not those of the gate.
-    env: { PATH: process.env['PATH'] ?? '' },
+    env: {
+      PATH: process.env['PATH'] ?? '',
+      NODE_ENV: 'production',
+      KUBERNETES_SERVICE_HOST: '127.0.0.1',
+      KUBERNETES_SERVICE_PORT: String(apiPort),
+    },
     stdio: ['ignore', sink, sink],
   });
   closeSync(sink);
@@ -53,15 +71,21 @@ export async function startMeasuredGate(
   process.once('exit', killed);
   const exited = once(child, 'exit').then(() => {
     process.off('exit', killed);
+    limit.remove();
     isOver = true;
   });
   let isOver = false;
   const pid = child.pid ?? 0;
 
-  async function ready(): Promise<void> {
+  async function metrics(): Promise<string> {
+    const answer = await fetch(`http://${health}/metrics`);
+    return await answer.text();
+  }
+
+  /** Until its metrics show it. */
+  async function shows(what: RegExp): Promise<void> {
     for (const deadline = performance.now() + READY_SECONDS * 1000; ; ) {
-      const answer = await fetch(`http://${health}/readyz`).catch(() => undefined);
-      if (answer?.ok === true) return;
+      if (what.test(await metrics().catch(() => ''))) return;
       if (isOver || performance.now() > deadline) {
         const last = readFileSync(log, 'utf8').trim().split('\n').slice(-5).join('\n');
         throw new Error(`the gate is not ready; it said last:\n${last}`);
@@ -70,12 +94,14 @@ export async function startMeasuredGate(
     }
   }
 
-  await ready().catch(async (error: unknown) => {
+  await shows(/^pullgate_ready 1$/m).catch(async (error: unknown) => {
     killed();
     await exited;
     throw error;
   });
   return {
+    // Of holds nobody else tells, and not before.
+    leads: () => shows(/^pullgate_holds \d+$/m),
     cpuSeconds: () => cpuSeconds(pid),
     residentMb: () => residentMb(pid),
     peakMb() {
@@ -85,13 +111,7 @@ export async function startMeasuredGate(
     // proc(5): 5 resets the peak to what is resident now.
     forgetPeak: () => writeFileSync(`/proc/${pid}/clear_refs`, '5'),
     async calls() {
-      return countCalls(await (await fetch(`http://${health}/metrics`)).text());
-    },
-    async stop() {
-      child.kill('SIGTERM');
-      const late = setTimeout(killed, STOP_SECONDS * 1000);
-      await exited;
-      clearTimeout(late);
+      return countCalls(await metrics());
     },
     async kill() {
       if (!isOver) killed();

@@ -1,21 +1,25 @@
+import { join } from 'node:path';
+import { freePort } from '../../e2e/gate-process.ts';
 import { type ScaleCluster, type ScaleOptions, startScaleCluster } from '../../scale/cluster.ts';
 import type { Progress } from '../bench.ts';
+import { cpuSeconds } from '../process-stat.ts';
 import { compileGate } from './compiled-gate.ts';
-import { type ApiCalls, type MeasuredGate, startMeasuredGate } from './measured-gate.ts';
+import { install } from './installed.ts';
+import { type ApiCalls, type Replica, startReplica } from './replica.ts';
 import { startWatched, type Watched } from './watched.ts';
 
 /** A cluster, the gate, and who looks at it. */
 export interface Stage {
   readonly cluster: ScaleCluster;
-  readonly gate: MeasuredGate;
+  readonly gate: Replica;
   readonly watched: Watched;
   readonly progress: Progress;
-  /** In the place of the one there is, which is killed. */
-  replaceGate(): Promise<MeasuredGate>;
+  /** One more. */
+  addReplica(): Promise<Replica>;
 }
 
 export async function onStage<T>(
-  options: Pick<ScaleOptions, 'nodes' | 'labelsOf' | 'images'> & {
+  options: Pick<ScaleOptions, 'nodes' | 'hollowNodes' | 'labelsOf' | 'images'> & {
     readonly pullSeconds: number;
     readonly flags: readonly string[];
     readonly progress: Progress;
@@ -28,16 +32,21 @@ export async function onStage<T>(
   try {
     cluster.kubelets.registry = () => ({ seconds: pullSeconds });
     const program = [await compileGate(cluster.folder)];
-    let gate = await startMeasuredGate(cluster, flags, program);
-    ends.push(() => gate.kill());
+    const port = await freePort();
+    const account = await install(cluster, port);
+    const apiPort = Number(new URL(cluster.server).port);
+    const common = { apiPort, account, flags, program, log: join(cluster.folder, 'gate.log') };
+    const start = async (at: number) => {
+      const replica = await startReplica({ ...common, port: at });
+      ends.push(() => replica.kill());
+      return replica;
+    };
+    const gate = await start(port);
+    await gate.leads();
     const watched = await startWatched(cluster.kubeconfig);
     ends.push(() => watched.stop());
-    const replaceGate = async () => {
-      await gate.kill();
-      gate = await startMeasuredGate(cluster, flags, program);
-      return gate;
-    };
-    return await play({ cluster, gate, watched, progress, replaceGate });
+    const addReplica = async () => await start(await freePort());
+    return await play({ cluster, gate, watched, progress, addReplica });
   } finally {
     for (const end of ends.reverse()) await end();
   }
@@ -47,15 +56,21 @@ export async function onStage<T>(
 export interface Used {
   readonly seconds: number;
   readonly cpuSeconds: number;
+  /** Of the API server, for all of them: of the gate, the kubelets, the controllers. */
+  readonly apiServerCpuSeconds: number;
   readonly calls: ApiCalls;
   readonly pulls: number;
 }
 
 /** From now until it is asked. */
 export async function meter({
+  cluster,
   gate,
   watched,
-}: Pick<Stage, 'gate' | 'watched'>): Promise<() => Promise<Used>> {
+}: Pick<Stage, 'cluster' | 'gate' | 'watched'>): Promise<() => Promise<Used>> {
+  const apiServer = cluster.processes.find(({ name }) => name === 'kube-apiserver');
+  const ofApiServer = () => cpuSeconds(apiServer?.pid ?? 0);
+  const serverCpu = ofApiServer();
   const calls = await gate.calls();
   watched.forget();
   gate.forgetPeak();
@@ -63,12 +78,13 @@ export async function meter({
   const cpu = gate.cpuSeconds();
   return async () => {
     const seconds = (performance.now() - began) / 1000;
-    const cpuSeconds = gate.cpuSeconds() - cpu;
+    const used = gate.cpuSeconds() - cpu;
     const pulls = watched.count('pulled') + watched.count('failed');
     const { total, writes } = await gate.calls();
     return {
       seconds,
-      cpuSeconds,
+      cpuSeconds: used,
+      apiServerCpuSeconds: ofApiServer() - serverCpu,
       pulls,
       calls: { total: total - calls.total, writes: writes - calls.writes },
     };

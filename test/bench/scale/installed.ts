@@ -1,0 +1,72 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseAllDocuments } from 'yaml';
+import { systemClock } from '../../../src/clock.ts';
+import { loadKubeconfig } from '../../../src/cluster/kubeconfig.ts';
+import { actAs } from '../../../src/cluster/service-account-token.ts';
+import { asArray, asObject, asString, at, type JsonObject } from '../../../src/json.ts';
+import { API_GROUP_PATH, GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../../src/names.ts';
+import { locate, readManifests } from '../../../src/registration/manifests.ts';
+import { until } from '../../e2e/until.ts';
+import type { ScaleCluster } from '../../scale/cluster.ts';
+
+const RBAC = new URL('../../../deploy/rbac-in-cluster.yaml', import.meta.url);
+
+/**
+ * Puts the manifests into the cluster, without the Deployment: no pod runs there. Its Service leads to this port of this machine.
+ * Returns a folder with what the kubelet would put into the gate's pod.
+ */
+export async function install(
+  { api, kubeconfig, folder }: Pick<ScaleCluster, 'api' | 'kubeconfig' | 'folder'>,
+  port: number,
+): Promise<string> {
+  const { base, crd, webhookConfiguration } = await readManifests();
+  const rights = [...parseAllDocuments(readFileSync(RBAC, 'utf8'))].map((document) =>
+    asObject(document.toJS()),
+  );
+  for (const object of [...base, crd]) await api.apply(locate(object).path, object);
+  for (const object of rights) await api.apply(rightsPath(object), object);
+  const service = { apiVersion: 'v1', kind: 'Service', metadata: { name: GATE_NAMESPACE } };
+  await api.create(`/api/v1/namespaces/${GATE_NAMESPACE}/services`, {
+    ...service,
+    spec: { type: 'ExternalName', externalName: 'localhost' },
+  });
+  await until(
+    'ImagePreloads are served',
+    60,
+    () => api.get(`${API_GROUP_PATH}/imagepreloads`, {}, { retry: false }),
+    () => true,
+  );
+  await api.apply(locate(webhookConfiguration).path, atPort(webhookConfiguration, port));
+
+  const account = join(folder, 'account');
+  mkdirSync(account, { recursive: true });
+  const cluster = await loadKubeconfig(kubeconfig, undefined);
+  const gate = actAs(api, cluster, GATE_NAMESPACE, GATE_SERVICE_ACCOUNT, systemClock);
+  writeFileSync(join(account, 'token'), (await gate.token()) ?? '');
+  writeFileSync(join(account, 'ca.crt'), cluster.ca ?? '');
+  writeFileSync(join(account, 'namespace'), GATE_NAMESPACE);
+  return account;
+}
+
+/** As for a server of 1.20, whatever this one is: deploy/components/before-1.28. */
+function atPort(configuration: JsonObject, port: number): JsonObject {
+  const webhooks = asArray(configuration['webhooks']).map((webhook) => {
+    const { matchConditions: _, ...rest } = asObject(webhook);
+    const service = { ...asObject(at(rest, 'clientConfig', 'service')), port };
+    return { ...rest, clientConfig: { service } };
+  });
+  return { ...configuration, webhooks };
+}
+
+const RIGHTS: Readonly<Record<string, string>> = {
+  Role: `namespaces/${GATE_NAMESPACE}/roles`,
+  RoleBinding: `namespaces/${GATE_NAMESPACE}/rolebindings`,
+  ClusterRole: 'clusterroles',
+  ClusterRoleBinding: 'clusterrolebindings',
+};
+
+function rightsPath(object: JsonObject): string {
+  const collection = RIGHTS[asString(object['kind']) ?? ''];
+  return `/apis/rbac.authorization.k8s.io/v1/${collection}/${asString(at(object, 'metadata', 'name'))}`;
+}
