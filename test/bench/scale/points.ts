@@ -185,9 +185,9 @@ const rest: Point = {
         const { cluster, addReplica } = stage;
         await createWorkloads(cluster, 'bench', 10_000, largeDeployment);
         progress('10,000 Deployments');
-        await settled(cluster);
-        // One that finds it all there, as a replica that starts does.
+        // It renews its Lease, as the next one will: one that finds it all there, as a replica that starts does.
         await stage.gate.kill();
+        await settled(cluster);
         const gate = await addReplica();
         await gate.leads();
         const startMb = gate.peakMb();

@@ -31,7 +31,7 @@ export async function onStage<T>(
   const ends: (() => Promise<unknown>)[] = [() => cluster.stop()];
   try {
     cluster.kubelets.registry = () => ({ seconds: pullSeconds });
-    const program = [await compileGate(cluster.folder)];
+    const program = await compileGate(cluster.folder);
     const port = await freePort();
     const account = await install(cluster, port);
     const apiPort = Number(new URL(cluster.server).port);
