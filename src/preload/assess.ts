@@ -2,7 +2,7 @@ import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
 import type { EligibleNodes, ExcludedNodes } from './eligible-nodes.ts';
 import { type DigestNodes, divergence, type PulledImage } from './image-divergence.ts';
 import type { ImagePreload, PreloadImage } from './image-preload.ts';
-import { isListed, type JudgedNode, type Judgements, judgeNode } from './judged-node.ts';
+import { isListed, isWorthKeeping, type JudgedNode, type Judgements, judgeNode } from './judged-node.ts';
 import type { Node } from './node.ts';
 import type { PullTimes } from './pull-times.ts';
 import type { PullerPod } from './puller-pod-status.ts';
@@ -190,7 +190,8 @@ function judgeAll(input: AssessInput): { nodes: readonly JudgedNode[]; newlyRead
     const now = judgeNode(input, node, images, before);
     if (now === before) return now;
     if (now.ready && before?.ready !== true) newlyReady.push(node.name);
-    judged?.set(node.name, now);
+    if (isWorthKeeping(now)) judged?.set(node.name, now);
+    else judged?.delete(node.name);
     return now;
   });
   if (judged !== undefined && judged.size > nodes.length) {

@@ -46,6 +46,7 @@ export function judgeNode(
 ): JudgedNode {
   if (before !== undefined && isAsBefore(before, input, node, images)) return before;
   const pods = images.map(({ image }) => input.podsFor(image, node.name));
+  if (pods.every((found) => found.length === 0)) return untouched(input, node, images, pods);
   const remove: PullerPod[] = [];
   const slots = images.map(({ image, isListed }, index): Slot => {
     const found = pods[index] ?? [];
@@ -53,7 +54,7 @@ export function judgeNode(
     // Of a machine that had the name before. They have to go, as their names are needed.
     if (mine.length < found.length) remove.push(...found.filter((pod) => !mine.includes(pod)));
     if (mine.length > 1) remove.push(...overtaken(mine));
-    if (mine.length === 0 && !input.withSecret && isListed(node)) return { state: 'present' };
+    if (mine.length === 0 && !input.withSecret && isListed(node)) return PRESENT;
     return judgeSlot(mine, () => input.knownFailure(image.image, node.name), input.times);
   });
   return {
@@ -65,6 +66,30 @@ export function judgeNode(
     settled: remove.length === 0 && slots.every(({ state }) => state !== 'pulling' && state !== 'failed'),
     withSecret: input.withSecret,
   };
+}
+
+const PRESENT: Slot = { state: 'present' };
+const MISSING: Slot = { state: 'missing' };
+const NONE: readonly PullerPod[] = [];
+
+/** Most nodes of most preloads. */
+function untouched(
+  { withSecret }: JudgeInput,
+  node: Node,
+  images: readonly WantedImage[],
+  pods: JudgedNode['pods'],
+): JudgedNode {
+  const slots = images.map(({ isListed }) => (!withSecret && isListed(node) ? PRESENT : MISSING));
+  const ready = slots.every((slot) => slot === PRESENT);
+  return { node, slots, pods, remove: NONE, ready, settled: true, withSecret };
+}
+
+/**
+ * What is worth to be remembered. To look at a node where nothing has happened costs next to nothing, and there may be
+ * hundreds of preloads with thousands of those.
+ */
+export function isWorthKeeping({ ready, pods }: JudgedNode): boolean {
+  return ready || pods.some(({ length }) => length > 0);
 }
 
 function isAsBefore(

@@ -156,7 +156,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       forget(key);
       return undefined;
     }
-    const expiresAt = pods.expire(clock.now());
+    const expiresAt = expirePods();
     const state = stateOf(key, preload);
     const known = withStatus(preload, state.status);
     const activity = activityOf({
@@ -190,6 +190,13 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const endsAt = activity === 'requested' ? requestEndsAt(withStatus(preload, state.status)) : undefined;
     const wakeAt = earliest(assessment.wakeAt, expiresAt, endsAt);
     return earliest(statusIn, wakeAt === undefined ? undefined : Math.max(0, wakeAt - clock.now()));
+  }
+
+  function expirePods(): number | undefined {
+    const before = pods.running;
+    const expiresAt = pods.expire(clock.now());
+    if (pods.running < before) wakeStarved();
+    return expiresAt;
   }
 
   function ownerOf(preload: ImagePreload): Deployment | undefined {
@@ -404,6 +411,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       pods.refuse(pod, error.apiMessage);
       endedPulls.refused();
       queue.add(key);
+      wakeStarved();
       return;
     }
     // Its name is taken: the watch will show it, or it is on its way out. All else is the API server's trouble and
@@ -414,6 +422,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     later(RETRY_MS, () => {
       pods.forget(pod);
       queue.add(key);
+      wakeStarved();
     });
   }
 

@@ -76,6 +76,21 @@ test('a look at what has changed alone comes to the same as a look at everything
   );
 });
 
+test('a node where nothing has happened is not remembered', () => {
+  const index = createPodIndex();
+  const judged: Judgements = new Map();
+  const nodes = NAMES.map((name) => node(name));
+  const look = () =>
+    assess({ ...situation({ nodes }), podsFor: ({ image }, name) => index.find(image, name), judged });
+  const { pod } = puller('n2').pulling();
+  index.observe(podKey(pod), pod);
+  look();
+  assert.deepEqual([...judged.keys()], ['n2']);
+  index.observe(podKey(pod), undefined);
+  look();
+  assert.equal(judged.size, 0);
+});
+
 test('a node is ready for the first time once, and again after it was not', () => {
   const index = createPodIndex();
   const judged: Judgements = new Map();
