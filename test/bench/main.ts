@@ -60,7 +60,10 @@ async function main(): Promise<void> {
   }
   const result = await run(bench, values.short, values.point);
   process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
-  if (values.keep) {
+  const failed = result.rows.flatMap((row) => row['failed'] ?? []);
+  for (const words of failed) progress(`failed: ${words}`);
+  if (failed.length > 0) process.exitCode = 1;
+  else if (values.keep) {
     keep(result);
     writeDocument(BENCHES.map((one) => one.name));
   }

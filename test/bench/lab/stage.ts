@@ -3,6 +3,7 @@ import { asArray, asString, at } from '../../../src/json.ts';
 import { connect } from '../../e2e/gated-lab.ts';
 import type { Scope } from '../../e2e/namespace.ts';
 import { attach, type Lab } from '../../lab/lab.ts';
+import { withEnds } from '../ends.ts';
 
 /** What a bench on the lab works with; what it made is taken away when it ends, the last first. */
 export interface Stage extends Scope {
@@ -12,21 +13,11 @@ export interface Stage extends Scope {
 
 export async function onLab<T>(work: (stage: Stage) => Promise<T>): Promise<T> {
   const lab = await attach();
-  const api = await connect(lab);
-  const ends: (() => unknown)[] = [];
-  const takeAway = async () => {
-    for (let end = ends.pop(); end !== undefined; end = ends.pop()) await end();
-    await api.close();
-  };
-  // Whoever breaks it off leaves nothing behind either.
-  const breakOff = () => void takeAway().finally(() => process.exit(130));
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, breakOff);
-  try {
-    return await work({ lab, api, after: (end) => ends.push(end) });
-  } finally {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.off(signal, breakOff);
-    await takeAway();
-  }
+  return await withEnds(async (after) => {
+    const api = await connect(lab);
+    after(() => api.close());
+    return await work({ lab, api, after });
+  });
 }
 
 /** As the nodes themselves say. */

@@ -23,6 +23,19 @@ export function limitMemory(name: string): MemoryLimit {
   const mebibytes = /^(\d+)Mi$/.exec(asString(at(container, 'resources', 'limits', 'memory')) ?? '')?.[1];
   if (mebibytes === undefined) throw new Error('deploy/deployment.yaml: no limit of memory in Mi');
   createCgroups(name);
+  try {
+    return {
+      file: join(limited(name, Number(mebibytes)), 'cgroup.procs'),
+      remove: () => removeCgroups(name),
+    };
+  } catch (error) {
+    removeCgroups(name);
+    throw error;
+  }
+}
+
+/** Returns the cgroup's folder. */
+function limited(name: string, mebibytes: number): string {
   const hierarchies = cgroupHierarchies(readFileSync('/proc/mounts', 'utf8'));
   const one =
     hierarchies.find(({ controllers }) => controllers.includes('memory')) ??
@@ -30,6 +43,6 @@ export function limitMemory(name: string): MemoryLimit {
   if (one === undefined) throw new Error('this machine has no cgroup that limits memory');
   const folder = join(one.mountPoint, name);
   const limit = one.version === 1 ? 'memory.limit_in_bytes' : 'memory.max';
-  writeFileSync(join(folder, limit), String(Number(mebibytes) * 2 ** 20));
-  return { file: join(folder, 'cgroup.procs'), remove: () => removeCgroups(name) };
+  writeFileSync(join(folder, limit), String(mebibytes * 2 ** 20));
+  return folder;
 }

@@ -56,7 +56,9 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
   const gate = [process.execPath, ...program, ...args];
   // Without a fork it stays this very process.
   const limit = limitMemory(`pullgate-scale-${port}`);
-  const child = spawn('unshare', ['--mount', 'sh', '-c', AS_IN_A_POD, account, limit.file, ...gate], {
+  const inPod = ['unshare', '--mount', 'sh', '-c', AS_IN_A_POD, account, limit.file, ...gate];
+  // It ends with this process, however that ends.
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...inPod], {
     // The settings of who runs the bench are not those of the gate.
     env: {
       PATH: process.env['PATH'] ?? '',
@@ -71,8 +73,8 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
   process.once('exit', killed);
   const exited = once(child, 'exit').then(() => {
     process.off('exit', killed);
-    limit.remove();
     isOver = true;
+    limit.remove();
   });
   let isOver = false;
   const pid = child.pid ?? 0;

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { freePort } from '../../e2e/gate-process.ts';
 import { type ScaleCluster, type ScaleOptions, startScaleCluster } from '../../scale/cluster.ts';
 import type { Progress } from '../bench.ts';
+import { withEnds } from '../ends.ts';
 import { cpuSeconds } from '../process-stat.ts';
 import { compileGate } from './compiled-gate.ts';
 import { install } from './installed.ts';
@@ -27,9 +28,9 @@ export async function onStage<T>(
   play: (stage: Stage) => Promise<T>,
 ): Promise<T> {
   const { progress, pullSeconds, flags } = options;
-  const cluster = await startScaleCluster({ ...options, log: progress });
-  const ends: (() => Promise<unknown>)[] = [() => cluster.stop()];
-  try {
+  return await withEnds(async (after) => {
+    const cluster = await startScaleCluster({ ...options, log: progress });
+    after(() => cluster.stop());
     cluster.kubelets.registry = () => ({ seconds: pullSeconds });
     const program = await compileGate(cluster.folder);
     const port = await freePort();
@@ -38,18 +39,16 @@ export async function onStage<T>(
     const common = { apiPort, account, flags, program, log: join(cluster.folder, 'gate.log') };
     const start = async (at: number) => {
       const replica = await startReplica({ ...common, port: at });
-      ends.push(() => replica.kill());
+      after(() => replica.kill());
       return replica;
     };
     const gate = await start(port);
     await gate.leads();
     const watched = await startWatched(cluster.kubeconfig);
-    ends.push(() => watched.stop());
+    after(() => watched.stop());
     const addReplica = async () => await start(await freePort());
     return await play({ cluster, gate, watched, progress, addReplica });
-  } finally {
-    for (const end of ends.reverse()) await end();
-  }
+  });
 }
 
 /** What the gate has used between two moments. */

@@ -12,10 +12,11 @@ import { parsePullerPod } from '../../../src/preload/puller-pod-status.ts';
 /**
  * - `created`: a puller pod is there.
  * - `pulled`, `failed`: it says so for the first time.
+ * - `gone`: it is no longer there.
  * - `held`, `released`: the Deployment that asks for the image.
  */
 export interface Fact {
-  readonly kind: 'created' | 'pulled' | 'failed' | 'held' | 'released';
+  readonly kind: 'created' | 'pulled' | 'failed' | 'gone' | 'held' | 'released';
   readonly image: string;
   /** In ms, of one clock. */
   readonly at: number;
@@ -52,7 +53,10 @@ const pods = createReflector<Pull>({
     return { key: `${pod.namespace}/${pod.name}`, image: imageOf(at(raw, 'spec')), state };
   },
   onChange(_key, now, before) {
-    if (now === undefined) return;
+    if (now === undefined) {
+      if (before !== undefined) tell('gone', before.image);
+      return;
+    }
     if (before === undefined) tell('created', now.image);
     if (now.state === before?.state) return;
     if (now.state === 'succeeded') tell('pulled', now.image);
