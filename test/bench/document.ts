@@ -4,6 +4,7 @@ import type { BenchResult, Row } from './bench.ts';
 
 const DOCS = join(import.meta.dirname, '../../docs');
 const RESULTS = join(DOCS, 'benchmarks');
+const README = join(DOCS, '../README.md');
 
 /** In the place of the last run of that bench. */
 export function keep(result: BenchResult): void {
@@ -12,7 +13,9 @@ export function keep(result: BenchResult): void {
 }
 
 export function writeDocument(names: readonly string[]): void {
-  writeFileSync(join(DOCS, 'benchmarks.md'), documentOf(keptResults(names)));
+  const results = keptResults(names);
+  writeFileSync(join(DOCS, 'benchmarks.md'), documentOf(results));
+  writeFileSync(README, withQuotes(readFileSync(README, 'utf8'), results));
 }
 
 /** The last runs, as far as there were any. */
@@ -52,12 +55,12 @@ function sectionOf(result: BenchResult): string[] {
     ...notes.map((note) => `\n${note}`),
     '',
     ...table(
-      Object.entries(ratios).map(([ratio, value]) => {
+      Object.keys({ ...ratios, ...goals }).map((ratio) => {
         const goal = goals[ratio];
         const wanted = goal === undefined ? '' : `${goal.is} ${goal.limit}`;
         return {
           ratio,
-          measured: value,
+          measured: ratios[ratio] ?? 'not measured',
           goal: wanted,
           met: goal === undefined ? '' : goal.met ? 'yes' : 'no',
         };
@@ -81,4 +84,32 @@ function table(rows: readonly Row[]): string[] {
 /** `requestsPerSecond` is "requests per second". */
 function inWords(column: string): string {
   return column.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
+const QUOTES = /(<!-- of npm run bench -->\n).*?(<!-- end -->\n)/s;
+
+/** README.md with what a user asks first, in the numbers of these results; as it is while one of them is missing. */
+export function withQuotes(readme: string, results: readonly BenchResult[]): string {
+  const text = quotes(new Map(results.map((result) => [result.name, result])));
+  return text === undefined ? readme : readme.replace(QUOTES, (_, begin, end) => `${begin}${text}${end}`);
+}
+
+function quotes(results: ReadonlyMap<string, BenchResult>): string | undefined {
+  const [hold, scale] = [results.get('hold'), results.get('scale')];
+  const heaviest = (way: string) => hold?.rows.findLast((row) => row['way'] === way);
+  const [gate, none] = [heaviest('gate'), heaviest('none')];
+  const rest = scale?.rows.find(({ point }) => point === 'rest');
+  if (hold === undefined || gate === undefined || none === undefined || rest === undefined) return undefined;
+  return [
+    '| Measured by `npm run bench`, see [docs/benchmarks.md](docs/benchmarks.md) | |',
+    '| --- | --- |',
+    `| one replica, an image of ${gate['image']} registry: seconds without a ready pod | ${none['withoutReadyPod']} ungated, ${gate['withoutReadyPod']} gated |`,
+    `| a hold beyond the slowest node's own pull | at most ${hold.ratios['overheadSeconds']} s; a DaemonSet that preloads takes longer: the hold at most ${hold.ratios['overDaemonSet']} of its time |`,
+    `| at rest, with ${rest['deployments']} Deployments and ${rest['nodes']} nodes | ${percent(rest['core'])} of a core, ${percent(rest['coreWithReports'])} with what the kubelets report; ${rest['residentMb']} MB |`,
+    '',
+  ].join('\n');
+}
+
+function percent(share: string | number | undefined): string {
+  return `${(Number(share) * 100).toPrecision(2)}%`;
 }

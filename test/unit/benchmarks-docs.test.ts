@@ -4,13 +4,20 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { judged } from '../bench/bench.ts';
 import { BENCHES } from '../bench/benches.ts';
-import { documentOf, keptResults } from '../bench/document.ts';
+import { documentOf, keptResults, withQuotes } from '../bench/document.ts';
 
 const DOCUMENT = join(import.meta.dirname, '../../docs/benchmarks.md');
+const README = join(import.meta.dirname, '../../README.md');
 
 test('docs/benchmarks.md is what the stored results say, and nothing else', () => {
   const results = keptResults(BENCHES.map(({ name }) => name));
   assert.equal(readFileSync(DOCUMENT, 'utf8'), documentOf(results));
+});
+
+test('README.md quotes the stored results', () => {
+  const readme = readFileSync(README, 'utf8');
+  assert.equal(readme, withQuotes(readme, keptResults(BENCHES.map(({ name }) => name))));
+  assert.match(readme, /\d% of a core, \d\S*% with what the kubelets report; \d+ MB/);
 });
 
 test('a stored result is judged by the goals as they are now', () => {
