@@ -18,7 +18,11 @@ const POLL_MS = 3 * SECOND;
 const LATENCY_MS = SECOND;
 /** An API server goes on calling by a webhook configuration that has been replaced so long ago. */
 const API_SERVER_LAG_MS = 15 * SECOND;
-const LIFETIMES = { authorityMs: 360 * SECOND, servingMs: 120 * SECOND, settleMs: 20 * SECOND };
+/**
+ * A third of a serving certificate's life is what is left of it when a change of authority begins. Somebody who brings their own in the
+ * middle of that makes it two changes, of 20 s and some polls each: an expired one would be replaced by what is not trusted yet.
+ */
+const LIFETIMES = { authorityMs: 360 * SECOND, servingMs: 180 * SECOND, settleMs: 20 * SECOND };
 const END_MS = 480 * SECOND;
 
 type Event =
