@@ -117,9 +117,28 @@ interface AuditEvent {
   annotations?: Record<string, string>;
 }
 
+/** How each event begins; none of this level of detail has another one in it. */
+const BEGIN = '{"kind":"Event"';
+
+/**
+ * An API server that is killed may leave its last line half written, and the next one goes on in it. Undefined: the half that is
+ * left says nothing.
+ */
+function eventOf(line: string): AuditEvent | undefined {
+  const begin = line.lastIndexOf(BEGIN);
+  if (begin > 0) return eventOf(line.slice(begin));
+  try {
+    return JSON.parse(line) as AuditEvent;
+  } catch (error) {
+    if (begin === 0) return undefined;
+    throw error;
+  }
+}
+
 function parseRequest(line: string, period: string): AuditedRequest | undefined {
-  const { verb, requestReceivedTimestamp, objectRef, responseStatus, annotations }: AuditEvent =
-    JSON.parse(line);
+  const event = eventOf(line);
+  if (event === undefined) return undefined;
+  const { verb, requestReceivedTimestamp, objectRef, responseStatus, annotations } = event;
   // Paths of no resource, such as /version, are open to everybody.
   if (Date.parse(requestReceivedTimestamp) < Date.parse(period) || objectRef?.resource === undefined) {
     return undefined;

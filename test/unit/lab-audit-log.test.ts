@@ -56,6 +56,21 @@ test('requests of the period are read, of all files, each kind once', async (t) 
   assert.deepEqual(await readAudit(period, folder), [NODES, { ...NODES, verb: 'watch' }]);
 });
 
+test('of a line that a killed API server has left half written, what the next one wrote is read', async (t) => {
+  const folder = folderOf(t);
+  const period = beginAudit(NOON, folder);
+  const half = line({ verb: 'get' }).slice(0, 60);
+  write(folder, 'audit.log', half + line(), line({ verb: 'watch' }), half);
+  assert.deepEqual(await readAudit(period, folder), [NODES, { ...NODES, verb: 'watch' }]);
+});
+
+test('what is no event is no audit log', async (t) => {
+  const folder = folderOf(t);
+  const period = beginAudit(NOON, folder);
+  write(folder, 'audit.log', 'a line of something else');
+  await assert.rejects(readAudit(period, folder), SyntaxError);
+});
+
 test('a subresource is spelled as RBAC does, and who was forbidden is told from whom a plugin refused', async (t) => {
   const folder = folderOf(t);
   const period = beginAudit(NOON, folder);
