@@ -33,6 +33,8 @@ async function readManifest(name: string): Promise<JsonObject[]> {
 const COLLECTIONS: Readonly<Record<string, string>> = {
   Namespace: 'namespaces',
   ServiceAccount: 'serviceaccounts',
+  Role: 'roles',
+  RoleBinding: 'rolebindings',
   ClusterRole: 'clusterroles',
   ClusterRoleBinding: 'clusterrolebindings',
   PriorityClass: 'priorityclasses',

@@ -4,15 +4,8 @@ import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { preloadSpec } from '../../src/preload/preload-spec.ts';
 import { templateHash } from '../../src/template/template-hash.ts';
+import { PRELOAD_SETTINGS } from './deployment-builder.ts';
 import { heldObject } from './held-deployment.ts';
-
-const SETTINGS = {
-  parallelism: undefined,
-  minNodes: '100%',
-  nodeTimeoutSeconds: 900,
-  deadlineSeconds: 3600,
-  ttlSecondsAfterFinished: 3600,
-} as const;
 
 const OBJECT = {
   metadata: {
@@ -49,7 +42,7 @@ test('what is kept of a Deployment makes the same preload, and its template has 
   const kept = parseCachedDeployment(OBJECT);
   const from = { template: '', images: {} };
   assert.equal(kept.templateHash, templateHash(whole.template));
-  assert.deepEqual(preloadSpec(kept, from, SETTINGS), preloadSpec(whole, from, SETTINGS));
+  assert.deepEqual(preloadSpec(kept, from, PRELOAD_SETTINGS), preloadSpec(whole, from, PRELOAD_SETTINGS));
   assert.equal(kept.revision, '3');
 });
 

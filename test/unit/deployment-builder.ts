@@ -1,5 +1,14 @@
 import type { JsonObject } from '../../src/json.ts';
 
+/** The gate's, by default. */
+export const PRELOAD_SETTINGS = {
+  parallelism: undefined,
+  minNodes: '100%',
+  nodeTimeoutSeconds: 900,
+  deadlineSeconds: 3600,
+  ttlSecondsAfterFinished: 3600,
+} as const;
+
 export const UID = '8f2d1c1e-0000-4000-8000-000000000001';
 export const NAMESPACE = 'shop';
 export const NAME = 'web';

@@ -8,15 +8,12 @@ import { asObject } from '../../src/json.ts';
 import { parseImagePreload } from '../../src/preload/image-preload.ts';
 import { preloadManifest, preloadSpec, preloadsTheSame } from '../../src/preload/preload-spec.ts';
 import { templateHash } from '../../src/template/template-hash.ts';
-import { type DeploymentBuilder, deployment, UID } from './deployment-builder.ts';
-
-const settings = {
-  parallelism: undefined,
-  minNodes: '100%',
-  nodeTimeoutSeconds: 900,
-  deadlineSeconds: 3600,
-  ttlSecondsAfterFinished: 3600,
-} as const;
+import {
+  type DeploymentBuilder,
+  deployment,
+  PRELOAD_SETTINGS as settings,
+  UID,
+} from './deployment-builder.ts';
 
 const running = deployment().image('registry.test/side:1', 'side');
 const hold: Hold = {

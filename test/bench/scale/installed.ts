@@ -4,7 +4,7 @@ import { parseAllDocuments } from 'yaml';
 import { systemClock } from '../../../src/clock.ts';
 import { loadKubeconfig } from '../../../src/cluster/kubeconfig.ts';
 import { actAs } from '../../../src/cluster/service-account-token.ts';
-import { asArray, asObject, asString, at, type JsonObject } from '../../../src/json.ts';
+import { asArray, asObject, at, type JsonObject } from '../../../src/json.ts';
 import { API_GROUP_PATH, GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../../src/names.ts';
 import { locate, readManifests } from '../../../src/registration/manifests.ts';
 import { until } from '../../e2e/until.ts';
@@ -24,8 +24,7 @@ export async function install(
   const rights = [...parseAllDocuments(readFileSync(RBAC, 'utf8'))].map((document) =>
     asObject(document.toJS()),
   );
-  for (const object of [...base, crd]) await api.apply(locate(object).path, object);
-  for (const object of rights) await api.apply(rightsPath(object), object);
+  for (const object of [...base, crd, ...rights]) await api.apply(locate(object).path, object);
   const service = { apiVersion: 'v1', kind: 'Service', metadata: { name: GATE_NAMESPACE } };
   await api.create(`/api/v1/namespaces/${GATE_NAMESPACE}/services`, {
     ...service,
@@ -57,16 +56,4 @@ function atPort(configuration: JsonObject, port: number): JsonObject {
     return { ...rest, clientConfig: { service } };
   });
   return { ...configuration, webhooks };
-}
-
-const RIGHTS: Readonly<Record<string, string>> = {
-  Role: `namespaces/${GATE_NAMESPACE}/roles`,
-  RoleBinding: `namespaces/${GATE_NAMESPACE}/rolebindings`,
-  ClusterRole: 'clusterroles',
-  ClusterRoleBinding: 'clusterrolebindings',
-};
-
-function rightsPath(object: JsonObject): string {
-  const collection = RIGHTS[asString(object['kind']) ?? ''];
-  return `/apis/rbac.authorization.k8s.io/v1/${collection}/${asString(at(object, 'metadata', 'name'))}`;
 }
