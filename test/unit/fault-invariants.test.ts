@@ -3,7 +3,6 @@ import { test } from 'node:test';
 import type { JsonObject } from '../../src/json.ts';
 import { HELD_LABEL, HOLD_ANNOTATION } from '../../src/names.ts';
 import type { Arrival, History, Seen } from '../faults/history.ts';
-import { parseArrival } from '../faults/image-arrivals.ts';
 import { judge, releasesOf } from '../faults/invariants.ts';
 
 /** The faults on the lab are worth what these would notice: each of the bad histories breaks one promise. */
@@ -135,15 +134,4 @@ test('a release is dated by its Event, or else when it was heard of', () => {
   assert.equal(at([{ deployment: 'api', at: 50 * SECOND }]), 60 * SECOND);
   // That of an earlier hold.
   assert.equal(at([{ deployment: 'web', at: 500 }]), 60 * SECOND);
-});
-
-test('an image has arrived when containerd has given it its name', () => {
-  const line = (topic: string) =>
-    `2026-11-21 14:53:10.11258289 +0000 UTC k8s.io ${topic} {"name":"${IMAGE}","labels":{}}`;
-  assert.deepEqual(parseArrival(line('/images/create')), {
-    at: Date.parse('2026-11-21T14:53:10.112Z'),
-    image: IMAGE,
-  });
-  assert.equal(parseArrival(line('/images/update')), undefined);
-  assert.equal(parseArrival('2026-11-21 14:53:10 +0000 UTC k8s.io /tasks/exit {"id":"1"}'), undefined);
 });
