@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { beginAudit } from './lab/audit-log.ts';
 import { buildGateImage } from './lab/gate-image.ts';
 import { up } from './lab/lab.ts';
@@ -52,8 +52,11 @@ function readCounts(report: string): { tests: number; passed: number; skipped: n
 }
 
 try {
-  // More at a time than cores: some tests have a real time-out to sit out.
-  run('unit', globSync('test/unit/**/*.test.ts'), (argv) => argv, 4);
+  // More at a time than cores: some tests have a real time-out to sit out. Each file is a process, which compiles what the others have
+  // compiled already: with a cache they take two thirds of the time.
+  run('unit', globSync('test/unit/**/*.test.ts'), (argv) => argv, 4, {
+    NODE_COMPILE_CACHE: resolve(import.meta.dirname, '../node_modules/.cache/compiled'),
+  });
   if (process.argv[2] !== 'unit') {
     run('fuzz', globSync('test/fuzz/**/*.test.ts'), (argv) => argv, 1);
     const log = (line: string) => void process.stdout.write(`lab: ${line}\n`);

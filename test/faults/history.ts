@@ -1,4 +1,5 @@
 import type { JsonObject } from '../../src/json.ts';
+import type { Arrival } from '../lab/image-arrivals.ts';
 
 /** All times are milliseconds since the epoch: those of the test, of the nodes' containerd and of the gate, on one machine. */
 export type Kind = 'Deployment' | 'Node';
@@ -10,13 +11,6 @@ export interface Seen {
   readonly name: string;
   /** Undefined: it is gone. */
   readonly object: JsonObject | undefined;
-}
-
-/** A node's containerd has the whole image. */
-export interface Arrival {
-  readonly at: number;
-  readonly node: string;
-  readonly image: string;
 }
 
 /** A hold that was open when the fault began. */

@@ -2,10 +2,10 @@ import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { connect } from '../e2e/gated-lab.ts';
 import { inClusterGate } from '../e2e/in-cluster-gate.ts';
 import { createNamespace } from '../e2e/namespace.ts';
+import { type ImageArrivals, imageArrivals } from '../lab/image-arrivals.ts';
 import { attach, type Lab } from '../lab/lab.ts';
 import { type ApiProxy, apiProxy } from './api-proxy.ts';
 import { type GateReplicas, gateReplicas } from './gate-replicas.ts';
-import { type ImageArrivals, imageArrivals } from './image-arrivals.ts';
 import { createLane, type Lane } from './lane.ts';
 import { mountContentStore } from './small-disk.ts';
 

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '../../src/json.ts';
 import { HELD_LABEL, HOLD_ANNOTATION } from '../../src/names.ts';
-import type { Arrival, History, Seen } from '../faults/history.ts';
+import type { History, Seen } from '../faults/history.ts';
 import { judge, releasesOf } from '../faults/invariants.ts';
+import type { Arrival } from '../lab/image-arrivals.ts';
 
 /** The faults on the lab are worth what these would notice: each of the bad histories breaks one promise. */
 const IMAGE = 'registry.test/web:2';

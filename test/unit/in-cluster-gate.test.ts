@@ -153,7 +153,10 @@ async function running() {
     async leads(expected: 0 | 1): Promise<void> {
       const isSo = new RegExp(`^pullgate_leader ${expected}$`, 'm');
       const end = performance.now() + 10_000;
-      while (!isSo.test(await metrics())) assert.ok(performance.now() < end, `pullgate_leader ${expected}`);
+      while (!isSo.test(await metrics())) {
+        assert.ok(performance.now() < end, `pullgate_leader ${expected}`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
     },
     admit: () => admit(port),
   };

@@ -10,6 +10,7 @@ import { createNamespace, type Namespace } from '../../e2e/namespace.ts';
 import { until } from '../../e2e/until.ts';
 import { run } from '../../lab/command.ts';
 import { readGround } from '../../lab/ground.ts';
+import { type ImageArrivals, imageArrivals } from '../../lab/image-arrivals.ts';
 import { PAUSE_IMAGE } from '../../lab/images.ts';
 import type { Lab } from '../../lab/lab.ts';
 import type { Bench, Measured, Progress, Row } from '../bench.ts';
@@ -70,6 +71,9 @@ interface Run {
   readonly preload: number;
   /** By the API server's watch: what the gate itself has of `preload`. */
   readonly held: number;
+  /** Of the node that had the image last: from the update to the beginning of its pull, and from the end of it to the release. */
+  readonly beforePull: number;
+  readonly afterPull: number;
   readonly podStart: number;
   readonly withoutReadyPod: number;
   /** From the first command until the rollout was complete. */
@@ -79,6 +83,7 @@ interface Run {
 interface Set {
   readonly stage: Stage;
   readonly observer: Observer;
+  readonly arrivals: ImageArrivals['arrivals'];
   readonly namespaces: Readonly<Record<Way, Namespace>>;
 }
 
@@ -103,9 +108,13 @@ async function measureHold(stage: Stage, { images, ways }: HoldPlan, progress: P
   const plain = await createNamespace(stage, lab, api, {});
   const observer = await observe(api, LABEL);
   stage.after(() => observer.stop());
+  const { arrivals, follow, stop } = imageArrivals(lab);
+  stage.after(stop);
+  for (const node of lab.nodes()) follow(node);
   const set: Set = {
     stage,
     observer,
+    arrivals,
     namespaces: { gate: gated, DaemonSet: plain, Jobs: plain, none: plain },
   };
 
@@ -149,12 +158,18 @@ async function upgrade(set: Set, heavy: HeavyImage, way: Way): Promise<Run> {
   const rollout = await rolledOut(image);
   assert.equal(rollout.wasHeld, way === 'gate', `${name}: held or not`);
   const pulls = await pullsOf(namespace, image, way === 'none' ? 1 : lab.nodes().length);
+  const last = set.arrivals.findLast((one) => one.image === image);
+  const arrivedAt = ((last?.at ?? Number.NaN) - performance.timeOrigin) / 1000;
+  const lastPull = pulls.find(({ node }) => node === last?.node)?.seconds ?? Number.NaN;
+  const releasedAt = rollout.releasedAt ?? Number.NaN;
   const result: Run = {
     way,
     image: heavy,
     slowestPull: Math.max(...pulls.map(({ seconds }) => seconds)),
     preload: (rollout.releasedAt ?? preloaded) - from,
-    held: (rollout.releasedAt ?? Number.NaN) - rollout.askedAt,
+    held: releasedAt - rollout.askedAt,
+    beforePull: arrivedAt - lastPull - rollout.askedAt,
+    afterPull: releasedAt - arrivedAt,
     podStart: Math.max(...timeline.starts(namespace.name, name, image).map(({ seconds }) => seconds)),
     withoutReadyPod: timeline.secondsWithoutReadyPod(namespace.name, name, from, now()),
     total: rollout.completeAt - from,
@@ -232,12 +247,14 @@ function conclude(images: readonly HeavyImage[], runs: readonly Run[]): Measured
       'A Deployment of one replica, strategy Recreate. Slow: the registry gives about 10 MB/s a connection; fast: as fast as the machine can. All times in seconds.',
       'Preload: from the command that begins it until the rollout may begin. For the gate from `kubectl set image` to the release, for the DaemonSet until `kubectl rollout status` returns, for the Jobs until `kubectl wait` does.',
       "overheadSeconds is the time held less the slowest kubelet's own pull. overheadSeconds, overDaemonSet and overJobs are the worst of all images; startWithoutOverWith and downWithoutOverWith are of the longest pull.",
+      'beforePull and afterPull are of the node that had the image last, by its containerd: what comes before its pull (the ImagePreload, the pod, its sandbox), and what comes after it until the release (the container is made and fails, the kubelet looks, once a second, and tells; then the gate).',
       'The Jobs stand for tools that preload by one Job for each node; none of those was run. The image of the DaemonSet and of the Jobs has to have a /bin/true, that of the gate nothing.',
     ],
   };
 }
 
-function rowOf({ way, image, slowestPull, preload, held, podStart, withoutReadyPod, total }: Run): Row {
+function rowOf(run: Run): Row {
+  const { way, image, slowestPull, preload, held, beforePull, afterPull } = run;
   return {
     image: `${image.megabytes} MB, ${image.registry}`,
     way,
@@ -246,9 +263,11 @@ function rowOf({ way, image, slowestPull, preload, held, podStart, withoutReadyP
     preloadOverPull: way === 'none' ? '' : rounded(preload - slowestPull),
     held: way === 'gate' ? rounded(held) : '',
     heldOverPull: way === 'gate' ? rounded(held - slowestPull) : '',
-    podStart: rounded(podStart),
-    withoutReadyPod: rounded(withoutReadyPod),
-    total: rounded(total),
+    beforePull: way === 'gate' ? rounded(beforePull) : '',
+    afterPull: way === 'gate' ? rounded(afterPull) : '',
+    podStart: rounded(run.podStart),
+    withoutReadyPod: rounded(run.withoutReadyPod),
+    total: rounded(run.total),
   };
 }
 

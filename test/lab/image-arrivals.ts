@@ -1,7 +1,14 @@
 import { asString } from '../../src/json.ts';
-import { followContainerd } from '../lab/containerd-events.ts';
-import type { Lab } from '../lab/lab.ts';
-import type { Arrival } from './history.ts';
+import { followContainerd } from './containerd-events.ts';
+import type { Lab } from './lab.ts';
+
+/** A node's containerd has the whole image. */
+export interface Arrival {
+  /** In milliseconds since the epoch. */
+  readonly at: number;
+  readonly node: string;
+  readonly image: string;
+}
 
 /** What the containerd of each node says that it has, from the moment that it is followed. */
 export interface ImageArrivals {
