@@ -40,14 +40,19 @@ function target() {
     : loadKubeconfig(cluster.kubeconfig, cluster.context);
 }
 
+/** One signal to a whole process group comes once from its sender, and again from a parent that passes it on. */
+const SAME_SIGNAL_MS = 500;
+
 /** A second signal ends the process at once: holds stay, and the next gate goes on with them. */
 function stopOnSignal(stop: () => Promise<void>): void {
-  let stopping = false;
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  let since: number | undefined;
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
-      if (stopping) process.exit(1);
-      stopping = true;
-      stop().then(() => process.exit(0), fail);
+      const now = systemClock.monotonic();
+      if (since === undefined) {
+        since = now;
+        stop().then(() => process.exit(0), fail);
+      } else if (now - since > SAME_SIGNAL_MS) process.exit(1);
     });
   }
 }

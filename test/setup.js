@@ -30,5 +30,5 @@ const [file, ...args] = process.argv.slice(2);
 const child = spawn(`${root}node_modules/.bin/node`, [file, ...args], { cwd: root, stdio: 'inherit' });
 // A Ctrl-C reaches the child from the terminal itself; this process only waits for it to finish cleaning up.
 process.on('SIGINT', () => undefined);
-process.on('SIGTERM', () => child.kill('SIGTERM'));
+for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
 child.on('exit', (code, signal) => process.exit(signal === null ? code : 1));

@@ -28,8 +28,12 @@ export interface Bench {
   /** Its pods run the gate's image, which has to be built before. */
   readonly needsGateImage?: boolean;
   readonly goals: Readonly<Record<string, Goal>>;
+  /** How long a whole run took on 2 cores. */
+  readonly minutes: number;
+  /** The names of its points, if it has some. */
+  readonly points?: readonly string[];
   /**
-   * `short`: a few rounds, to see that it works; the numbers are noise. `point`: only this one of a bench that has points.
+   * `short`: a few rounds, to see that it works; the numbers are noise. `point`: only this one of its points.
    */
   run(progress: Progress, short: boolean, point?: string): Promise<Measured>;
 }

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { BenchResult, Row } from './bench.ts';
+import type { BenchResult, Progress, Row } from './bench.ts';
 
 const DOCS = join(import.meta.dirname, '../../docs');
 const RESULTS = join(DOCS, 'benchmarks');
@@ -12,10 +12,16 @@ export function keep(result: BenchResult): void {
   writeFileSync(fileOf(result.name), `${JSON.stringify(result, undefined, 2)}\n`);
 }
 
-export function writeDocument(names: readonly string[]): void {
+export function writeDocument(names: readonly string[], progress: Progress): void {
   const results = keptResults(names);
   writeFileSync(join(DOCS, 'benchmarks.md'), documentOf(results));
-  writeFileSync(README, withQuotes(readFileSync(README, 'utf8'), results));
+  progress(`docs/benchmarks.md: ${results.map(({ name }) => name).join(', ')}`);
+  for (const name of names.filter((one) => !results.some((result) => result.name === one)))
+    progress(`no run of ${name} is stored: npm run --silent bench -- ${name} --keep`);
+  const readme = readFileSync(README, 'utf8');
+  if (!QUOTES.test(readme))
+    throw new Error('README.md has no place for what it quotes: <!-- of npm run bench --> ... <!-- end -->');
+  writeFileSync(README, withQuotes(readme, results));
 }
 
 /** The last runs, as far as there were any. */
@@ -23,7 +29,17 @@ export function keptResults(names: readonly string[]): BenchResult[] {
   return names
     .map(fileOf)
     .filter((file) => existsSync(file))
-    .map((file) => JSON.parse(readFileSync(file, 'utf8')) as BenchResult);
+    .map(parseResult);
+}
+
+function parseResult(file: string): BenchResult {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as BenchResult;
+  } catch (error) {
+    throw new Error(`${file} is not what a bench has stored: git checkout it, or run the bench with --keep`, {
+      cause: error,
+    });
+  }
 }
 
 function fileOf(name: string): string {
@@ -36,7 +52,8 @@ export function documentOf(results: readonly BenchResult[]): string {
     '# Benchmarks',
     '',
     'Made by `npm run bench -- docs` from the last run of each bench (docs/benchmarks). To run one: `npm run --silent bench -- NAME`.',
-    'Ratios compare within one run. Times are of the machine that is named.',
+    'Ratios compare within one run; where their names say so they are seconds (Seconds, Ms), megabytes (Mb) or shares of one core (core).',
+    'Times are of the machine that is named.',
     ...results.flatMap(sectionOf),
     '',
   ].join('\n');
@@ -66,9 +83,21 @@ function sectionOf(result: BenchResult): string[] {
         };
       }),
     ),
-    '',
-    ...table(rows),
+    ...alike(rows).flatMap((some) => ['', ...table(some)]),
   ];
+}
+
+/** Rows in a row that tell of the same things: one table each. */
+function alike(rows: readonly Row[]): Row[][] {
+  const groups: Row[][] = [];
+  for (const row of rows) {
+    const group = groups.at(-1);
+    const columns = new Set(Object.keys(row));
+    const others = new Set(group?.flatMap((one) => Object.keys(one)));
+    if (group !== undefined && (columns.isSubsetOf(others) || others.isSubsetOf(columns))) group.push(row);
+    else groups.push([row]);
+  }
+  return groups;
 }
 
 function table(rows: readonly Row[]): string[] {
@@ -104,10 +133,21 @@ function quotes(results: ReadonlyMap<string, BenchResult>): string | undefined {
     '| Measured by `npm run bench`, see [docs/benchmarks.md](docs/benchmarks.md) | |',
     '| --- | --- |',
     `| one replica, an image of ${gate['image']} registry: seconds without a ready pod | ${none['withoutReadyPod']} ungated, ${gate['withoutReadyPod']} gated |`,
-    `| a hold beyond the slowest node's own pull | at most ${hold.ratios['overheadSeconds']} s; a DaemonSet that preloads takes longer: the hold at most ${hold.ratios['overDaemonSet']} of its time |`,
-    `| at rest, with ${rest['deployments']} Deployments and ${rest['nodes']} nodes | ${percent(rest['core'])} of a core, ${percent(rest['coreWithReports'])} with what the kubelets report; ${rest['residentMb']} MB |`,
+    `| a hold beyond the slowest node's own pull | at most ${hold.ratios['overheadSeconds']} s; preloading by a DaemonSet took longer: a hold took ${hold.ratios['overDaemonSet']} of its time at most |`,
+    `| at rest, with ${rest['deployments']} Deployments and ${rest['nodes']} nodes | ${percent(rest['core'])} of a core, ${percent(rest['coreWithReports'])} with what the kubelets report; ${rest['residentMb']} MB, ${rest['peakMb']} at the most |`,
+    '',
+    missed([...results.values()]),
     '',
   ].join('\n');
+}
+
+function missed(results: readonly BenchResult[]): string {
+  const goals = results.flatMap(({ name, goals: of, ratios }) =>
+    Object.entries(of).flatMap(([ratio, { is, limit, met }]) =>
+      met ? [] : [`${name} ${ratio} ${ratios[ratio] ?? 'not measured'} (${is} ${limit})`],
+    ),
+  );
+  return goals.length === 0 ? 'All goals are met.' : `Goals that are missed: ${goals.join(', ')}.`;
 }
 
 function percent(share: string | number | undefined): string {

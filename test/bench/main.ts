@@ -2,28 +2,38 @@ import { parseArgs } from 'node:util';
 import { buildGateImage } from '../lab/gate-image.ts';
 import { runInside } from '../lab/inside.ts';
 import { up } from '../lab/lab.ts';
+import { withLock } from '../lab/lock.ts';
+import { BENCH_LOCK } from '../lab/paths.ts';
 import { type Bench, type BenchResult, judged } from './bench.ts';
 import { BENCHES } from './benches.ts';
 import { keep, writeDocument } from './document.ts';
 import { machine, versions } from './machine.ts';
 
-const USAGE = `usage: npm run --silent bench -- NAME [--short] [--keep]
-       npm run bench -- docs
+const NAMES = BENCHES.map(({ name }) => name);
+const USAGE = `usage: npm run --silent bench -- NAME [--short | --keep | --point POINT]
+       npm run --silent bench -- docs
 
-Prints one JSON object; what goes on, to stderr.
+Prints one JSON object; what goes on, to stderr. On a machine that does nothing else: the numbers are of all that it does.
+Exits 0 if it was measured, whether goals are met or not.
 
   --short   a few rounds, to see that it works; the numbers are noise
   --point   only this point of a bench that has points; not kept
   --keep    store the result in docs/benchmarks and make docs/benchmarks.md anew
-  docs      make docs/benchmarks.md anew from what is stored
+  docs      make docs/benchmarks.md anew from what is stored, and what README quotes of it
 
-${BENCHES.map(({ name, title }) => `  ${name.padEnd(11)}${title}`).join('\n')}
+${BENCHES.map(descriptionOf).join('\n')}
 `;
 
-const began = performance.now();
+function descriptionOf({ name, title, minutes, points, needs }: Bench): string {
+  const where = needs === 'lab' ? ', on the lab' : '';
+  const of = points === undefined ? '' : `\n${' '.repeat(12)}points: ${points.join(', ')}`;
+  return `${name.padEnd(12)}${title}\n${' '.repeat(12)}${minutes} min${where}${of}`;
+}
+
+let began = Date.now();
 
 function progress(line: string): void {
-  const seconds = (performance.now() - began) / 1000;
+  const seconds = (Date.now() - began) / 1000;
   process.stderr.write(`${seconds.toFixed(1).padStart(6)} s  ${line}\n`);
 }
 
@@ -32,40 +42,67 @@ function usage(problem: string): never {
   process.exit(2);
 }
 
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        short: { type: 'boolean', default: false },
+        keep: { type: 'boolean', default: false },
+        point: { type: 'string' },
+        help: { type: 'boolean', default: false },
+        // Set by this program itself, for the part of it that runs inside of the lab: when it began.
+        inside: { type: 'string' },
+      },
+    });
+  } catch (error) {
+    return usage(error instanceof Error ? error.message : String(error));
+  }
+}
+
 async function main(): Promise<void> {
-  const { positionals, values } = parseArgs({
-    allowPositionals: true,
-    options: {
-      short: { type: 'boolean', default: false },
-      keep: { type: 'boolean', default: false },
-      point: { type: 'string' },
-      // Set by this program itself, for the part of it that runs inside of the lab.
-      inside: { type: 'boolean', default: false },
-    },
-  });
-  const [name] = positionals;
-  if (name === undefined) {
+  const { positionals, values } = readArguments();
+  const { short, point, inside } = values;
+  if (values.help) {
     process.stdout.write(USAGE);
     return;
   }
+  const [name = usage('which bench?'), ...more] = positionals;
+  if (more.length > 0) usage(`one at a time: ${positionals.join(', ')}`);
   if (name === 'docs') {
-    writeDocument(BENCHES.map((bench) => bench.name));
+    if (short || values.keep || point !== undefined) usage('docs takes no options');
+    writeDocument(NAMES, progress);
     return;
   }
-  if (values.keep && (values.short || values.point !== undefined)) usage('only whole runs are kept');
   const bench = BENCHES.find((one) => one.name === name) ?? usage(`no bench is called ${name}`);
-  if (bench.needs === 'lab' && !values.inside) {
-    await runInsideLab(bench);
+  if (values.keep && (short || point !== undefined)) usage('only whole runs are kept');
+  if (point !== undefined && !bench.points?.includes(point))
+    usage(`${name} has no point ${point}: ${bench.points?.join(', ') ?? 'it has none'}`);
+  if (inside === undefined) {
+    const lock = { path: BENCH_LOCK, of: 'bench' };
+    const work = async () => await (bench.needs === 'lab' ? runInsideLab(bench) : measure(bench, values));
+    await withLock(progress, work, lock);
     return;
   }
-  const result = await run(bench, values.short, values.point);
+  began = Number(inside);
+  await measure(bench, values);
+}
+
+async function measure(
+  bench: Bench,
+  options: { readonly short: boolean; readonly point?: string | undefined; readonly keep: boolean },
+): Promise<void> {
+  const result = await run(bench, options.short, options.point);
   process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
   const failed = result.rows.flatMap((row) => row['failed'] ?? []);
   for (const words of failed) progress(`failed: ${words}`);
+  for (const [name, { is, limit, met }] of Object.entries(result.goals)) {
+    if (!met) progress(`goal missed: ${name} ${result.ratios[name] ?? 'not measured'} (${is} ${limit})`);
+  }
   if (failed.length > 0) process.exitCode = 1;
-  else if (values.keep) {
+  else if (options.keep) {
     keep(result);
-    writeDocument(BENCHES.map((one) => one.name));
+    writeDocument(NAMES, progress);
   }
 }
 
@@ -88,7 +125,7 @@ async function run(bench: Bench, short: boolean, point?: string): Promise<BenchR
 async function runInsideLab(bench: Bench): Promise<void> {
   const lab = await up({ log: (line) => progress(`lab: ${line}`) });
   if (bench.needsGateImage === true) await buildGateImage(lab, progress);
-  const argv = [process.execPath, import.meta.filename, '--inside', ...process.argv.slice(2)];
+  const argv = [process.execPath, import.meta.filename, `--inside=${began}`, ...process.argv.slice(2)];
   process.exitCode = await runInside(lab, argv);
 }
 

@@ -23,8 +23,8 @@ export interface GateProcess {
   /** The exit code, once it has ended; a signal counts as 128. */
   readonly ended: Promise<number>;
   logged(what: string, seconds: number, isIt: (line: JsonObject) => boolean): Promise<JsonObject>;
-  /** SIGTERM, and the exit code. */
-  stop(): Promise<number>;
+  /** SIGTERM, or these right after each other, and the exit code. */
+  stop(...signals: readonly NodeJS.Signals[]): Promise<number>;
   /** Without any chance to clean up. */
   kill9(): Promise<void>;
 }
@@ -71,8 +71,8 @@ export function spawnGate(
       );
       return here.line ?? {};
     },
-    async stop() {
-      child.kill('SIGTERM');
+    async stop(...signals) {
+      for (const signal of signals.length > 0 ? signals : (['SIGTERM'] as const)) child.kill(signal);
       const late = setTimeout(() => child.kill('SIGKILL'), STOP_SECONDS * 1000);
       const code = await ended;
       clearTimeout(late);

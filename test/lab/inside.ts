@@ -10,7 +10,7 @@ export async function runInside(lab: Lab, argv: readonly string[]): Promise<numb
   const child = spawn(program, rest, { stdio: ['ignore', 'inherit', 'inherit'] });
   // Ctrl-C reaches both from the terminal; this process only waits until the other has taken everything away.
   process.on('SIGINT', () => undefined);
-  process.on('SIGTERM', () => child.kill('SIGTERM'));
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
   const { promise, resolve, reject } = Promise.withResolvers<number>();
   child.on('error', reject);
   child.on('exit', (code) => resolve(code ?? 1));

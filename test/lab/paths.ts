@@ -6,6 +6,8 @@ export const STATE = '/var/lib/pullgate-lab';
 
 /** Outside STATE: `down` removes STATE while it holds the lock. */
 export const LOCK = '/run/pullgate-lab.lock';
+/** Two benches at once would measure each other. */
+export const BENCH_LOCK = '/run/pullgate-bench.lock';
 
 /** What survives `down`: unpacked packages and built binaries, keyed by version, shared by all clones. */
 export function cacheFolder(): string {

@@ -15,7 +15,7 @@ const [program, ...rest] = elsewhere ? command : await besideTheLab(command);
 const child = spawn(program ?? process.execPath, rest, { stdio: 'inherit' });
 // Ctrl-C reaches the gate from the terminal; this process only waits until it has released what it holds.
 process.on('SIGINT', () => undefined);
-process.on('SIGTERM', () => child.kill('SIGTERM'));
+for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
 child.on('exit', (code) => {
   process.exitCode = code ?? 1;
 });

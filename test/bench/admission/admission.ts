@@ -40,6 +40,7 @@ export const admission: Bench = {
   title:
     'An admission review, over TLS on one core, beside a bare node:https handler that reads, parses and answers.',
   needs: 'cores',
+  minutes: 5,
   goals: {
     throughputOverFloor: { is: '>=', limit: 0.85 },
     p99OverFloor: { is: '<=', limit: 1.25 },
@@ -126,6 +127,7 @@ async function measured(plan: AdmissionPlan, stage: Stage, progress: Progress): 
       `${CONNECTIONS} connections, each with its next request as soon as the last one was answered; the server is on core ${SERVER_CORE}, the load on core ${LOAD_CORE}.`,
       `${plan.rounds} rounds of ${plan.sliceMs} ms a server and case, gate and floor in turns; ratios are the median of the rounds', and those below are of ${GOAL_CASE.sizeKb} KB, ${GOAL_CASE.decision}.`,
       'The floor answers with the very bytes that the gate answered with. In mode reject the look-ups are answered from memory.',
+      'cpuMicroseconds: of the server, per request. rssMb: resident, of the server. loadCoreShare: how busy the load was on its core.',
     ],
   };
 }

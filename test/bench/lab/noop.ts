@@ -14,6 +14,7 @@ export const noop: Bench = {
   title:
     'Updates that need nothing from the gate, end to end through the API server, with and without its webhook.',
   needs: 'lab',
+  minutes: 1,
   goals: {},
   run: (progress, short) => onLab((stage) => measureNoop(stage, short ? 40 : 400, progress)),
 };
@@ -84,13 +85,12 @@ async function measureNoop(stage: Stage, rounds: number, progress: Progress): Pr
       callsOfTheGatePerUpdate: rounded(asked / rounds),
     });
   }
-  const worst = rows.map(({ withOverWithout }) => Number(withOverWithout));
   return {
     versions: await labVersions(stage),
     rows,
-    ratios: { withOverWithout: rounded(median(worst)) },
+    ratios: { withOverWithout: Math.max(...rows.map(({ withOverWithout }) => Number(withOverWithout))) },
     notes: [
-      'Two namespaces, one with the label and one without it, the same Deployment in both, updated in turns; medians.',
+      'Two namespaces, one with the label and one without it, the same Deployment in both, updated in turns; medians. The ratio is of the worst of them.',
       'This API server has no matchConditions (1.28 or later), so each update of a Deployment in an opted-in namespace is a call. Where they are evaluated, none of these is: no call at all is the goal there, and was not measured.',
       'Calls are counted by the API server itself: apiserver_admission_webhook_admission_duration_seconds_count. Above 1: it asks again where a patch met another write of the same object.',
     ],

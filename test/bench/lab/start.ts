@@ -17,6 +17,7 @@ export const start: Bench = {
   title:
     'From the start of the process to ready, and from the loss of the leader to the first action of the next one.',
   needs: 'lab',
+  minutes: 3,
   needsGateImage: true,
   goals: { podReadySeconds: { is: '<=', limit: 2 } },
   run: (progress, short) => onLab((stage) => measureStart(stage, short ? SHORT : FULL, progress)),

@@ -88,7 +88,7 @@ async function pullEverywhere(stage: Stage, count: number, pullSeconds: number):
     pulls: took.pulls,
     seconds: rounded(seconds),
     ...(pullSeconds > 0 && { overIdeal: rounded(seconds / (waves * pullSeconds)) }),
-    cpuSecondsPer1000: rounded((took.cpuSeconds / took.pulls) * 1000),
+    cpuSecondsPerThousand: rounded((took.cpuSeconds / took.pulls) * 1000),
     cpuOverApiServer: rounded(took.cpuSeconds / took.apiServerCpuSeconds),
     core: rounded(took.cpuSeconds / took.seconds),
     callsPerPull: rounded(took.calls.total / took.pulls),

@@ -4,7 +4,7 @@ import { POINTS } from './points.ts';
 
 type Rows = ReadonlyMap<string, Row>;
 
-const CPU = 'cpuSecondsPer1000';
+const CPU = 'cpuSecondsPerThousand';
 
 /** Each of numbers that one run came to; left out where a point was not run. */
 const RATIOS: Readonly<Record<string, (rows: Rows) => number | undefined>> = {
@@ -12,20 +12,18 @@ const RATIOS: Readonly<Record<string, (rows: Rows) => number | undefined>> = {
   // What the short form has in its place.
   cpuPerPull1000Over100: (rows) => over(of(rows, 'pulls-1000', CPU), of(rows, 'pulls-100', CPU)),
   simulatedOverHollow: (rows) => over(of(rows, 'simulated-20', CPU), of(rows, 'hollow-20', CPU)),
-  cpuOverApiServer: (rows) => of(rows, 'pulls-100', 'cpuOverApiServer'),
+  cpuOverApiServer: (rows) => most(rows, 'cpuOverApiServer'),
   writesPerPull: (rows) => most(rows, 'writesPerPull'),
   releaseLagP99Ms: (rows) => most(rows, 'releaseLagP99Ms'),
   coreAt198x989: (rows) => of(rows, 'holds-198', 'core'),
   coreAtRestWithReports: (rows) => of(rows, 'rest', 'coreWithReports'),
   coreAtRest: (rows) => of(rows, 'rest', 'core'),
   rssMb: (rows) => of(rows, 'rest', 'peakMb'),
-  idleRssMb: (rows) => of(rows, 'pulls-100', 'idleMb'),
+  idleRssMb: (rows) => most(rows, 'idleMb'),
 };
+
 /** @param point the name of the only one to run */
 async function run(progress: Progress, short: boolean, point?: string) {
-  const names = POINTS.map(({ name }) => name);
-  if (point !== undefined && !names.includes(point))
-    throw new Error(`no point is called ${point}: ${names.join(', ')}`);
   const rows = new Map<string, Row>();
   for (const one of POINTS) {
     if (point === undefined ? short && one.short !== true : one.name !== point) continue;
@@ -53,6 +51,9 @@ const NOTES = [
   "simulated-20 and hollow-20: the check of the simulated kubelets beside kubemark, real ones whose runtime takes no time to pull; they take longer all the same, and a hold's status is written each second that it lasts.",
   'holds-198: OpenKruise reported 887 reconciles a second and 94.6% of a core for 198 image pull jobs on 989 nodes. Ours run with the defaults, 200 pulls at a time, each of 60 s.',
   'rest: 10,000 Deployments of 6 KB and 5,000 nodes with 50 images each, which report nothing; coreWithReports is with the status that each kubelet sends every 5 minutes. peakMb covers the start, too. idleMb is of a gate on the cluster of that row before anything has happened.',
+  'failing: 1,000 holds, a tenth of the nodes refuse every pull.',
+  'core and cpuSecondsPerThousand (node pulls): of the gate; cpuOverApiServer is beside what the API server took. Memory is resident. podsBeyondNeed: made twice for one pull.',
+  'Ratios are the worst of the pulls rows, but those that name a point; coreAtRest and rssMb (the peak) are of rest.',
   'takeover: the leader is killed, and the other replica waits for the end of its lease, reads everything, and goes on.',
 ];
 
@@ -77,8 +78,10 @@ function most(rows: Rows, column: string): number | undefined {
 
 export const scale: Bench = {
   name: 'scale',
-  title: 'what pulls, holds and rest cost on clusters of 100 to 5,000 simulated nodes',
+  title: 'What pulls, holds and rest cost on clusters of 100 to 5,000 simulated nodes.',
   needs: 'cores',
+  minutes: 18,
+  points: POINTS.map(({ name }) => name),
   goals: {
     cpuPerPull5000Over100: { is: '<=', limit: 1.2 },
     writesPerPull: { is: '<=', limit: 3 },
