@@ -7,8 +7,9 @@ import { type Deployment, isMarked, parseDeployment } from './deployment.ts';
  * With a hold all is needed: its release tests the annotations, and the way back needs the template.
  */
 export function parseCachedDeployment(raw: unknown): Deployment {
-  // Copied, the hash is a plain value: it can be compared, and keeps nothing else in memory.
-  const deployment = { ...parseDeployment(raw) };
+  const parsed = parseDeployment(raw);
+  // A plain value: it can be compared, and keeps nothing else in memory.
+  const deployment = { ...parsed, templateHash: parsed.templateHash };
   if (isMarked(deployment)) return deployment;
   const { annotations, template } = deployment;
   return { ...deployment, annotations: ours(annotations), template: neededTemplate(template) };

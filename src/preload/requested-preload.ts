@@ -120,7 +120,7 @@ async function liveDeployment(client: ApiClient, request: PreloadRequest): Promi
 
 /** The uid of the update's object may be empty, and its namespace and name are the request's anyway. */
 function withUid(wanted: Deployment, { namespace, name, uid, revision }: Deployment): Deployment {
-  return { ...wanted, namespace, name, uid, revision };
+  return { ...wanted, templateHash: wanted.templateHash, namespace, name, uid, revision };
 }
 
 /** Not one of another Deployment, nor edited, nor one that has had its time. */

@@ -133,7 +133,7 @@ function quotes(results: ReadonlyMap<string, BenchResult>): string | undefined {
     '| Measured by `npm run bench`, see [docs/benchmarks.md](docs/benchmarks.md) | |',
     '| --- | --- |',
     `| one replica, an image of ${gate['image']} registry: seconds without a ready pod | ${none['withoutReadyPod']} ungated, ${gate['withoutReadyPod']} gated |`,
-    `| a hold beyond the slowest node's own pull | at most ${hold.ratios['overheadSeconds']} s; preloading by a DaemonSet took longer: a hold took ${hold.ratios['overDaemonSet']} of its time at most |`,
+    `| a hold beyond the slowest node's own pull | ${hold.ratios['overheadMedianSeconds']} s in the median, ${hold.ratios['overheadMostSeconds']} s at the most; with its pull ${hold.ratios['overDaemonSet']} of what a DaemonSet takes to preload, at the most |`,
     `| at rest, with ${rest['deployments']} Deployments and ${rest['nodes']} nodes | ${percent(rest['core'])} of a core, ${percent(rest['coreWithReports'])} with what the kubelets report; ${rest['residentMb']} MB, ${rest['peakMb']} at the most |`,
     '',
     missed([...results.values()]),

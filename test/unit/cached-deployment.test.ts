@@ -52,5 +52,6 @@ test('what only its owner needs is not kept', () => {
 });
 
 test('of one that is held all is kept', () => {
-  assert.deepEqual(parseCachedDeployment(heldObject()), parseDeployment(heldObject()));
+  const parsed = parseDeployment(heldObject());
+  assert.deepEqual(parseCachedDeployment(heldObject()), { ...parsed, templateHash: parsed.templateHash });
 });

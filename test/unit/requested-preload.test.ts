@@ -89,6 +89,7 @@ test('the first one makes the preload that a hold would wait for, owned by the D
   assert.deepEqual(writes(), ['create']);
   assert.deepEqual(stored().owner, { kind: 'Deployment', name: 'web', uid: UID });
   assert.deepEqual(stored().spec.images, [{ image: 'registry.test/app:2', imagePullPolicy: 'IfNotPresent' }]);
+  assert.equal(stored().spec.templateHash, templateHash(parseDeployment(next.object).template));
   const [event, ...others] = events;
   assert.deepEqual(others, []);
   assert.partialDeepStrictEqual(event, { type: 'Normal', reason: 'RolloutRejected' });
