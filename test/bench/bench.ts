@@ -64,6 +64,13 @@ function isMet({ is, limit }: Goal, ratio: number | undefined): boolean {
   return is === '<=' ? ratio <= limit : ratio >= limit;
 }
 
+/** In words, one each. */
+export function missedGoals({ goals, ratios }: Pick<BenchResult, 'goals' | 'ratios'>): string[] {
+  return Object.entries(goals).flatMap(([name, { is, limit, met }]) =>
+    met ? [] : [`${name} ${ratios[name] ?? 'not measured'} (${is} ${limit})`],
+  );
+}
+
 export function judged(
   goals: Bench['goals'],
   ratios: Measured['ratios'],

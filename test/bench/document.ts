@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { BenchResult, Progress, Row } from './bench.ts';
+import { type BenchResult, missedGoals, type Progress, type Row } from './bench.ts';
 
 const DOCS = join(import.meta.dirname, '../../docs');
 const RESULTS = join(DOCS, 'benchmarks');
@@ -142,11 +142,7 @@ function quotes(results: ReadonlyMap<string, BenchResult>): string | undefined {
 }
 
 function missed(results: readonly BenchResult[]): string {
-  const goals = results.flatMap(({ name, goals: of, ratios }) =>
-    Object.entries(of).flatMap(([ratio, { is, limit, met }]) =>
-      met ? [] : [`${name} ${ratio} ${ratios[ratio] ?? 'not measured'} (${is} ${limit})`],
-    ),
-  );
+  const goals = results.flatMap((result) => missedGoals(result).map((goal) => `${result.name} ${goal}`));
   return goals.length === 0 ? 'All goals are met.' : `Goals that are missed: ${goals.join(', ')}.`;
 }
 

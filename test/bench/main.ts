@@ -4,7 +4,7 @@ import { runInside } from '../lab/inside.ts';
 import { up } from '../lab/lab.ts';
 import { withLock } from '../lab/lock.ts';
 import { BENCH_LOCK } from '../lab/paths.ts';
-import { type Bench, type BenchResult, judged } from './bench.ts';
+import { type Bench, type BenchResult, judged, missedGoals } from './bench.ts';
 import { BENCHES } from './benches.ts';
 import { keep, writeDocument } from './document.ts';
 import { machine, versions } from './machine.ts';
@@ -96,9 +96,7 @@ async function measure(
   process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
   const failed = result.rows.flatMap((row) => row['failed'] ?? []);
   for (const words of failed) progress(`failed: ${words}`);
-  for (const [name, { is, limit, met }] of Object.entries(result.goals)) {
-    if (!met) progress(`goal missed: ${name} ${result.ratios[name] ?? 'not measured'} (${is} ${limit})`);
-  }
+  for (const goal of missedGoals(result)) progress(`goal missed: ${goal}`);
   if (failed.length > 0) process.exitCode = 1;
   else if (options.keep) {
     keep(result);

@@ -3,6 +3,7 @@ import { after, before, test } from 'node:test';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, asString, at } from '../../src/json.ts';
 import { LEASE, WEBHOOK_CONFIGURATION } from '../../src/names.ts';
+import { gatePods } from '../bench/lab/gate-pods.ts';
 import { type ContainerdEvent, followContainerd } from '../lab/containerd-events.ts';
 import { attach, type Lab } from '../lab/lab.ts';
 import { deploy, isHeld } from './deployment.ts';
@@ -58,13 +59,12 @@ test('a replica that is told to end leaves within its grace, and the other one t
   const holder = async () => asString(at(await api.get(LEASE_PATH), 'spec', 'holderIdentity')) ?? '';
   const leads = await until('somebody leads', 30, holder, (identity) => identity !== '');
   const [leader = ''] = leads.split('_');
-  const pod = await api.get(`${PODS}/${leader}`);
-  const [container] = asArray(at(pod, 'status', 'containerStatuses'));
-  const id = asString(at(container, 'containerID'))?.replace('containerd://', '');
+  const pod = (await gatePods(api)).find(({ name }) => name === leader);
+  assert.ok(pod !== undefined);
   // A kubelet of 1.20 may forget to tell the end of a container, and then leaves its pod for up to a minute: one in twenty did.
   const ends: ContainerdEvent[] = [];
-  const unfollow = followContainerd(lab, String(at(pod, 'spec', 'nodeName')), (one) => {
-    if (one.topic === '/tasks/exit' && one.event['container_id'] === id) ends.push(one);
+  const unfollow = followContainerd(lab, pod.node, (one) => {
+    if (one.topic === '/tasks/exit' && one.event['container_id'] === pod.containerId) ends.push(one);
   });
   t.after(unfollow);
   const asked = Date.now();

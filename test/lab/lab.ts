@@ -91,6 +91,8 @@ export interface Lab {
   nodes(): string[];
   addNode(): Promise<string>;
   removeNode(node: string): Promise<void>;
+  /** containerd's own client in a node; what it printed. */
+  ctr(node: string, ...args: string[]): Promise<string>;
   nodeImages(node: string): Promise<string[]>;
   removeNodeImage(node: string, reference: string): Promise<void>;
   nodeProcess(node: string): NodeProcesses;
@@ -207,11 +209,10 @@ function handle(ground: Ground): Lab {
     return nodeAddress(name);
   };
   const inNode = (name: string, argv: string[]) => [...insideNode(known(name)), ...argv];
-  const ctr = (name: string, args: string[]) =>
-    run(inNode(name, ['ctr', '--namespace', 'k8s.io', ...args]), {
-      env: ground.tools.env,
-      timeoutSeconds: 60,
-    });
+  const ctr = async (name: string, ...args: string[]) => {
+    const argv = inNode(name, ['ctr', '--namespace', 'k8s.io', ...args]);
+    return (await run(argv, { env: ground.tools.env, timeoutSeconds: 60 })).stdout;
+  };
   const pidOf = (component: string) => mainProcess(component)?.pid;
   const kubectl = kubectlCommand(ground);
   return {
@@ -229,9 +230,10 @@ function handle(ground: Ground): Lab {
     nodes: nodeNames,
     addNode: () => withLock(quiet, () => addNode(ground)),
     removeNode: (name) => withLock(quiet, () => removeNode(ground, known(name))),
-    nodeImages: async (name) => (await ctr(name, ['images', 'ls', '-q'])).stdout.split('\n').filter(Boolean),
+    ctr,
+    nodeImages: async (name) => (await ctr(name, 'images', 'ls', '-q')).split('\n').filter(Boolean),
     removeNodeImage: async (name, reference) => {
-      await ctr(name, ['images', 'rm', '--sync', reference]);
+      await ctr(name, 'images', 'rm', '--sync', reference);
     },
     nodeProcess: (name) => ({
       init: pidOf(`${name}/init`),

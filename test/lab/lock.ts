@@ -4,9 +4,9 @@ import { LabError } from './errors.ts';
 import { LOCK } from './paths.ts';
 
 /**
- * Runs `work` while holding a machine-wide lock, that of the lab if no other is named. Node has no flock(2), so flock(1) holds it for us for as
- * long as our end of its stdin is open: however this process ends, the kernel closes the pipe and the lock
- * is free.
+ * Runs `work` while holding a machine-wide lock, that of the lab if no other is named. Node has no flock(2), so flock(1)
+ * holds it for us for as long as our end of its stdin is open: however this process ends, the kernel closes the pipe and
+ * the lock is free.
  */
 export async function withLock<T>(
   log: (line: string) => void,

@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { runInForeground } from './inside.ts';
 import { attach } from './lab.ts';
 
 /**
@@ -11,14 +11,7 @@ const args = process.argv.slice(2);
 const command = [process.execPath, main, ...args];
 const elsewhere = args.some((arg) => /^(--kubeconfig(=|$)|--help$|-h$|--version$|-V$)/.test(arg));
 
-const [program, ...rest] = elsewhere ? command : await besideTheLab(command);
-const child = spawn(program ?? process.execPath, rest, { stdio: 'inherit' });
-// Ctrl-C reaches the gate from the terminal; this process only waits until it has released what it holds.
-process.on('SIGINT', () => undefined);
-for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
-child.on('exit', (code) => {
-  process.exitCode = code ?? 1;
-});
+process.exitCode = await runInForeground(elsewhere ? command : await besideTheLab(command));
 
 async function besideTheLab(argv: readonly string[]): Promise<string[]> {
   try {

@@ -2,7 +2,6 @@ import type { ApiClient } from '../../../src/cluster/api-client.ts';
 import { asArray, asString, at } from '../../../src/json.ts';
 import { until } from '../../e2e/until.ts';
 import { run } from '../../lab/command.ts';
-import { readGround } from '../../lab/ground.ts';
 import type { Stage } from './stage.ts';
 
 export interface GatePod {
@@ -39,7 +38,7 @@ export async function gatePods(api: ApiClient): Promise<GatePod[]> {
 
 /** -9, without any chance to give the lease back. */
 export async function killPod(stage: Stage, { node, containerId }: GatePod): Promise<void> {
-  await inNode(stage, node, [...CTR, 'tasks', 'kill', '--signal', 'SIGKILL', containerId]);
+  await stage.lab.ctr(node, 'tasks', 'kill', '--signal', 'SIGKILL', containerId);
 }
 
 /** From the start of its process, as the kernel has it, to the line that says so. */
@@ -65,22 +64,15 @@ async function readyLine({ lab }: Stage, { name }: GatePod): Promise<{ time?: nu
 
 /** In ms since the epoch, to 10 ms. The status of the pod has whole seconds. */
 async function processStart(stage: Stage, { node, containerId }: GatePod): Promise<number> {
-  const tasks = await inNode(stage, node, [...CTR, 'tasks', 'ls']);
+  const tasks = await stage.lab.ctr(node, 'tasks', 'ls');
   const task = tasks.split('\n').find((text) => text.startsWith(containerId));
   const pid = task?.split(/\s+/)[1];
   if (pid === undefined) throw new Error(`no task of ${containerId} on ${node}`);
   const [stat = '', uptime = ''] = (
-    await inNode(stage, node, ['cat', `/proc/${pid}/stat`, '/proc/uptime'])
-  ).split('\n');
+    await run(stage.lab.enterNode(node, ['cat', `/proc/${pid}/stat`, '/proc/uptime']))
+  ).stdout.split('\n');
   const now = Date.now();
   // The 22nd field, counted from the end of the name on, which may hold spaces.
   const ticks = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]);
   return now - (Number(uptime.split(' ')[0]) - ticks / TICKS_PER_SECOND) * 1000;
-}
-
-const CTR = ['ctr', '--namespace', 'k8s.io'];
-
-async function inNode({ lab }: Stage, node: string, argv: string[]): Promise<string> {
-  const env = readGround()?.tools.env ?? {};
-  return (await run(lab.enterNode(node, argv), { env, timeoutSeconds: 20 })).stdout;
 }

@@ -8,8 +8,6 @@ import type { Rollout } from '../../demo/timeline.ts';
 import { startGate } from '../../e2e/gate-process.ts';
 import { createNamespace, type Namespace } from '../../e2e/namespace.ts';
 import { until } from '../../e2e/until.ts';
-import { run } from '../../lab/command.ts';
-import { readGround } from '../../lab/ground.ts';
 import { type ImageArrivals, imageArrivals } from '../../lab/image-arrivals.ts';
 import { PAUSE_IMAGE } from '../../lab/images.ts';
 import type { Lab } from '../../lab/lab.ts';
@@ -78,7 +76,6 @@ interface Run {
   readonly preload: number;
   /** By the API server's watch: what the gate itself has of `preload`. */
   readonly held: number;
-  readonly heldLessPull: number;
   /** Of the node that had the image last: from the update to the beginning of its pull, and from the end of it to the release. */
   readonly beforePull: number;
   readonly afterPull: number;
@@ -177,14 +174,12 @@ async function upgrade(set: Set, heavy: HeavyImage, way: Way, round: number): Pr
   const arrivedAt = ((last?.at ?? Number.NaN) - performance.timeOrigin) / 1000;
   const lastPull = pulls.find(({ node }) => node === last?.node)?.seconds ?? Number.NaN;
   const releasedAt = rollout.releasedAt ?? Number.NaN;
-  const slowestPull = Math.max(...pulls.map(({ seconds }) => seconds));
   const result: Run = {
     way,
     image: heavy,
-    slowestPull,
+    slowestPull: Math.max(...pulls.map(({ seconds }) => seconds)),
     preload: (rollout.releasedAt ?? preloaded) - from,
     held: releasedAt - rollout.askedAt,
-    heldLessPull: releasedAt - rollout.askedAt - slowestPull,
     beforePull: arrivedAt - lastPull - rollout.askedAt,
     afterPull: releasedAt - arrivedAt,
     podStart: Math.max(...timeline.starts(namespace.name, name, image).map(({ seconds }) => seconds)),
@@ -232,17 +227,23 @@ function pullsOf(namespace: Namespace, image: string, nodes: number): Promise<Pu
   );
 }
 
-type Times = Omit<Run, 'way' | 'image'>;
+interface Times extends Omit<Run, 'way' | 'image'> {
+  readonly heldLessPull: number;
+}
+
+function heldLessPull({ held, slowestPull }: Run): number {
+  return held - slowestPull;
+}
 
 /** Of all rounds, time by time. */
 function medianOf(runs: readonly Run[]): Times | undefined {
   if (runs.length === 0) return undefined;
-  const of = (key: keyof Times) => median(runs.map((run) => run[key]));
+  const of = (key: keyof Omit<Run, 'way' | 'image'>) => median(runs.map((run) => run[key]));
   return {
     slowestPull: of('slowestPull'),
     preload: of('preload'),
     held: of('held'),
-    heldLessPull: of('heldLessPull'),
+    heldLessPull: median(runs.map(heldLessPull)),
     beforePull: of('beforePull'),
     afterPull: of('afterPull'),
     podStart: of('podStart'),
@@ -269,9 +270,9 @@ function conclude(images: readonly HeavyImage[], runs: readonly Run[]): Measured
   // Where it matters.
   const longest = images.toSorted((a, b) => (of(b, 'gate')?.held ?? 0) - (of(a, 'gate')?.held ?? 0))[0];
   const [gate, none] = longest === undefined ? [] : [of(longest, 'gate'), of(longest, 'none')];
-  const gated = runs.filter(({ way }) => way === 'gate').map(({ heldLessPull }) => heldLessPull);
+  const gated = runs.filter(({ way }) => way === 'gate').map(heldLessPull);
   const ratios = {
-    overheadSeconds: worst(({ heldLessPull }) => heldLessPull),
+    overheadSeconds: worst((gate) => gate.heldLessPull),
     overheadMedianSeconds: rounded(median(gated)),
     overheadMostSeconds: rounded(Math.max(...gated)),
     overDaemonSet: overWay('DaemonSet'),
@@ -302,7 +303,7 @@ const NOTES = [
 ];
 
 function rowOf(image: HeavyImage, way: Way, times: Times, rounds: number): Row {
-  const { slowestPull, preload, held, heldLessPull, beforePull, afterPull } = times;
+  const { slowestPull, preload, held, beforePull, afterPull } = times;
   const ofGate = (value: number) => (way === 'gate' ? rounded(value) : '');
   const ofPreload = (value: number) => (way === 'none' ? '' : rounded(value));
   return {
@@ -313,7 +314,7 @@ function rowOf(image: HeavyImage, way: Way, times: Times, rounds: number): Row {
     preload: ofPreload(preload),
     preloadLessPull: ofPreload(preload - slowestPull),
     held: ofGate(held),
-    heldLessPull: ofGate(heldLessPull),
+    heldLessPull: ofGate(times.heldLessPull),
     beforePull: ofGate(beforePull),
     afterPull: ofGate(afterPull),
     podStart: rounded(times.podStart),
@@ -344,24 +345,21 @@ async function endOfLeftovers({ lab, api }: Stage, progress: Progress): Promise<
       `no container on ${node} has an image of an earlier run`,
       PATIENCE_SECONDS,
       async () =>
-        (await ctr(lab, node, 'containers', 'ls')).filter(([, image]) => image?.includes(IN_REPOSITORY)),
+        (await listed(lab, node, 'containers')).filter(([, image]) => image?.includes(IN_REPOSITORY)),
       ({ length }) => length === 0,
     );
   }
 }
 
-/** The lines of a table, in words. */
-async function ctr(lab: Lab, node: string, ...args: string[]): Promise<string[][]> {
-  const { stdout } = await run(lab.enterNode(node, ['ctr', '--namespace', 'k8s.io', ...args]), {
-    env: readGround()?.tools.env ?? {},
-  });
-  return stdout.split('\n').map((line) => line.split(/\s+/));
+/** The lines of a table of `ctr`, in words. */
+async function listed(lab: Lab, node: string, what: 'containers' | 'images'): Promise<string[][]> {
+  return (await lab.ctr(node, what, 'ls')).split('\n').map((line) => line.split(/\s+/));
 }
 
 /** Under its tag, and under the digest and the id that the runtime keeps besides: all name the same manifest. */
 async function removeFromNodes(lab: Lab): Promise<void> {
   for (const node of lab.nodes()) {
-    const images = await ctr(lab, node, 'images', 'ls');
+    const images = await listed(lab, node, 'images');
     const ours = new Set(
       images.filter(([name]) => name?.includes(IN_REPOSITORY)).map(([, , digest]) => digest),
     );
