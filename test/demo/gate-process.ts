@@ -18,7 +18,8 @@ export async function startGate(lab: Lab): Promise<void> {
   mkdirSync(dirname(GATE_LOG), { recursive: true });
   writeFileSync(GATE_LOG, '');
   const main = join(import.meta.dirname, '../../src/main.ts');
-  const argv = lab.enter([process.execPath, main, '--kubeconfig', lab.kubeconfig]);
+  const unsupported = lab.isSupported ? [] : ['--unsupported-server'];
+  const argv = lab.enter([process.execPath, main, '--kubeconfig', lab.kubeconfig, ...unsupported]);
   await ensureRunning({ name: COMPONENT, argv, env: { PATH: process.env['PATH'] ?? '' } });
   await until('the gate is ready', 30, () => {
     if (readFileSync(GATE_LOG, 'utf8').includes('"msg":"ready"')) return true;

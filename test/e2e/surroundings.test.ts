@@ -248,14 +248,10 @@ describe('have deny-all network policies, injected sidecars, or a PodDisruptionB
       const image = (await shop.push('v2')).replace(world.lab.registry, registry.address);
       const web = await deploy(shop, 'web', { replicas: 2 });
       await shop.apply({
-        apiVersion: 'policy/v1beta1',
+        apiVersion: 'policy/v1',
         kind: 'PodDisruptionBudget',
         metadata: { name: 'all' },
-        // In this version of the API `{}` selects nothing.
-        spec: {
-          ...budget,
-          selector: { matchExpressions: [{ key: 'nobody/has', operator: 'DoesNotExist' }] },
-        },
+        spec: { ...budget, selector: {} },
       });
       await allows(shop, allowed);
       await web.setImage(image);
@@ -308,7 +304,7 @@ async function allows(shop: Namespace, disruptions: number): Promise<void> {
   await until(
     `the budget allows ${disruptions}`,
     20,
-    () => world.api.get(`/apis/policy/v1beta1/namespaces/${shop.name}/poddisruptionbudgets/all`),
+    () => world.api.get(`/apis/policy/v1/namespaces/${shop.name}/poddisruptionbudgets/all`),
     (budget) =>
       asNumber(at(budget, 'status', 'currentHealthy')) === 2 &&
       asNumber(at(budget, 'status', 'disruptionsAllowed')) === disruptions,
@@ -336,7 +332,7 @@ async function evict(shop: Namespace, name: string): Promise<string> {
     // A budget says no with a 429, which is no reason to ask again here.
     await world.api.create(
       path,
-      { apiVersion: 'policy/v1beta1', kind: 'Eviction', metadata },
+      { apiVersion: 'policy/v1', kind: 'Eviction', metadata },
       {},
       { retry: false },
     );

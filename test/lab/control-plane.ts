@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { HUB_ADDRESS, SERVICE_NETWORK } from './addresses.ts';
 import { AUDIT } from './audit-log.ts';
 import { identityFiles, PKI_FILES } from './certificates.ts';
@@ -12,20 +10,11 @@ import type { Component } from './process-table.ts';
 const ETCD = 'http://127.0.0.1:2379';
 const API_SOCKET = state('api-server.sock');
 
-/**
- * A newer Kubernetes wants a newer etcd than Debian's 3.4 (seen: 1.36 wants 3.5): one beside its binaries
- * is taken.
- */
-function etcdBinary({ binaries }: Ground): string {
-  const beside = join(binaries, 'etcd');
-  return existsSync(beside) ? beside : 'etcd';
-}
-
 export function etcd(ground: Ground): Component {
   return {
     name: 'hub/etcd',
     argv: [
-      etcdBinary(ground),
+      'etcd',
       '--name=lab',
       `--data-dir=${state('etcd')}`,
       `--listen-client-urls=${ETCD}`,
@@ -37,7 +26,7 @@ export function etcd(ground: Ground): Component {
       '--unsafe-no-fsync',
       '--logger=zap',
     ],
-    // Debian's etcd refuses architectures other than amd64 unless it is told to.
+    // The fallback's etcd refuses arm64 without it.
     env: { ...ground.tools.env, ...(process.arch === 'arm64' ? { ETCD_UNSUPPORTED_ARCH: 'arm64' } : {}) },
     listens: { port: 2379 },
   };
@@ -51,7 +40,7 @@ export function apiServer(ground: Ground): Component {
   return {
     name: 'hub/kube-apiserver',
     argv: [
-      join(ground.binaries, 'kube-apiserver'),
+      'kube-apiserver',
       `--etcd-servers=${ETCD}`,
       '--bind-address=0.0.0.0',
       `--secure-port=${ground.port}`,
@@ -91,7 +80,7 @@ export function controllerManager(ground: Ground): Component {
   return {
     name: 'hub/kube-controller-manager',
     argv: [
-      join(ground.binaries, 'kube-controller-manager'),
+      'kube-controller-manager',
       `--kubeconfig=${config}`,
       `--authentication-kubeconfig=${config}`,
       `--authorization-kubeconfig=${config}`,
@@ -115,7 +104,7 @@ export function scheduler(ground: Ground): Component {
   return {
     name: 'hub/kube-scheduler',
     argv: [
-      join(ground.binaries, 'kube-scheduler'),
+      'kube-scheduler',
       `--kubeconfig=${config}`,
       `--authentication-kubeconfig=${config}`,
       `--authorization-kubeconfig=${config}`,

@@ -19,9 +19,17 @@ export function formatVersion({ major, minor, patch }: Version): string {
   return `${major}.${minor}.${patch}`;
 }
 
-const OLDEST_MINOR = 20;
+/** Pullgate supports these and later ones. */
+const OLDEST_MINOR = 30;
+/** Debian's source package, which the lab falls back to for a demo. */
+const FALLBACK_MINOR = 20;
 /** Newer ones are tried with the newest known flags: most releases change nothing here. */
-export const NEWEST_KNOWN_MINOR = 36;
+export const NEWEST_KNOWN_MINOR = 37;
+
+/** True for the fallback's Kubernetes, which Pullgate serves only with `--unsupported-server`. */
+export function isFallback({ major, minor }: Version): boolean {
+  return major === 1 && minor === FALLBACK_MINOR;
+}
 
 interface VersionDependent {
   kubelet: string[];
@@ -35,29 +43,31 @@ interface VersionDependent {
  * started.
  */
 export function flags(version: Version, runtimeEndpoint: string): VersionDependent {
+  if (isFallback(version)) {
+    return {
+      kubelet: ['--container-runtime=remote', `--container-runtime-endpoint=${runtimeEndpoint}`],
+      kubeletConfiguration: {},
+      // The insecure ports, which no later release has.
+      controllerManager: ['--port=0'],
+      scheduler: ['--port=0'],
+    };
+  }
   const { major, minor } = version;
   if (major !== 1 || minor < OLDEST_MINOR) {
     throw new LabError(
-      `Kubernetes ${formatVersion(version)} is not supported by the lab: 1.${OLDEST_MINOR} or newer is`,
+      `the lab does not run Kubernetes ${formatVersion(version)}. It needs 1.${OLDEST_MINOR} or later`,
     );
   }
-  // Removed in 1.24, together with the insecure ports that they turn off.
-  const noInsecurePort = minor < 24 ? ['--port=0'] : [];
   return {
-    kubelet: [
-      // With dockershim, removed in 1.24, the runtime had to be chosen; the flag itself went in 1.27.
-      ...(minor < 27 ? ['--container-runtime=remote'] : []),
-      // In the configuration file from 1.27.
-      ...(minor < 27 ? [`--container-runtime-endpoint=${runtimeEndpoint}`] : []),
-    ],
+    kubelet: [],
     kubeletConfiguration: {
-      ...(minor >= 27 ? { containerRuntimeEndpoint: runtimeEndpoint } : {}),
-      // A field from 1.25; in a nested root file system the kubelet cannot measure what it would isolate.
-      ...(minor >= 25 ? { localStorageCapacityIsolation: false } : {}),
+      containerRuntimeEndpoint: runtimeEndpoint,
+      // In a nested root file system the kubelet cannot measure what it would isolate.
+      localStorageCapacityIsolation: false,
       // A field from 1.31; true by default from 1.35, which refuses machines with cgroup v1.
       ...(minor >= 31 ? { failCgroupV1: false } : {}),
     },
-    controllerManager: noInsecurePort,
-    scheduler: noInsecurePort,
+    controllerManager: [],
+    scheduler: [],
   };
 }

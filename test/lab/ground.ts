@@ -4,7 +4,7 @@ import type { Tools } from './packages.ts';
 import { state } from './paths.ts';
 
 /** To be raised when a running lab of an older clone cannot be converged to what this code wants. */
-export const LAYOUT = 1;
+export const LAYOUT = 2;
 
 /**
  * What a lab stands on: fixed when it is made, and read back by every later command, from whichever clone.
@@ -12,8 +12,7 @@ export const LAYOUT = 1;
 export interface Ground {
   layout: number;
   version: Version;
-  /** The folder with Kubernetes' binaries. */
-  binaries: string;
+  /** Its PATH leads to Kubernetes, etcd and containerd first, then to Debian's packages. */
   tools: Tools;
   waitProgram: string;
   /** The API server's port, the same on the machine's loopback and inside the hub. */
@@ -43,9 +42,8 @@ export function serverUrl(ground: Ground): string {
 export function isSameGround(running: Ground, wanted: Omit<Ground, 'port'>): boolean {
   return (
     running.layout === wanted.layout &&
-    running.binaries === wanted.binaries &&
     JSON.stringify(running.version) === JSON.stringify(wanted.version) &&
-    running.tools.root === wanted.tools.root &&
+    JSON.stringify(running.tools) === JSON.stringify(wanted.tools) &&
     existsSync(running.tools.root)
   );
 }

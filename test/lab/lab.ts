@@ -5,7 +5,7 @@ import { ApiServer, type NodeState } from './api-server.ts';
 import { type CommandResult, run } from './command.ts';
 import { addNode, converge, firstFreePort, insideHub, isComplete, labComponents } from './converge.ts';
 import { LabError, messageOf } from './errors.ts';
-import { formatVersion } from './flags.ts';
+import { formatVersion, isFallback } from './flags.ts';
 import { type Ground, isSameGround, KUBECONFIG, readGround, serverUrl } from './ground.ts';
 import { type ImageSpec, pushImage } from './images.ts';
 import { CONTEXT } from './kubeconfig.ts';
@@ -13,7 +13,7 @@ import { withLock } from './lock.ts';
 import { inNetns, isPlugged, plug } from './namespaces.ts';
 import { insideNode } from './node.ts';
 import { state } from './paths.ts';
-import { checkMachine, prepare } from './prepare.ts';
+import { checkMachine, type PrepareOptions, prepare } from './prepare.ts';
 import {
   ensureRunning,
   isListening,
@@ -30,7 +30,7 @@ export type { ImageSpec } from './images.ts';
 type Log = (line: string) => void;
 const quiet: Log = () => {};
 
-export interface LabOptions {
+export interface LabOptions extends PrepareOptions {
   nodes?: number;
   log?: Log;
 }
@@ -74,6 +74,8 @@ export interface Lab {
   context: string;
   server: string;
   kubernetesVersion: string;
+  /** False for the fallback's Kubernetes, which a gate serves only with `--unsupported-server`. */
+  isSupported: boolean;
   registry: string;
   /** The same images as `registry`, at about 10 MB/s a connection. */
   slowRegistry: string;
@@ -109,9 +111,9 @@ export interface Lab {
 /** Brings the lab up, whatever state it is in; what runs as it should is left alone. */
 export async function up(options: LabOptions = {}): Promise<Lab> {
   const { nodes = 2, log = quiet } = options;
-  await checkMachine(markedProcesses().length > 0, log);
+  await checkMachine(markedProcesses().length > 0, options, log);
   return withLock(log, async () => {
-    const wanted = await prepare(log);
+    const wanted = await prepare(log, options);
     const running = markedProcesses().length > 0 ? readGround() : undefined;
     if (running !== undefined && isSameGround(running, wanted)) {
       const whole = isComplete(running);
@@ -214,12 +216,13 @@ function handle(ground: Ground): Lab {
     return (await run(argv, { env: ground.tools.env, timeoutSeconds: 60 })).stdout;
   };
   const pidOf = (component: string) => mainProcess(component)?.pid;
-  const kubectl = kubectlCommand(ground);
+  const kubectl = kubectlOf(ground);
   return {
     kubeconfig: KUBECONFIG,
     context: CONTEXT,
     server: serverUrl(ground),
     kubernetesVersion: formatVersion(ground.version),
+    isSupported: !isFallback(ground.version),
     registry: registryAddress('registry'),
     slowRegistry: registryAddress('slow'),
     privateRegistry: registryAddress('private'),
@@ -272,12 +275,8 @@ function handle(ground: Ground): Lab {
   };
 }
 
-/**
- * The machine's own kubectl, which is what a user has, or else that of the packages (as old as the
- * cluster).
- */
-function kubectlCommand(ground: Ground): string {
-  const folders = (process.env['PATH'] ?? '').split(delimiter);
-  const own = folders.map((folder) => join(folder, 'kubectl')).find((path) => existsSync(path));
-  return own ?? join(ground.tools.root, 'usr/bin/kubectl');
+/** The kubectl of the cluster's release; with programs of somebody's choice, whatever comes first on PATH. */
+function kubectlOf({ tools }: Ground): string {
+  const folders = [tools.env['PATH'], process.env['PATH']].join(delimiter).split(delimiter);
+  return folders.map((folder) => join(folder, 'kubectl')).find((path) => existsSync(path)) ?? 'kubectl';
 }

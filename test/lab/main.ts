@@ -4,8 +4,9 @@ import { endActiveCommands } from './command.ts';
 import { LabError, messageOf } from './errors.ts';
 import { buildGateImage } from './gate-image.ts';
 import { attach, down, type LabStatus, status, up } from './lab.ts';
+import { RELEASES, type Release } from './prepare.ts';
 
-const USAGE = 'usage: npm run lab -- up [--nodes N] | down | status | image';
+const USAGE = `usage: npm run lab -- up [--nodes N] [--kubernetes ${RELEASES.join('|')}] | down | status | image`;
 
 const began = performance.now();
 
@@ -22,11 +23,17 @@ function nodeCount(text: string): number {
   return count;
 }
 
+function release(text: string | undefined): Release | undefined {
+  const known = RELEASES.find((one) => one === text);
+  if (text === undefined || known !== undefined) return known;
+  throw new LabError(`--kubernetes takes ${RELEASES.join(', ')}, not ${text}`);
+}
+
 async function main(argv: string[]): Promise<void> {
   const { positionals, values } = parseArgs({
     args: argv,
     allowPositionals: true,
-    options: { nodes: { type: 'string', default: '2' } },
+    options: { nodes: { type: 'string', default: '2' }, kubernetes: { type: 'string' } },
   });
   const [command, ...rest] = positionals;
   if (rest.length > 0) {
@@ -34,11 +41,9 @@ async function main(argv: string[]): Promise<void> {
   }
   switch (command) {
     case 'up': {
-      const lab = await up({ nodes: nodeCount(values.nodes), log });
-      log('ready');
-      process.stdout.write(
-        `kubectl --kubeconfig ${lab.kubeconfig} get nodes\nKUBECONFIG: ${lab.kubeconfig}\n`,
-      );
+      const lab = await up({ nodes: nodeCount(values.nodes), kubernetes: release(values.kubernetes), log });
+      log(`ready: Kubernetes ${lab.kubernetesVersion}`);
+      process.stdout.write(`${lab.kubectlCommand.join(' ')} get nodes\nKUBECONFIG: ${lab.kubeconfig}\n`);
       return;
     }
     case 'down':

@@ -11,7 +11,7 @@ import {
 } from './addresses.ts';
 import { identityFiles } from './certificates.ts';
 import { createCgroups } from './cgroups.ts';
-import { flags } from './flags.ts';
+import { flags, isFallback } from './flags.ts';
 import { type Ground, serverUrl } from './ground.ts';
 import { PAUSE_IMAGE } from './images.ts';
 import { kubeconfig } from './kubeconfig.ts';
@@ -118,28 +118,10 @@ export function insideNode(node: NodeAddress): string[] {
   return ['nsenter', `--target=${init.pid}`, '--net', '--mount', '--pid', '--'];
 }
 
-export function containerd(ground: Ground, node: NodeAddress): Component {
-  const { root } = ground.tools;
-  const folder = nodeFolder(node);
-  const cniConf = join(folder, 'cni-conf');
-  const registryHosts = join(folder, 'registry-hosts');
-  const config = `version = 2
-root = "${folder}/containerd"
-state = "/run/containerd"
-# The first would make a folder on the machine, the others only warn that they cannot work.
-disabled_plugins = [
-  "io.containerd.internal.v1.opt",
-  "io.containerd.snapshotter.v1.aufs",
-  "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper",
-  "io.containerd.snapshotter.v1.zfs",
-]
-[grpc]
-  address = "${CONTAINERD_SOCKET}"
-[plugins."io.containerd.grpc.v1.cri"]
+/** For the fallback's containerd 1.6; containerd 2 has other names for the same settings. */
+function oldRuntimeSettings(root: string, { cniConf, registryHosts }: RuntimeFolders): string {
+  return `[plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "${PAUSE_IMAGE}"
-  # Without CAP_SYS_RESOURCE nobody may lower an oom_score_adj: pods would die with
-  # "can't get final child's PID from pipe: EOF".
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "${root}/usr/lib/cni"
@@ -151,6 +133,55 @@ disabled_plugins = [
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       BinaryName = "${root}/usr/sbin/runc"
 `;
+}
+
+interface RuntimeFolders {
+  cniConf: string;
+  registryHosts: string;
+}
+
+function runtimeSettings(root: string, { cniConf, registryHosts }: RuntimeFolders): string {
+  return `[plugins."io.containerd.cri.v1.images"]
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "${PAUSE_IMAGE}"
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "${registryHosts}"
+[plugins."io.containerd.cri.v1.runtime"]
+  # Without CAP_SYS_RESOURCE nobody may lower an oom_score_adj: pods would die with
+  # "can't get final child's PID from pipe: EOF".
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["${root}/usr/lib/cni"]
+    conf_dir = "${cniConf}"
+  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+      BinaryName = "${root}/usr/sbin/runc"
+`;
+}
+
+/** Plugins that would make a folder on the machine (the first two), or only warn that they cannot work. */
+const DISABLED_PLUGINS = [
+  'internal.v1.opt',
+  'nri.v1.nri',
+  'snapshotter.v1.btrfs',
+  'snapshotter.v1.devmapper',
+].concat('snapshotter.v1.zfs');
+
+export function containerd(ground: Ground, node: NodeAddress): Component {
+  const { root } = ground.tools;
+  const folder = nodeFolder(node);
+  const cniConf = join(folder, 'cni-conf');
+  const registryHosts = join(folder, 'registry-hosts');
+  const old = isFallback(ground.version);
+  const settings = (old ? oldRuntimeSettings : runtimeSettings)(root, { cniConf, registryHosts });
+  const config = `version = ${old ? 2 : 3}
+root = "${folder}/containerd"
+state = "/run/containerd"
+disabled_plugins = ${JSON.stringify(DISABLED_PLUGINS.map((name) => `io.containerd.${name}`))}
+[grpc]
+  address = "${CONTAINERD_SOCKET}"
+${settings}`;
   const network = {
     cniVersion: '0.4.0',
     name: 'lab',
@@ -217,7 +248,7 @@ function kubelet(ground: Ground, node: NodeAddress): Component {
   return {
     name: `${node.name}/kubelet`,
     argv: [
-      join(ground.binaries, 'kubelet'),
+      'kubelet',
       `--config=${configFile}`,
       `--kubeconfig=${kubeconfigFile}`,
       `--hostname-override=${node.name}`,
@@ -249,7 +280,7 @@ function kubeProxy(ground: Ground, node: NodeAddress): Component {
   };
   return {
     name: `${node.name}/kube-proxy`,
-    argv: [join(ground.binaries, 'kube-proxy'), `--config=${configFile}`],
+    argv: ['kube-proxy', `--config=${configFile}`],
     env: ground.tools.env,
     files: {
       [configFile]: JSON.stringify(configuration, null, 2),

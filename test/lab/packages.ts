@@ -14,28 +14,26 @@ import { withSources } from './apt-sources.ts';
 import { run } from './command.ts';
 import { LabError, messageOf } from './errors.ts';
 
-/**
- * What a running lab needs. Versions in Debian 12: etcd 3.4.23, containerd 1.6.20, docker-registry 2.8.2.
- */
+/** What a running lab needs besides what is built. Versions in Debian 12: runc 1.1.5, docker-registry 2.8.2. */
 export const RUNTIME_PACKAGES = [
   'busybox-static',
   'conntrack',
-  'containerd',
   'containernetworking-plugins',
   'docker-registry',
-  'etcd-server',
   'iproute2',
   'ipset',
   'iptables',
-  'kubernetes-client',
   'nginx',
   'runc',
   'socat',
   'tini',
 ];
 
-/** What building Kubernetes and the lab's one Go program needs. */
-export const BUILD_PACKAGES = [
+/** What runs with the fallback's Kubernetes. Versions in Debian 12: etcd 3.4.23, containerd 1.6.20. */
+export const FALLBACK_PACKAGES = [...RUNTIME_PACKAGES, 'containerd', 'etcd-server', 'kubernetes-client'];
+
+/** What building the fallback's Kubernetes needs. */
+export const FALLBACK_BUILD_PACKAGES = [
   'golang-1.19-go',
   'golang-1.19-src',
   'golang-github-modern-go-reflect2-dev',

@@ -16,7 +16,8 @@ process.exitCode = await runInForeground(elsewhere ? command : await besideTheLa
 async function besideTheLab(argv: readonly string[]): Promise<string[]> {
   try {
     const lab = await attach();
-    return lab.enter([...argv, '--kubeconfig', lab.kubeconfig]);
+    const unsupported = lab.isSupported ? [] : ['--unsupported-server'];
+    return lab.enter([...argv, '--kubeconfig', lab.kubeconfig, ...unsupported]);
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
     process.stderr.write('or name a cluster: npm start -- --kubeconfig FILE --context NAME\n');

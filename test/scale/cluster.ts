@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../src/clock.ts';
@@ -6,10 +6,11 @@ import { type ApiClient, createApiClient } from '../../src/cluster/api-client.ts
 import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
 import { freePort } from '../e2e/gate-process.ts';
 import { formatVersion } from '../lab/flags.ts';
-import { builtFolder } from '../lab/kubernetes-build.ts';
+
+import { goPrograms } from '../lab/go-modules.ts';
 import { withLock } from '../lab/lock.ts';
 import { cacheFolder } from '../lab/paths.ts';
-import { prepare } from '../lab/prepare.ts';
+import { isPrepared, prepare } from '../lab/prepare.ts';
 import { GiveUp, until } from '../lab/until.ts';
 import { plainNode } from '../sim/node-object.ts';
 import { type BoundProcess, type Program, startBound } from './bound-process.ts';
@@ -56,8 +57,7 @@ const START_SECONDS = 60;
 export async function startScaleCluster(options: ScaleOptions): Promise<ScaleCluster> {
   const { log = () => undefined } = options;
   // With all of it there nothing is written, and nobody has to wait for a lab that is starting.
-  const isBuilt = existsSync(builtFolder(cacheFolder()));
-  const ground = await (isBuilt ? prepare(log) : withLock(log, () => prepare(log)));
+  const ground = await (isPrepared() ? prepare(log) : withLock(log, () => prepare(log)));
   const folder = mkdtempSync(join(tmpdir(), 'pullgate-scale-'));
   const processes: BoundProcess[] = [];
   const ends: (() => Promise<unknown>)[] = [];
@@ -102,7 +102,13 @@ export async function startScaleCluster(options: ScaleOptions): Promise<ScaleClu
       name: `hollow-${index + 1}`,
       labels: {},
     }));
-    for (const { name } of others) start(await hollowNode(name, plan));
+    if (others.length > 0) {
+      const folder = await withLock(log, () =>
+        goPrograms(cacheFolder(), 'kubernetes-1.37', ['kubemark'], log),
+      );
+      const kubemark = join(folder, 'kubemark');
+      for (const { name } of others) start(await hollowNode(name, kubemark, plan));
+    }
     await nodesReady(api, nodes.length + others.length);
     const { backoffMs } = options;
     const kubelets = await startKubelets({

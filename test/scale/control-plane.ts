@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { flags } from '../lab/flags.ts';
 import type { Ground } from '../lab/ground.ts';
@@ -6,7 +5,7 @@ import type { Program } from './bound-process.ts';
 import type { Credentials } from './credentials.ts';
 
 export interface Plan {
-  readonly ground: Pick<Ground, 'binaries' | 'tools' | 'version'>;
+  readonly ground: Pick<Ground, 'tools' | 'version'>;
   /** For everything that it writes. */
   readonly folder: string;
   readonly credentials: Credentials;
@@ -14,14 +13,12 @@ export interface Plan {
 }
 
 export function etcd({ ground, folder, ports }: Plan): Program {
-  // As in the lab: a newer Kubernetes wants a newer etcd, and has it beside it.
-  const beside = join(ground.binaries, 'etcd');
   const client = `http://127.0.0.1:${ports.etcd}`;
   const peer = `http://127.0.0.1:${ports.peer}`;
   return {
     name: 'etcd',
     argv: [
-      existsSync(beside) ? beside : 'etcd',
+      'etcd',
       '--name=scale',
       `--data-dir=${join(folder, 'etcd')}`,
       `--listen-client-urls=${client}`,
@@ -43,7 +40,7 @@ export function apiServer({ ground, credentials, ports }: Plan): Program {
   return {
     name: 'kube-apiserver',
     argv: [
-      join(ground.binaries, 'kube-apiserver'),
+      'kube-apiserver',
       `--etcd-servers=http://127.0.0.1:${ports.etcd}`,
       '--bind-address=127.0.0.1',
       `--secure-port=${ports.api}`,
@@ -87,7 +84,7 @@ export function controllerManager({ ground, folder, credentials }: Plan): Progra
   return {
     name: 'kube-controller-manager',
     argv: [
-      join(ground.binaries, 'kube-controller-manager'),
+      'kube-controller-manager',
       `--kubeconfig=${credentials.kubeconfig}`,
       `--controllers=${CONTROLLERS.join(',')}`,
       '--use-service-account-credentials=false',

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, at } from '../../src/json.ts';
 import { freePort } from '../e2e/gate-process.ts';
@@ -7,12 +6,16 @@ import type { Program } from './bound-process.ts';
 import type { Plan } from './control-plane.ts';
 
 /** kubemark's: a real kubelet with a runtime that does nothing, one process each. */
-export async function hollowNode(name: string, { ground, folder, credentials }: Plan): Promise<Program> {
+export async function hollowNode(
+  name: string,
+  kubemark: string,
+  { ground, folder, credentials }: Plan,
+): Promise<Program> {
   const [port, readOnly] = [await freePort(), await freePort()];
   return {
     name,
     argv: [
-      join(ground.binaries, 'kubemark'),
+      kubemark,
       '--morph=kubelet',
       `--name=${name}`,
       `--kubeconfig=${credentials.kubeconfig}`,

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   closeSync,
   copyFileSync,
@@ -15,9 +14,9 @@ import {
 import { join } from 'node:path';
 import { run } from './command.ts';
 import { LabError } from './errors.ts';
-import { BUILD_PACKAGES, PrivateApt, type Tools, unpacked } from './packages.ts';
+import { FALLBACK_BUILD_PACKAGES, PrivateApt, type Tools, unpacked } from './packages.ts';
 
-/** What Debian 12 carries the source of. */
+/** What Debian 12 has the source of. It is the fallback where no Go modules can be fetched. */
 const BUILT_VERSION = '1.20.2';
 
 /**
@@ -26,29 +25,21 @@ const BUILT_VERSION = '1.20.2';
 const RECIPE = 1;
 
 /** A build took 3:50 to 5 minutes on 2 cores. */
-export const BUILD_MINUTES = 5;
+const BUILD_MINUTES = 5;
 
-export const LAB_BINARIES = [
-  'kube-apiserver',
-  'kube-controller-manager',
-  'kube-scheduler',
-  'kubelet',
-  'kube-proxy',
-];
+const PROGRAMS = ['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubelet', 'kube-proxy'];
 
-const BUILT_BINARIES = [...LAB_BINARIES, 'kubemark'];
-
-export function builtFolder(cache: string): string {
+export function fallbackFolder(cache: string): string {
   return join(cache, `kubernetes-${BUILT_VERSION}-${RECIPE}`);
 }
 
-/** The folder with Kubernetes' binaries, built from Debian's source package unless that was done before. */
-export async function kubernetesBinaries(cache: string, log: (line: string) => void): Promise<string> {
-  const result = builtFolder(cache);
+/** The folder of the fallback's programs. Builds them from Debian's source package if the cache lacks them. */
+export async function fallbackPrograms(cache: string, log: (line: string) => void): Promise<string> {
+  const result = fallbackFolder(cache);
   if (existsSync(result)) {
     return result;
   }
-  const toolchain = await unpacked(cache, 'toolchain', BUILD_PACKAGES, log);
+  const toolchain = await unpacked(cache, 'toolchain', FALLBACK_BUILD_PACKAGES, log);
   const work = join(cache, 'build');
   rmSync(work, { recursive: true, force: true });
   const apt = new PrivateApt(join(cache, 'apt'));
@@ -70,11 +61,12 @@ export async function kubernetesBinaries(cache: string, log: (line: string) => v
   const partial = `${result}.partial`;
   rmSync(partial, { recursive: true, force: true });
   mkdirSync(partial);
-  for (const binary of BUILT_BINARIES) {
+  for (const binary of PROGRAMS) {
     copyFileSync(join(source, '_output/local/go/bin', binary), join(partial, binary));
   }
   renameSync(partial, result);
   rmSync(work, { recursive: true, force: true });
+  removeToolchain(cache);
   return result;
 }
 
@@ -102,7 +94,7 @@ async function build(source: string, toolchain: Tools, log: (line: string) => vo
   const logPath = join(source, '..', 'make.log');
   const sink = openSync(logPath, 'w');
   try {
-    await run(['make', `WHAT=${BUILT_BINARIES.map((name) => `cmd/${name}`).join(' ')}`, 'GOLDFLAGS=-s -w'], {
+    await run(['make', `WHAT=${PROGRAMS.map((name) => `cmd/${name}`).join(' ')}`, 'GOLDFLAGS=-s -w'], {
       cwd: source,
       env: goEnvironment(toolchain, source),
       logTo: sink,
@@ -127,32 +119,9 @@ function goEnvironment(toolchain: Tools, workspace: string): Record<string, stri
   };
 }
 
-/** The one program inside the scratch and the pause image. */
-export async function waitProgram(cache: string, log: (line: string) => void): Promise<string> {
-  const source = join(import.meta.dirname, 'wait.go');
-  const key = createHash('sha256').update(readFileSync(source)).digest('hex').slice(0, 8);
-  const result = join(cache, `wait-${key}`);
-  if (!existsSync(result)) {
-    const toolchain = await unpacked(cache, 'toolchain', BUILD_PACKAGES, log);
-    const work = join(cache, 'build-wait');
-    rmSync(work, { recursive: true, force: true });
-    mkdirSync(work, { recursive: true });
-    log('building the program of the scratch and pause images');
-    await run(['go', 'build', '-ldflags=-s -w', '-o', join(work, 'wait'), source], {
-      cwd: work,
-      env: goEnvironment(toolchain, work),
-    });
-    renameSync(join(work, 'wait'), result);
-    rmSync(work, { recursive: true, force: true });
-  }
-  return result;
-}
-
-/** 300 MB that nothing needs once both builds are done. */
-export function removeToolchain(cache: string): void {
-  for (const name of existsSync(cache) ? readdirSync(cache) : []) {
-    if (name.startsWith('toolchain-')) {
-      rmSync(join(cache, name), { recursive: true, force: true });
-    }
+/** Removes 300 MB that nothing needs after the build. */
+function removeToolchain(cache: string): void {
+  for (const name of readdirSync(cache)) {
+    if (name.startsWith('toolchain-')) rmSync(join(cache, name), { recursive: true, force: true });
   }
 }
