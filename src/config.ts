@@ -18,6 +18,8 @@ export interface Config {
   readonly url: string;
   readonly failurePolicy: 'Ignore' | 'Fail';
   readonly bypassNeedsPermission: boolean;
+  /** Whether to start at an API server that is older than the supported ones. */
+  readonly unsupportedServer: boolean;
   readonly maxConcurrentPulls: number;
   readonly settings: PreloadSettings;
   readonly logLevel: string;
@@ -65,6 +67,7 @@ export function readConfig(argv: readonly string[], podAccount = POD_ACCOUNT): C
     url: flags.url ?? `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
     failurePolicy: flags.failurePolicy,
     bypassNeedsPermission: flags.bypassNeedsPermission === 'true',
+    unsupportedServer: flags.unsupportedServer === 'true',
     maxConcurrentPulls: flags.maxConcurrentPulls,
     settings: {
       parallelism: flags.parallelism,
@@ -134,6 +137,15 @@ export function command(): Command {
     )
     .addOption(
       set(
+        '--unsupported-server [bool]',
+        'start on Kubernetes before 1.30, for a trial: no match conditions, and features that need newer APIs are absent',
+      )
+        .choices(['true', 'false'])
+        .preset('true')
+        .default('false'),
+    )
+    .addOption(
+      set(
         '--max-concurrent-pulls <n>',
         'pulls at a time in the whole cluster',
         inRange(wholeNumberUpTo(100_000)),
@@ -186,6 +198,7 @@ interface Flags {
   readonly url?: string;
   readonly failurePolicy: 'Ignore' | 'Fail';
   readonly bypassNeedsPermission: 'true' | 'false';
+  readonly unsupportedServer: 'true' | 'false';
   readonly maxConcurrentPulls: number;
   readonly parallelism?: CountOrPercent;
   readonly minNodes: CountOrPercent;

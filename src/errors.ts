@@ -117,6 +117,10 @@ export const ERRORS = {
     message: 'the answer of {server} to {call} is not one of an API server: {detail}',
     remedy: 'Check the address: a proxy or another server may be listening there.',
   },
+  PG_SERVER_VERSION: {
+    message: 'the API server {server} runs Kubernetes {version}; Pullgate needs 1.30 or later',
+    remedy: 'Upgrade the cluster. To try Pullgate there without support, start it with --unsupported-server.',
+  },
   PG_TOKEN: {
     message: 'no token for {cluster}: {detail}',
     remedy:

@@ -16,6 +16,7 @@ import { exposeState } from './observe/state-metrics.ts';
 import { PULL_FAILURE_REASONS } from './preload/pull-failure.ts';
 import { PULL_TIMES } from './preload/pull-times.ts';
 import { type Certificates, startCertificates } from './registration/certificates.ts';
+import { awaitSupportedServer } from './registration/server-version.ts';
 
 /** deploy/service.yaml. */
 const SERVICE = 'pullgate';
@@ -119,6 +120,8 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
   async function start(): Promise<void> {
     log.info({ cluster: cluster.name, server: cluster.server, namespace }, 'cluster');
     if (config.healthListen !== undefined) await listen(health, config.healthListen);
+    const { unsupportedServer } = config;
+    await awaitSupportedServer(client, { server: cluster.server, unsupportedServer, log }, clock, leaving);
     const pair = await certificates.first;
     server = gateServer(options, { client, namespace, writeEvent: events.write, metrics, leaving }, pair);
     // It may have been replaced since.

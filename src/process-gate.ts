@@ -9,7 +9,7 @@ import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from './names.ts';
 import { PULL_TIMES } from './preload/pull-times.ts';
 import { createProcessHealth } from './process-health.ts';
 import { register } from './registration/registration.ts';
-import { serverVersion } from './registration/server-version.ts';
+import { checkServerVersion } from './registration/server-version.ts';
 
 /** A process lives for one authority: it makes a new one, and publishes it, at each start. */
 const CERTIFICATE_DAYS = 365;
@@ -24,8 +24,9 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
   const metrics = health?.metrics;
   const api = { clock, random, onAttempt: metrics?.apiRequest };
   const admin = createApiClient(cluster, api);
-  const version = await serverVersion(admin);
-  log.info({ cluster: cluster.name, server: cluster.server, version }, 'cluster');
+  log.info({ cluster: cluster.name, server: cluster.server }, 'cluster');
+  const { unsupportedServer } = config;
+  await checkServerVersion(admin, { server: cluster.server, unsupportedServer, log });
 
   const authority = await createAuthority({ now: new Date(clock.now()), days: CERTIFICATE_DAYS });
   const serving = await createServingCertificate(authority, {
@@ -46,7 +47,7 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
     url: config.url,
     caPem: authority.certificatePem,
     failurePolicy: config.failurePolicy,
-    serverVersion: version,
+    unsupportedServer,
     clock,
     log,
   });

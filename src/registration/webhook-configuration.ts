@@ -1,5 +1,4 @@
 import { asArray, asObject, asString, at, type JsonObject } from '../json.ts';
-import { isAtLeast, type ServerVersion } from './server-version.ts';
 
 export interface WebhookOptions {
   /** Where the API server calls the gate: `https://host:port`, no path. */
@@ -7,7 +6,8 @@ export interface WebhookOptions {
   /** The certificate authorities to be believed, PEM, one or more. */
   readonly caPem: string;
   readonly failurePolicy: 'Ignore' | 'Fail';
-  readonly serverVersion: ServerVersion;
+  /** Whether the server may be too old for match conditions: server-side apply refuses a field that the server does not know. */
+  readonly unsupportedServer: boolean;
 }
 
 /** The manifest's webhook configuration for a gate at a URL instead of behind a Service. */
@@ -17,11 +17,9 @@ export function webhookConfigurationByUrl(manifest: JsonObject, options: Webhook
 
 function byUrl(webhook: unknown, options: WebhookOptions): JsonObject {
   const { matchConditions, ...rest } = asObject(webhook);
-  // Alpha in 1.27, there by default from 1.28. Older servers refuse a field that they do not know.
-  const conditions = isAtLeast(options.serverVersion, 1, 28) ? { matchConditions } : {};
   return {
     ...rest,
-    ...conditions,
+    ...(!options.unsupportedServer && { matchConditions }),
     failurePolicy: options.failurePolicy,
     clientConfig: {
       url: options.url + (asString(at(rest, 'clientConfig', 'service', 'path')) ?? ''),

@@ -36,6 +36,7 @@ test('the defaults are those of the docs', () => {
     url: 'https://127.0.0.1:9443',
     failurePolicy: 'Ignore',
     bypassNeedsPermission: false,
+    unsupportedServer: false,
     maxConcurrentPulls: 200,
     settings: {
       parallelism: undefined,
@@ -57,6 +58,8 @@ const flags: readonly (readonly [string, string, Pick, unknown])[] = [
   ['--failure-policy', 'Fail', ({ failurePolicy }) => failurePolicy, 'Fail'],
   ['--bypass-needs-permission', 'true', ({ bypassNeedsPermission }) => bypassNeedsPermission, true],
   ['--bypass-needs-permission', 'false', ({ bypassNeedsPermission }) => bypassNeedsPermission, false],
+  ['--unsupported-server', 'true', ({ unsupportedServer }) => unsupportedServer, true],
+  ['--unsupported-server', 'false', ({ unsupportedServer }) => unsupportedServer, false],
   ['--max-concurrent-pulls', '7', ({ maxConcurrentPulls }) => maxConcurrentPulls, 7],
   ['--parallelism', '25%', ({ settings }) => settings.parallelism, '25%'],
   ['--parallelism', '3', ({ settings }) => settings.parallelism, 3],
@@ -113,8 +116,9 @@ test('a flag goes before its environment variable', () => {
   assert.equal(read('--max-concurrent-pulls', '6').maxConcurrentPulls, 6);
 });
 
-test('--bypass-needs-permission needs no value', () => {
+test('--bypass-needs-permission and --unsupported-server need no value', () => {
   assert.equal(read('--bypass-needs-permission').bypassNeedsPermission, true);
+  assert.equal(read('--unsupported-server').unsupportedServer, true);
 });
 
 /** What commander would print, with the process left alive. */
@@ -148,6 +152,7 @@ const bad: readonly (readonly [string, string, RegExp])[] = [
   ['--url', 'gate.test', /https/],
   ['--failure-policy', 'ignore', /Ignore, Fail/],
   ['--bypass-needs-permission', 'perhaps', /true, false/],
+  ['--unsupported-server', '1.20', /true, false/],
   ['--max-concurrent-pulls', '0', /whole number from 1/],
   ['--max-concurrent-pulls', '1e3', /whole number from 1/],
   ['--parallelism', '0', /count such as 3/],

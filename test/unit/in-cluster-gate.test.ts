@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
-import { type AddressInfo, createServer } from 'node:net';
 import { after, test } from 'node:test';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
@@ -18,6 +17,7 @@ import {
 } from './api-server-double.ts';
 import { CONFIGURATION, certificateCluster, SECRET } from './certificate-cluster.ts';
 import { deployment } from './deployment-builder.ts';
+import { freePort } from './free-port.ts';
 import { logDouble } from './log-double.ts';
 import { until } from './until.ts';
 
@@ -38,7 +38,7 @@ const COLLECTIONS = [
 ];
 
 /** An API server with the manifests installed and nothing else in it, that can go away and come back. */
-async function installed(double: ApiServerDouble) {
+async function installed(double: ApiServerDouble, version: Handler) {
   const cluster = certificateCluster();
   cluster.register();
   const open = new Set<ServerResponse>();
@@ -91,7 +91,9 @@ async function installed(double: ApiServerDouble) {
       open.add(response);
     });
   }
+  route('GET', '/version', version);
   return {
+    servesCertificate: () => cluster.secret()['tls.crt'] !== undefined,
     holder: () => asString(at(cluster.get(LEASE_PATH), 'spec', 'holderIdentity')) ?? '',
     leave() {
       isAway = true;
@@ -104,24 +106,19 @@ async function installed(double: ApiServerDouble) {
   };
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
+const ofVersion = (minor: string): Handler => answer(200, { major: '1', minor });
 
-async function running() {
+async function started(version: Handler, ...flags: string[]) {
   const double = await startApiServerDouble();
-  const apiServer = await installed(double);
+  const apiServer = await installed(double, version);
   const [port, healthPort] = [await freePort(), await freePort()];
-  const { log } = logDouble();
+  const { log, lines } = logDouble();
   const gate = startInClusterGate(
     {
       config: readConfig([
         ...['node', 'pullgate', '--kubeconfig', 'none'],
         ...['--listen', `127.0.0.1:${port}`, '--health-listen', `127.0.0.1:${healthPort}`],
+        ...flags,
       ]),
       clock: fastClock,
       random: Math.random,
@@ -138,7 +135,6 @@ async function running() {
     await stop();
     await double.close();
   });
-  await gate.ready;
 
   const health = async (path: string) => {
     const response = await fetch(`http://127.0.0.1:${healthPort}${path}`);
@@ -147,6 +143,8 @@ async function running() {
   const metrics = async () => (await health('/metrics')).text;
   return {
     apiServer,
+    ready: gate.ready,
+    lines,
     stop,
     health,
     metrics,
@@ -160,6 +158,12 @@ async function running() {
     },
     admit: () => admit(port),
   };
+}
+
+async function running(version = ofVersion('30'), ...flags: string[]) {
+  const gate = await started(version, ...flags);
+  await gate.ready;
+  return gate;
 }
 
 const agent = new Agent({ keepAlive: true, rejectUnauthorized: false });
@@ -251,4 +255,36 @@ test('a replica that is told to end is unready, answers each caller a last time,
   assert.ok(served > 10 && served < 1000, `${served} answers`);
   await ended;
   await until(() => apiServer.holder() === '');
+});
+
+test('a replica on a server before 1.30 ends with PG_SERVER_VERSION and serves nothing', async () => {
+  const { ready, admit: ask } = await started(ofVersion('29'));
+  await assert.rejects(ready, {
+    code: 'PG_SERVER_VERSION',
+    message: /https:\/\/127\.0\.0\.1:\d+ runs Kubernetes 1\.29; Pullgate needs 1\.30 or later/,
+  });
+  await assert.rejects(ask(), { code: 'ECONNREFUSED' });
+});
+
+test('a replica on a server before 1.30 serves with --unsupported-server', async () => {
+  const { admit: ask } = await running(ofVersion('29'), '--unsupported-server');
+  assert.equal((await ask()).code, 200);
+});
+
+test('a replica waits, alive and not ready, until the API server tells its version', async () => {
+  let tells: Handler = answer(403, status(403, 'Forbidden', 'not yet'));
+  const {
+    apiServer,
+    ready,
+    lines,
+    health,
+    admit: ask,
+  } = await started((seen, response) => tells(seen, response));
+  await until(() => apiServer.servesCertificate() && lines.some(({ code }) => code === 'PG_RBAC'));
+  assert.deepEqual([(await health('/healthz')).code, (await health('/readyz')).code], [200, 503]);
+  await assert.rejects(ask(), { code: 'ECONNREFUSED' });
+
+  tells = ofVersion('37+');
+  await ready;
+  assert.equal((await ask()).code, 200);
 });

@@ -6,7 +6,6 @@ import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
 import { MODES } from '../../src/names.ts';
 import { readManifests } from '../../src/registration/manifests.ts';
 import { register } from '../../src/registration/registration.ts';
-import { serverVersion } from '../../src/registration/server-version.ts';
 import { webhookConfigurationByUrl } from '../../src/registration/webhook-configuration.ts';
 import { logDouble } from './log-double.ts';
 import { type ManualClock, manualClock } from './manual-clock.ts';
@@ -68,7 +67,7 @@ function options(clock: ManualClock = manualClock()) {
   return {
     url: URL,
     caPem: 'the authority',
-    serverVersion: { major: 1, minor: 30 },
+    unsupportedServer: false,
     failurePolicy: 'Ignore',
     clock,
     log: logDouble().log,
@@ -233,20 +232,14 @@ test('both things that go again carry the label of a process', async () => {
   }
 });
 
-test('match conditions go only to servers that know them', async () => {
+test('match conditions are left out with --unsupported-server alone', async () => {
   const { webhookConfiguration } = await readManifests();
-  const built = (major: number, minor: number) =>
+  const built = (unsupportedServer: boolean) =>
     asArray(
-      webhookConfigurationByUrl(webhookConfiguration, {
-        ...options(),
-        serverVersion: { major, minor },
-      })['webhooks'],
+      webhookConfigurationByUrl(webhookConfiguration, { ...options(), unsupportedServer })['webhooks'],
     ).map((webhook) => Object.hasOwn(asObject(webhook), 'matchConditions'));
-  assert.deepEqual(built(1, 20), [false, false, false]);
-  assert.deepEqual(built(1, 27), [false, false, false]);
-  assert.deepEqual(built(1, 28), [true, true, true]);
-  assert.deepEqual(built(1, 30), [true, true, true]);
-  assert.deepEqual(built(2, 0), [true, true, true]);
+  assert.deepEqual(built(false), [true, true, true]);
+  assert.deepEqual(built(true), [false, false, false]);
 });
 
 test('each webhook by URL has the path of its mode, the authority in base64, and no Service', async () => {
@@ -257,11 +250,4 @@ test('each webhook by URL has the path of its mode, the authority in base64, and
     asArray(built['webhooks']).map((webhook) => [at(webhook, 'clientConfig'), at(webhook, 'failurePolicy')]),
     MODES.map((mode) => [{ url: `${URL}/admit/${mode}`, caBundle }, 'Fail']),
   );
-});
-
-test('the version of a managed server is read without its plus sign', async () => {
-  const answering = (version: JsonObject) => fakeApi({ objects: { '/version': version } }).client;
-  assert.deepEqual(await serverVersion(answering({ major: '1', minor: '27+' })), { major: 1, minor: 27 });
-  assert.deepEqual(await serverVersion(answering({ major: '1', minor: '20' })), { major: 1, minor: 20 });
-  await assert.rejects(serverVersion(answering({})), { code: 'PG_API_ANSWER' });
 });
