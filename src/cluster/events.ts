@@ -132,7 +132,7 @@ export function createEventWriter(client: ApiClient, options: EventWriterOptions
         type: event.type,
         reason: event.reason,
         action: event.action,
-        // The API server wants both namespaces to agree; without one in `regarding` 1.20 takes only kube-system.
+        // The API server refuses an Event whose own namespace and that of `regarding` differ.
         regarding: { ...event.regarding, namespace },
         related: event.related,
         note: cutToBytes(event.note, NOTE_BYTES),

@@ -54,6 +54,7 @@ export function preloadSpec(
 /** The object to create. Its name makes a repeated create answer AlreadyExists. */
 export function preloadManifest(deployment: Deployment, name: string, spec: ImagePreloadSpec): JsonObject {
   const { namespace, uid } = deployment;
+  const { serviceAccountName, ...rest } = spec;
   return {
     apiVersion: API_VERSION,
     kind: IMAGE_PRELOAD_KIND,
@@ -71,7 +72,8 @@ export function preloadManifest(deployment: Deployment, name: string, spec: Imag
         },
       ],
     },
-    spec,
+    // Without a name the namespace's default account is used.
+    spec: { ...rest, ...(serviceAccountName !== '' && { serviceAccountName }) },
   };
 }
 

@@ -18,8 +18,8 @@ export const PULL_TIMES: PullTimes = {
   // always: the limit is the kubelet's own for its pulls (MaxContainerBackOff).
   backoffMs: 30_000,
   backoffLimitMs: 300_000,
-  // A kubelet that has not read a new pull secret yet pulls without it (seen on 1.20, right after the secret was made).
-  // By then it has.
+  // A kubelet that has not read a new pull secret yet pulls without it (seen right after the secret was made). After this
+  // time it has read the secret.
   doubtMs: 2000,
   // Longer than a registry or a node takes to restart; three attempts fit in with the back-off above.
   givenUpAfterMs: 120_000,

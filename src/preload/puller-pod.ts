@@ -47,8 +47,8 @@ const USER = 65532;
 /** Both, as a ResourceQuota may ask for either. Next to nothing is reserved: a full node refuses what does not fit. */
 const REQUESTS = { cpu: '10m', memory: '16Mi' };
 /**
- * The limit holds for what sets the containers up, too. Measured with containerd 1.6 and kubelet 1.20: at 10m a sandbox
- * takes 2.0 to 2.3 s and a container 1.2 to 2.0 s, at 100m 0.1 to 0.2 s each; more gains next to nothing.
+ * The limit holds for what sets the containers up, too. Measured with containerd 1.6: at 10m a sandbox takes
+ * 2.0 to 2.3 s and a container 1.2 to 2.0 s, at 100m 0.1 to 0.2 s each; more gains next to nothing.
  */
 const LIMITS = { cpu: '100m', memory: '16Mi' };
 
@@ -103,9 +103,8 @@ export function pullerPod({
           kind: IMAGE_PRELOAD_KIND,
           name: preload.name,
           uid: preload.uid,
-          // Without a controller kubectl drain refuses to go on, and before kubernetes#103414 a PodDisruptionBudget with
-          // maxUnavailable or a percentage allows no eviction at all (both seen on 1.20.2). Of a controller the budget asks the
-          // scale: that of an ImagePreload is always 0.
+          // kubectl drain refuses to evict a pod without a controller. A PodDisruptionBudget asks the controller's scale how
+          // many pods to expect: that of an ImagePreload is always 0.
           controller: true,
           blockOwnerDeletion: false,
         },

@@ -34,7 +34,7 @@ export interface Pull {
   readonly pod: string;
   readonly node: string;
   readonly seconds: number;
-  /** With the time in the kubelet's queue, where it tells them apart (from 1.27 or so); else the same. */
+  /** With the time in the kubelet's queue, where the kubelet reports both; otherwise the same. */
   readonly secondsWithWaiting: number;
 }
 

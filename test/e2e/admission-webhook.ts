@@ -9,7 +9,6 @@ import { PAUSE_IMAGE } from '../lab/images.ts';
 import type { Namespace, Scope } from './namespace.ts';
 import { until } from './until.ts';
 
-const LABEL = 'pullgate-e2e/webhook';
 const GROUP = '/apis/admissionregistration.k8s.io/v1';
 
 /** What the webhook says about a pod that is to be created. */
@@ -51,8 +50,6 @@ export async function podWebhook(
   const address = server.address();
   const port = typeof address === 'object' ? address?.port : undefined;
 
-  // Servers before 1.21 put no label with its name on a namespace.
-  await api.mergePatch(`/api/v1/namespaces/${name}`, { metadata: { labels: { [LABEL]: name } } });
   const collection = `${GROUP}/${review.kind.toLowerCase()}webhookconfigurations`;
   async function remove(): Promise<void> {
     await api.delete(`${collection}/${name}`).catch((error: unknown) => {
@@ -75,7 +72,7 @@ export async function podWebhook(
           url: `https://127.0.0.1:${port}/`,
           caBundle: Buffer.from(authority.certificatePem).toString('base64'),
         },
-        namespaceSelector: { matchLabels: { [LABEL]: name } },
+        namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': name } },
         rules: [{ operations: ['CREATE'], apiGroups: [''], apiVersions: ['v1'], resources: ['pods'] }],
         failurePolicy: 'Fail',
         sideEffects: 'None',

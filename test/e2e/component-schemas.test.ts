@@ -7,8 +7,6 @@ import { attach, type Lab } from '../lab/lab.ts';
 import { schemaViolations } from '../unit/manifest-schema.ts';
 import { rendered } from './in-cluster-gate.ts';
 
-/** Its budget is of a version that newer servers do not have, and the lab's own server takes. */
-const OF_OLD_SERVERS = 'before-1.21';
 const COMPONENTS = readdirSync(resolve(import.meta.dirname, '../../deploy/components'));
 let lab: Lab;
 
@@ -16,7 +14,7 @@ before(async () => {
   lab = await attach();
 });
 
-for (const components of [[], ...COMPONENTS.filter((one) => one !== OF_OLD_SERVERS).map((one) => [one])]) {
+for (const components of [[], ...COMPONENTS.map((one) => [one])]) {
   test(`what kubectl builds ${components.join('') || 'without components'} is as the schemas say`, async (t) => {
     for (const object of await rendered(t, lab, components)) {
       const name = `${asString(object['kind'])} ${asString(at(object, 'metadata', 'name'))}`;

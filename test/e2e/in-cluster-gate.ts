@@ -10,9 +10,6 @@ import type { Scope } from './namespace.ts';
 
 const DEPLOY = resolve(import.meta.dirname, '../../deploy');
 
-/** The lab's API server is of 1.20. */
-const FOR_THE_LAB = ['before-1.21', 'before-1.28'];
-
 /** The gate as the manifests install it. */
 export interface InClusterGate {
   /** As a user does it. */
@@ -21,9 +18,7 @@ export interface InClusterGate {
   remove(): Promise<void>;
 }
 
-/**
- * Installs nothing yet; what it installs is gone when the scope ends. The kubectl has to know components: 1.21 or later.
- */
+/** Installs nothing yet; what it installs is gone when the scope ends. */
 export async function inClusterGate(
   scope: Scope,
   lab: Lab,
@@ -31,7 +26,7 @@ export async function inClusterGate(
 ): Promise<InClusterGate> {
   const image = await buildGateImage(lab);
   const folder = mkdtempSync(join(tmpdir(), 'pullgate-deploy-'));
-  const base = overlay(folder, 'base', DEPLOY, [...FOR_THE_LAB, ...components], image);
+  const base = overlay(folder, 'base', DEPLOY, components, image);
   const uninstall = overlay(folder, 'uninstall', join(DEPLOY, 'uninstall'), [], image);
 
   async function kubectl(args: string[]): Promise<void> {

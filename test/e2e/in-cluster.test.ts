@@ -61,7 +61,7 @@ test('a replica that is told to end leaves within its grace, and the other one t
   const [leader = ''] = leads.split('_');
   const pod = (await gatePods(api)).find(({ name }) => name === leader);
   assert.ok(pod !== undefined);
-  // A kubelet of 1.20 may forget to tell the end of a container, and then leaves its pod for up to a minute: one in twenty did.
+  // A kubelet may fail to report the end of a container and then keeps its pod for up to a minute: seen once in 20 runs.
   const ends: ContainerdEvent[] = [];
   const unfollow = followContainerd(lab, pod.node, (one) => {
     if (one.topic === '/tasks/exit' && one.event['container_id'] === pod.containerId) ends.push(one);

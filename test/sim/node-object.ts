@@ -31,7 +31,7 @@ export function plainNode(name: string, labels: Readonly<Record<string, string>>
       capacity: resources,
       allocatable: resources,
       conditions: conditions(true),
-      nodeInfo: { operatingSystem: 'linux', architecture: 'amd64', kubeletVersion: 'v1.20.2' },
+      nodeInfo: { operatingSystem: 'linux', architecture: 'amd64', kubeletVersion: 'v1.37.0' },
       images: images(store),
     },
   };

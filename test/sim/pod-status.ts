@@ -86,7 +86,7 @@ export function isReady(pod: Pod, states: ReadonlyMap<string, ContainerState>): 
   return pod.containers.every(({ name }) => states.get(name)?.ready === true);
 }
 
-/** The whole status, in the words of kubelet 1.20 with containerd 1.6. */
+/** The whole status, in the words of a kubelet with containerd 1.6. */
 export function podStatus(
   pod: Pod,
   states: ReadonlyMap<string, ContainerState>,

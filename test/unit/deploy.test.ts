@@ -214,7 +214,9 @@ test('an upgrade and a drained node leave a replica that answers', () => {
   const replicas = Number(at(gate, 'spec', 'replicas'));
   assert.ok(replicas >= 2);
   assert.deepEqual(at(gate, 'spec', 'strategy', 'rollingUpdate'), { maxSurge: 1, maxUnavailable: 0 });
-  assert.equal(at(find('PodDisruptionBudget', 'pullgate'), 'spec', 'minAvailable'), replicas - 1);
+  const budget = at(find('PodDisruptionBudget', 'pullgate'), 'spec');
+  assert.equal(at(budget, 'minAvailable'), replicas - 1);
+  assert.equal(at(budget, 'unhealthyPodEvictionPolicy'), 'AlwaysAllow');
 });
 
 test('the gate and the Job say what they need, and are bounded in memory alone', () => {
@@ -298,19 +300,6 @@ test('component namespaced: takes away the binding of what it does to workloads,
   find('ClusterRoleBinding', 'pullgate-workloads');
   assert.ok(text(file).includes('--clusterrole=pullgate-workloads'));
   assert.ok(text(file).includes(`--serviceaccount=${GATE_NAMESPACE}:${GATE_SERVICE_ACCOUNT}`));
-});
-
-test('component before-1.28: takes off the match conditions of every webhook, and what the budget says of pods not ready', () => {
-  const [patch, ofBudget] = asArray(documents('components/before-1.28/kustomization.yaml')[0]?.['patches']);
-  const removed = [
-    ...String(at(patch, 'patch')).matchAll(/remove, path: \/webhooks\/(\d)\/matchConditions/g),
-  ];
-  assert.match(String(at(ofBudget, 'patch')), /remove, path: \/spec\/unhealthyPodEvictionPolicy/);
-  assert.ok(asString(at(find('PodDisruptionBudget', 'pullgate'), 'spec', 'unhealthyPodEvictionPolicy')));
-  assert.deepEqual(
-    removed.map(([, index]) => Number(index)),
-    webhooks.map((_, index) => index),
-  );
 });
 
 test('component cert-manager: writes the Secret that the gate serves, for the name that API servers call', () => {

@@ -8,7 +8,7 @@ const outcome = (recoverySeconds: number, broken: string[] = []) => ({ recoveryS
 function results(broken: string[] = []): Results {
   return {
     day: '2026-01-31',
-    kubernetesVersion: '1.20.2',
+    kubernetesVersion: '1.37.0',
     nodes: 2,
     minutes: 18,
     faults: [
@@ -27,7 +27,7 @@ test('the page has every fault with median and maximum, and says where and when 
   const text = page(results());
   assert.match(text, /\| the leader killed \| 3 \| 12 \| the kill \| 14\.0 s \| 16\.0 s \| 0 \|/);
   assert.match(text, /\| etcd stopped \(60 s\) \| 2 \| 8 \| its end \| 4\.5 s \| 5\.0 s \| 0 \|/);
-  assert.match(text, /2026-01-31, Kubernetes\n1\.20\.2, 2 nodes/);
+  assert.match(text, /2026-01-31, Kubernetes\n1\.37\.0, 2 nodes/);
   assert.match(text, /0 of 5 times/);
   assert.doesNotMatch(text, /## Broken/);
 });

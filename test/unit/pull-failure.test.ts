@@ -517,7 +517,7 @@ test('words that are too long lose their middle: the cause is at the end', () =>
 
 test('a name that is too long leaves room for what is wrong with it', () => {
   const name = `registry/${'a'.repeat(300)}:v2`;
-  // Seen on kubelet 1.20.2.
+  // As a kubelet with containerd 1.6 words it.
   const words = registryWords(
     `Failed to apply default image tag "${name}": couldn't parse image reference "${name}": repository name must not be more than 255 characters`,
   );

@@ -48,12 +48,10 @@ export async function install(
   return account;
 }
 
-/** As for a server of 1.20, whatever this one is: deploy/components/before-1.28. */
 function atPort(configuration: JsonObject, port: number): JsonObject {
   const webhooks = asArray(configuration['webhooks']).map((webhook) => {
-    const { matchConditions: _, ...rest } = asObject(webhook);
-    const service = { ...asObject(at(rest, 'clientConfig', 'service')), port };
-    return { ...rest, clientConfig: { service } };
+    const service = { ...asObject(at(webhook, 'clientConfig', 'service')), port };
+    return { ...asObject(webhook), clientConfig: { service } };
   });
   return { ...configuration, webhooks };
 }
