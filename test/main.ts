@@ -1,28 +1,50 @@
 import { spawnSync } from 'node:child_process';
-import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join, resolve } from 'node:path';
+import { basename, join, relative, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { beginAudit } from './lab/audit-log.ts';
+import { LabError, messageOf } from './lab/errors.ts';
 import { buildGateImage } from './lab/gate-image.ts';
-import { up } from './lab/lab.ts';
+import { down, type Lab, type LabOptions, up } from './lab/lab.ts';
+import { buildNeighbours } from './lab/neighbours.ts';
+import { OLDEST, RELEASES } from './lab/prepare.ts';
 
-/**
- * `npm test [unit]`: the unit tests, a short fuzz, then the lab, then what needs it, one file at a time as they share the cluster. Ends with
- * one line that counts all of them.
- */
+const USAGE = `usage: npm test [-- [--kubernetes ${RELEASES.join('|')}] FILE...]
+       npm run test:unit
+
+Without files: everything, first on the newest release of Kubernetes, then what matters most on the oldest supported one.
+With files: these alone. Files below test/e2e run on the lab, which starts if it is not up.
+`;
+
+/** What the oldest release has to show: the main job, installation, upgrade, uninstallation, and each row of the behaviour table. */
+const ON_THE_OLDEST = [
+  'hold-and-release',
+  'in-cluster',
+  'objects',
+  'reject',
+  'updates',
+  'upgrade',
+  'ways-out',
+].map((name) => `test/e2e/${name}.test.ts`);
+
+const checkout = resolve(import.meta.dirname, '..');
 const total = { passed: 0, failed: 0, skipped: 0 };
 const reports = mkdtempSync(join(tmpdir(), 'pullgate-test-'));
 
-function run(
-  title: string,
-  files: string[],
-  wrap: (argv: string[]) => string[],
-  concurrency: number,
-  env: Record<string, string> = {},
-): void {
+interface Run {
+  /** How many files at a time. */
+  concurrency?: number;
+  env?: Record<string, string>;
+  wrap?: (argv: string[]) => string[];
+}
+
+/** Runs test files and adds up what became of them. */
+function run(title: string, files: readonly string[], { concurrency = 1, env, wrap }: Run = {}): void {
+  if (files.length === 0) return;
   process.stdout.write(`\n== ${title}\n`);
   const report = join(reports, 'counts.json');
-  const argv = wrap([
+  const argv = [
     process.execPath,
     '--test',
     `--test-concurrency=${concurrency}`,
@@ -31,8 +53,10 @@ function run(
     '--test-reporter=./test/counts-reporter.js',
     `--test-reporter-destination=${report}`,
     ...files.toSorted((a, b) => a.localeCompare(b, 'en')),
-  ]);
-  const { status } = spawnSync(argv[0] ?? '', argv.slice(1), {
+  ];
+  const [program = '', ...args] = wrap?.(argv) ?? argv;
+  const { status } = spawnSync(program, args, {
+    cwd: checkout,
     env: { ...process.env, ...env },
     stdio: ['ignore', 'inherit', 'inherit'],
   });
@@ -51,34 +75,78 @@ function readCounts(report: string): { tests: number; passed: number; skipped: n
   }
 }
 
-try {
-  // More at a time than cores: some tests have a real time-out to sit out. Each file is a process, which compiles what the others have
+function log(line: string): void {
+  process.stdout.write(`lab: ${line}\n`);
+}
+
+/**
+ * The lab, with everything built that its tests need: they run inside the lab, where no registry and no module proxy is
+ * reached.
+ */
+async function preparedLab(options: LabOptions): Promise<Lab> {
+  const lab = await up({ noFallback: true, log, ...options });
+  await buildNeighbours(log);
+  await buildGateImage(lab, log);
+  return lab;
+}
+
+function unitTests(): void {
+  // More at a time than cores: some tests wait for a real time-out. Each file is a process, which compiles what the others have
   // compiled already: with a cache they take two thirds of the time.
-  run('unit', globSync('test/unit/**/*.test.ts'), (argv) => argv, 4, {
-    NODE_COMPILE_CACHE: resolve(import.meta.dirname, '../node_modules/.cache/compiled'),
+  const env = { NODE_COMPILE_CACHE: join(checkout, 'node_modules/.cache/compiled') };
+  run('unit', globSync('test/unit/**/*.test.ts', { cwd: checkout }), { concurrency: 4, env });
+}
+
+async function everything(): Promise<void> {
+  unitTests();
+  run('fuzz', globSync('test/fuzz/**/*.test.ts', { cwd: checkout }));
+  const all = globSync('test/e2e/**/*.test.ts', { cwd: checkout });
+  // These kill parts of the lab, and in the end all of it, so they run when nothing else needs the lab any more.
+  const ofTheLab = all.filter((file) => basename(file).startsWith('lab'));
+  // This one reads what the API server recorded of all of the gate's requests.
+  const ofTheSuite = all.filter((file) => basename(file) === 'rights-used.test.ts');
+  const ofTheGate = all.filter((file) => !ofTheLab.includes(file) && !ofTheSuite.includes(file));
+
+  const lab = await preparedLab({});
+  const suite = beginAudit(new Date());
+  run(`the gate on Kubernetes ${lab.kubernetesVersion}`, ofTheGate, { wrap: (argv) => lab.enter(argv) });
+  run('the rights of the gate, in all of that', ofTheSuite, { env: { PULLGATE_AUDITED_SUITE: suite } });
+  for (const file of ofTheLab.toSorted().toReversed()) run(file, [file]);
+
+  const oldest = await preparedLab({ kubernetes: OLDEST });
+  run(`the gate on Kubernetes ${oldest.kubernetesVersion}`, ON_THE_OLDEST, {
+    wrap: (argv) => oldest.enter(argv),
   });
-  if (process.argv[2] !== 'unit') {
-    run('fuzz', globSync('test/fuzz/**/*.test.ts'), (argv) => argv, 1);
-    const log = (line: string) => void process.stdout.write(`lab: ${line}\n`);
-    const lab = await up({ log });
-    // Here already: the tests run inside the lab, where no npm registry is reached.
-    await buildGateImage(lab, log);
-    const all = globSync('test/e2e/**/*.test.ts');
-    // These kill parts of the lab, and in the end all of it: they come when nothing else needs it any more.
-    const ofTheLab = all.filter((file) => basename(file).startsWith('lab'));
-    // This one reads what the API server has written down of all of the gate's.
-    const ofTheSuite = all.filter((file) => basename(file) === 'rights-used.test.ts');
-    const ofTheGate = all.filter((file) => !ofTheLab.includes(file) && !ofTheSuite.includes(file));
-    const suite = beginAudit(new Date());
-    run('the gate, on the lab', ofTheGate, (argv) => lab.enter(argv), 1);
-    run('the rights of the gate, in all of that', ofTheSuite, (argv) => argv, 1, {
-      PULLGATE_AUDITED_SUITE: suite,
-    });
-    for (const file of ofTheLab.toSorted().toReversed()) run(file, [file], (argv) => argv, 1);
-  }
+  await down(log);
+}
+
+async function these(files: readonly string[], kubernetes: string | undefined): Promise<void> {
+  const missing = files.filter((file) => !existsSync(file));
+  if (missing.length > 0) throw new LabError(`no such file: ${missing.join(', ')}`);
+  const paths = files.map((file) => relative(checkout, resolve(file)));
+  const onTheLab = paths.filter((path) => path.startsWith('test/e2e/'));
+  run(
+    'files',
+    paths.filter((path) => !onTheLab.includes(path)),
+  );
+  if (onTheLab.length === 0) return;
+  const release = RELEASES.find((one) => one === kubernetes);
+  if (release !== kubernetes) throw new LabError(USAGE);
+  const lab = await preparedLab({ kubernetes: release });
+  run(`files on Kubernetes ${lab.kubernetesVersion}`, onTheLab, { wrap: (argv) => lab.enter(argv) });
+}
+
+try {
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: { kubernetes: { type: 'string' } },
+  });
+  if (positionals[0] === 'unit') unitTests();
+  else if (positionals.length > 0) await these(positionals, values.kubernetes);
+  else await everything();
 } catch (error) {
   total.failed += 1;
-  process.stdout.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.stdout.write(`${messageOf(error)}\n`);
 } finally {
   rmSync(reports, { recursive: true });
 }

@@ -5,6 +5,7 @@ import { join, relative, resolve } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { asObject, type JsonObject } from '../../src/json.ts';
 import { buildGateImage } from '../lab/gate-image.ts';
+import { CURRENT } from '../lab/gate-source.ts';
 import type { Lab } from '../lab/lab.ts';
 import type { Scope } from './namespace.ts';
 
@@ -12,6 +13,8 @@ const DEPLOY = resolve(import.meta.dirname, '../../deploy');
 
 /** The gate as the manifests install it. */
 export interface InClusterGate {
+  /** Its image, as pods name it. */
+  readonly image: string;
   /** As a user does it. */
   install(): Promise<void>;
   uninstall(): Promise<void>;
@@ -23,11 +26,13 @@ export async function inClusterGate(
   scope: Scope,
   lab: Lab,
   components: readonly string[] = [],
+  source = CURRENT,
 ): Promise<InClusterGate> {
-  const image = await buildGateImage(lab);
+  const image = await buildGateImage(lab, undefined, source);
+  const deploy = join(source.folder, 'deploy');
   const folder = mkdtempSync(join(tmpdir(), 'pullgate-deploy-'));
-  const base = overlay(folder, 'base', DEPLOY, components, image);
-  const uninstall = overlay(folder, 'uninstall', join(DEPLOY, 'uninstall'), [], image);
+  const base = overlay(folder, 'base', deploy, components, image);
+  const uninstall = overlay(folder, 'uninstall', join(deploy, 'uninstall'), [], image);
 
   async function kubectl(args: string[]): Promise<void> {
     const result = await lab.kubectl(args, { timeoutSeconds: 180 });
@@ -39,6 +44,7 @@ export async function inClusterGate(
     rmSync(folder, { recursive: true });
   });
   return {
+    image,
     async install() {
       await kubectl(['apply', '-k', base]);
       await kubectl(['-n', 'pullgate', 'rollout', 'status', 'deployment/pullgate', '--timeout=120s']);
@@ -78,7 +84,7 @@ function overlay(
     apiVersion: 'kustomize.config.k8s.io/v1beta1',
     kind: 'Kustomization',
     resources: [relative(path, resource)],
-    components: components.map((one) => relative(path, join(DEPLOY, 'components', one))),
+    components: components.map((one) => relative(path, join(resource, 'components', one))),
     images: [{ name: 'pullgate', newName, newTag }],
   };
   writeFileSync(join(path, 'kustomization.yaml'), JSON.stringify(kustomization));

@@ -3,38 +3,56 @@
  * business.
  */
 const SUITE = /^bookworm(-updates|-security|\/updates)?$/;
+const RELEASE = 'bookworm';
+const BACKPORTS = 'bookworm-backports';
+
+interface SourceFile {
+  name: string;
+  text: string;
+}
 
 /**
  * The machine's own Debian entries, each for binary and source packages, in the formats they came in.
- * Whatever else the entries say (mirror, keyring, options) is kept as it is.
+ * Whatever else the entries say (mirror, keyring, options) is kept as it is. With `backports`, the suite is the backports
+ * of Debian 12 instead, whether the machine uses them or not.
  */
-export function withSources(files: { name: string; text: string }[]): { name: string; text: string }[] {
+export function withSources(files: SourceFile[], backports = false): SourceFile[] {
+  const suitesOf = (suites: string[]) =>
+    backports
+      ? suites.filter((suite) => suite === RELEASE).map(() => BACKPORTS)
+      : suites.filter((suite) => SUITE.test(suite));
   return files
-    .map(({ name, text }) => ({ name, text: name.endsWith('.list') ? oneLine(text) : deb822(text) }))
+    .map(({ name, text }) => ({
+      name,
+      text: name.endsWith('.list') ? oneLine(text, suitesOf) : deb822(text, suitesOf),
+    }))
     .filter(({ text }) => text !== '');
 }
 
-function oneLine(text: string): string {
+type SuitesOf = (suites: string[]) => string[];
+
+function oneLine(text: string, suitesOf: SuitesOf): string {
   return text
     .split('\n')
     .flatMap((line) => {
       const match = /^\s*deb(\s+\[[^\]]*\])?\s+(\S+)\s+(\S+)\s+([^#]*)/.exec(line);
       const [, options = '', uri, suite = '', components = ''] = match ?? [];
-      if (!SUITE.test(suite) || !components.split(/\s+/).includes('main') || uri?.startsWith('cdrom:')) {
+      const [wanted] = suitesOf([suite]);
+      if (wanted === undefined || !components.split(/\s+/).includes('main') || uri?.startsWith('cdrom:')) {
         return [];
       }
-      return ['deb', 'deb-src'].map((type) => `${type}${options} ${uri} ${suite} main\n`);
+      return ['deb', 'deb-src'].map((type) => `${type}${options} ${uri} ${wanted} main\n`);
     })
     .join('');
 }
 
-function deb822(text: string): string {
+function deb822(text: string, suitesOf: SuitesOf): string {
   return text
     .split(/\n\s*\n/)
     .flatMap((stanza) => {
       const lines = stanza.split('\n').filter((line) => !line.startsWith('#') && line.trim() !== '');
       const words = (field: string) => fieldOf(lines, field).split(/\s+/).filter(Boolean);
-      const suites = words('Suites').filter((suite) => SUITE.test(suite));
+      const suites = suitesOf(words('Suites'));
       const wanted = words('Types').includes('deb') && words('Components').includes('main');
       if (!wanted || suites.length === 0 || fieldOf(lines, 'Enabled') === 'no') {
         return [];

@@ -13,13 +13,13 @@ import { join } from 'node:path';
 import { HUB_ADDRESS, REGISTRY_HOSTS } from './addresses.ts';
 import { type Buildah, buildahIn } from './buildah.ts';
 import { LabError } from './errors.ts';
+import { CURRENT, type GateSource } from './gate-source.ts';
 import type { Lab } from './lab.ts';
 import { withLock } from './lock.ts';
 import { nodeBase } from './node-base.ts';
 import { npm } from './npm.ts';
 import { cacheFolder } from './paths.ts';
 
-const CHECKOUT = join(import.meta.dirname, '../..');
 /** What the Dockerfile copies, and itself: an image of the same content is not built again. */
 const CONTENT = [
   'Dockerfile',
@@ -32,39 +32,40 @@ const CONTENT = [
   'src/**',
   'deploy/**',
 ];
-const REPOSITORY = 'pullgate';
 
 /** Builds the gate's image as the Dockerfile says, and pushes it to the lab's registry. Returns what a pod names. */
 export async function buildGateImage(
   lab: Pick<Lab, 'enter' | 'registry'>,
   log: (line: string) => void = () => {},
+  source = CURRENT,
 ): Promise<string> {
   const cache = cacheFolder();
   return await withLock(log, async () => {
     const buildah = await buildahIn(cache, log);
-    const { image, tag } = await builtImage(cache, buildah, log);
+    const { image, tag } = await builtImage(source, cache, buildah, log);
     // The registry's name is known to the nodes' containerd alone; it listens inside the hub.
-    const target = `docker://${HUB_ADDRESS}:${REGISTRY_HOSTS.registry.port}/${REPOSITORY}:${tag}`;
+    const target = `docker://${HUB_ADDRESS}:${REGISTRY_HOSTS.registry.port}/${source.repository}:${tag}`;
     await buildah.run(['push', '--tls-verify=false', image, target], {
       enter: lab.enter,
       timeoutSeconds: 300,
     });
-    return `${lab.registry}/${REPOSITORY}:${tag}`;
+    return `${lab.registry}/${source.repository}:${tag}`;
   });
 }
 
 /** The image in buildah's store; `tag` is of its content. The caller holds the lock. */
 async function builtImage(
+  { folder, repository }: GateSource,
   cache: string,
   buildah: Buildah,
   log: (line: string) => void,
 ): Promise<{ image: string; tag: string }> {
   const base = await nodeBase(cache, buildah, log);
-  const tag = contentTag(base);
-  const image = `localhost/${REPOSITORY}:${tag}`;
+  const tag = contentTag(folder, base);
+  const image = `localhost/${repository}:${tag}`;
   if (await buildah.has(image)) return { image, tag };
 
-  log('building the image of the gate');
+  log(`building the image of the gate (${repository})`);
   const work = join(cache, 'build-gate-image');
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
@@ -81,7 +82,7 @@ async function builtImage(
       `--secret=id=npmrc,src=${npmrc}`,
       ...file,
       `--tag=${image}`,
-      CHECKOUT,
+      folder,
     ],
     { timeoutSeconds: 600, logTo: sink },
   );
@@ -92,22 +93,22 @@ async function builtImage(
     })
     .finally(() => closeSync(sink));
   rmSync(work, { recursive: true });
-  await removeOthers(buildah, image);
+  await removeOthers(buildah, repository, image);
   return { image, tag };
 }
 
 /** 250 MB each, and every change of the source makes one. */
-async function removeOthers(buildah: Buildah, image: string): Promise<void> {
+async function removeOthers(buildah: Buildah, repository: string, image: string): Promise<void> {
   const { stdout } = await buildah.run(['images', '--format', '{{.Name}}:{{.Tag}}']);
-  const ours = stdout.split('\n').filter((name) => name.startsWith(`localhost/${REPOSITORY}:`));
+  const ours = stdout.split('\n').filter((name) => name.startsWith(`localhost/${repository}:`));
   for (const other of ours.filter((name) => name !== image)) await buildah.run(['rmi', other]);
 }
 
-function contentTag(base: string): string {
+function contentTag(folder: string, base: string): string {
   const hash = createHash('sha256').update(base);
-  const paths = CONTENT.flatMap((pattern) => globSync(pattern, { cwd: CHECKOUT })).toSorted();
+  const paths = CONTENT.flatMap((pattern) => globSync(pattern, { cwd: folder })).toSorted();
   for (const path of paths) {
-    const full = join(CHECKOUT, path);
+    const full = join(folder, path);
     if (statSync(full).isFile()) hash.update(`\0${path}\0`).update(readFileSync(full));
   }
   return hash.digest('hex').slice(0, 12);

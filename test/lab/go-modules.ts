@@ -1,5 +1,14 @@
 import { createHash } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import { run } from './command.ts';
 import { LabError, messageOf } from './errors.ts';
@@ -9,7 +18,17 @@ type Log = (line: string) => void;
 
 /** One folder below `go/` for each: a go.mod that pins the version, and a go.sum that pins every byte. */
 export type GoModuleName = (typeof GO_MODULES)[number];
-export const GO_MODULES = ['kubernetes-1.37', 'kubernetes-1.34', 'etcd', 'containerd'] as const;
+export const GO_MODULES = [
+  'kubernetes-1.37',
+  'kubernetes-1.34',
+  'etcd',
+  'containerd',
+  'helm',
+  'flux-apply',
+  'metrics-server',
+  'network-policies',
+  'prometheus',
+] as const;
 
 /** What a module's programs are built from, beyond the package paths in the `tool` lines of its go.mod. */
 interface Recipe {
@@ -20,8 +39,8 @@ interface Recipe {
   /** Variables that the linker sets, for programs that print the version. `version` is like `v1.37.2`. */
   variables(version: string): Readonly<Record<string, string>>;
   readonly tags?: readonly string[];
-  /** What the main package's folder is called, where that is not the program's name. */
-  readonly folders?: Readonly<Record<string, string>>;
+  /** The main packages of programs that are not called like their package. */
+  readonly packages?: Readonly<Record<string, string>>;
 }
 
 const KUBERNETES: Recipe = {
@@ -45,7 +64,7 @@ const RECIPES: Record<GoModuleName, Recipe> = {
     title: 'etcd',
     source: 'go.etcd.io/etcd/server/v3',
     variables: () => ({}),
-    folders: { etcd: 'server' },
+    packages: { etcd: 'go.etcd.io/etcd/server/v3' },
   },
   containerd: {
     title: 'containerd',
@@ -53,6 +72,35 @@ const RECIPES: Record<GoModuleName, Recipe> = {
     variables: (version) => ({ 'github.com/containerd/containerd/v2/version.Version': version }),
     // Man pages and drivers that no node of the lab uses.
     tags: ['urfave_cli_no_docs', 'no_btrfs', 'no_devmapper', 'no_zfs'],
+  },
+  helm: {
+    title: 'Helm',
+    source: 'helm.sh/helm/v4',
+    variables: (version) => ({ 'helm.sh/helm/v4/internal/version.version': version }),
+  },
+  'flux-apply': {
+    title: "Flux's apply",
+    source: 'github.com/fluxcd/pkg/ssa',
+    variables: () => ({}),
+    packages: { 'flux-apply': 'pullgate.io/lab/flux-apply' },
+  },
+  'metrics-server': {
+    title: 'metrics-server',
+    source: 'sigs.k8s.io/metrics-server',
+    variables: (version) => ({ 'k8s.io/component-base/version.gitVersion': version }),
+  },
+  'network-policies': {
+    title: 'kube-network-policies',
+    source: 'sigs.k8s.io/kube-network-policies',
+    variables: () => ({}),
+    packages: { 'kube-network-policies': 'sigs.k8s.io/kube-network-policies/cmd' },
+  },
+  prometheus: {
+    title: 'Prometheus',
+    source: 'github.com/prometheus/prometheus',
+    variables: (version) => ({ 'github.com/prometheus/common/version.Version': version.slice(1) }),
+    // Of the service discoveries only that of Kubernetes: the others are most of the code.
+    tags: ['remove_all_sd', 'enable_kubernetes_sd'],
   },
 };
 
@@ -70,7 +118,9 @@ export function moduleVersion(name: GoModuleName): string {
 /** The folder of a module's programs. Programs that have not been built yet are not in it. */
 export function programsFolder(cache: string, name: GoModuleName): string {
   const hash = createHash('sha256').update(JSON.stringify([RECIPE, RECIPES[name].tags ?? []]));
-  for (const file of ['go.mod', 'go.sum']) hash.update(readFileSync(join(moduleFolder(name), file)));
+  for (const file of readdirSync(moduleFolder(name)).sort()) {
+    hash.update(readFileSync(join(moduleFolder(name), file)));
+  }
   return join(cache, `${name}-${hash.digest('hex').slice(0, 8)}`);
 }
 
@@ -142,13 +192,12 @@ function pinnedVersion(name: GoModuleName): string {
   return version;
 }
 
-/** The main package of a program: the `tool` line of go.mod that ends with its name. */
+/** The main package of a program: a `tool` of go.mod, unless the recipe names it. */
 function packagePath(name: GoModuleName, program: string): string {
-  const ending = RECIPES[name].folders?.[program] ?? program;
   const tools = goMod(name).match(/^(?:tool |\t)(\S+)$/gm) ?? [];
-  const path = tools
-    .map((line) => line.replace(/^tool /, '').trim())
-    .find((one) => outputName(one) === ending);
+  const path =
+    RECIPES[name].packages?.[program] ??
+    tools.map((line) => line.replace(/^tool /, '').trim()).find((one) => basename(one) === program);
   if (path === undefined) throw new Error(`${name}/go.mod has no tool ${program}`);
   return path;
 }

@@ -1,7 +1,7 @@
-import { existsSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { run } from './command.ts';
-import { unpacked } from './packages.ts';
+import { PrivateApt, unpackInto } from './packages.ts';
 
 /** A go command, and the environment that it runs in. */
 export interface Go {
@@ -12,8 +12,8 @@ export interface Go {
 /** From this minor version on, a go command fetches the version that a go.mod asks for. */
 const OLDEST_MINOR = 21;
 
-/** Debian 12's own Go is 1.19. */
-const DEBIAN_PACKAGES = ['golang-1.23-go/bookworm-backports', 'golang-1.23-src/bookworm-backports'];
+/** Debian 12's own Go is 1.19, and its backports have 1.23. Neither depends on another package to run. */
+const DEBIAN_PACKAGES = ['golang-1.23-go', 'golang-1.23-src'];
 const DEBIAN_ROOT = 'usr/lib/go-1.23';
 
 /** The Go on PATH if it is new enough, otherwise Debian's, unpacked into the cache. */
@@ -25,9 +25,20 @@ export async function goToolchain(cache: string, log: (line: string) => void): P
   if (installed !== undefined && (await minorVersion(installed)) >= OLDEST_MINOR) {
     return { command: installed, env: environment(cache) };
   }
-  const { root } = await unpacked(cache, 'go', DEBIAN_PACKAGES, log);
-  const goRoot = join(root, DEBIAN_ROOT);
+  const goRoot = join(await debianGo(cache, log), DEBIAN_ROOT);
   return { command: join(goRoot, 'bin/go'), env: { ...environment(cache), GOROOT: goRoot } };
+}
+
+async function debianGo(cache: string, log: (line: string) => void): Promise<string> {
+  const root = join(cache, 'go-1.23');
+  if (existsSync(root)) return root;
+  log("no Go 1.21 or later on PATH: downloading Debian's");
+  const partial = `${root}.partial`;
+  rmSync(partial, { recursive: true, force: true });
+  const apt = new PrivateApt(join(cache, 'apt-backports'), { backports: true });
+  await unpackInto(partial, cache, log, async () => DEBIAN_PACKAGES, apt);
+  renameSync(partial, root);
+  return root;
 }
 
 async function minorVersion(go: string): Promise<number> {

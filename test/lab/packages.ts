@@ -60,9 +60,11 @@ export interface Tools {
 export class PrivateApt {
   readonly #folder: string;
   readonly #options: string[];
+  readonly #backports: boolean;
 
-  constructor(folder: string) {
+  constructor(folder: string, { backports = false } = {}) {
     this.#folder = folder;
+    this.#backports = backports;
     const settings = {
       'Dir::Etc::sourcelist': '/dev/null',
       'Dir::Etc::sourceparts': join(folder, 'sources'),
@@ -88,7 +90,7 @@ export class PrivateApt {
     const files = names
       .filter((name) => /\.(list|sources)$/.test(name) && existsSync(name))
       .map((name) => ({ name: name.slice(name.lastIndexOf('/') + 1), text: readFileSync(name, 'utf8') }));
-    const derived = withSources(files);
+    const derived = withSources(files, this.#backports);
     if (derived.length === 0) {
       throw new LabError(
         'no apt source for Debian 12 (bookworm) main in /etc/apt/sources.list or sources.list.d',
@@ -165,8 +167,8 @@ export async function unpackInto(
   cache: string,
   log: (line: string) => void,
   choose: (apt: PrivateApt) => Promise<string[]>,
+  apt = new PrivateApt(join(cache, 'apt')),
 ): Promise<void> {
-  const apt = new PrivateApt(join(cache, 'apt'));
   const archives = join(root, 'archives');
   const fetch = async () => apt.download(await choose(apt), archives);
   await apt.prepare(log);

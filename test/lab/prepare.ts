@@ -17,6 +17,7 @@ type Log = (line: string) => void;
 export type Release = (typeof RELEASES)[number];
 export const RELEASES = ['1.37', '1.34', '1.20'] as const;
 const NEWEST = '1.37';
+export const OLDEST = '1.34';
 const FALLBACK = '1.20';
 
 const KUBERNETES_PROGRAMS = [

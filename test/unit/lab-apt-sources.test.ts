@@ -58,3 +58,34 @@ test('files without a Debian 12 entry, and entries that are switched off, vanish
     [],
   );
 });
+
+test('the backports come from the mirror of the release, and from no other entry', () => {
+  const text = `Types: deb
+URIs: https://mirror.example/debian
+Suites: bookworm bookworm-updates
+Components: main
+
+Types: deb
+URIs: https://security.example/debian-security
+Suites: bookworm-security
+Components: main
+`;
+  const list =
+    'deb [arch=amd64] http://m.example bookworm main\ndeb http://s.example bookworm-security main\n';
+  const sources = withSources(
+    [
+      { name: 'debian.sources', text },
+      { name: 'sources.list', text: list },
+    ],
+    true,
+  );
+  assert.deepEqual(
+    sources.map((one) => one.text),
+    [
+      'Types: deb deb-src\nURIs: https://mirror.example/debian\nSuites: bookworm-backports\nComponents: main\n',
+      'deb [arch=amd64] http://m.example bookworm-backports main\n'.concat(
+        'deb-src [arch=amd64] http://m.example bookworm-backports main\n',
+      ),
+    ],
+  );
+});

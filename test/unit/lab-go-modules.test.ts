@@ -11,6 +11,8 @@ import {
   moduleVersion,
   programsFolder,
 } from '../lab/go-modules.ts';
+import { neighbour } from '../lab/neighbours.ts';
+import { cacheFolder } from '../lab/paths.ts';
 
 function temporaryFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'pullgate-modules-'));
@@ -32,6 +34,14 @@ test('a program counts as built once it is in the folder of this very go.mod', (
   writeFileSync(join(folder, 'etcd'), '');
   assert.equal(isBuilt(cache, 'etcd', ['etcd']), true);
   assert.equal(isBuilt(cache, 'etcd', ['etcd', 'etcdctl']), false);
+});
+
+test('two programs of one module are in one folder', () => {
+  const folder = programsFolder(cacheFolder(), 'prometheus');
+  assert.deepEqual(
+    [neighbour('prometheus'), neighbour('promtool')],
+    [join(folder, 'prometheus'), join(folder, 'promtool')],
+  );
 });
 
 /** What the go command printed on such machines, and what the person at the terminal reads. */

@@ -2,6 +2,8 @@ module pullgate.io/lab/flux-apply
 
 go 1.26.7
 
+toolchain go1.26.8
+
 require (
 	github.com/fluxcd/cli-utils v1.3.0
 	github.com/fluxcd/pkg/runtime v0.117.0

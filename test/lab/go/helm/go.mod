@@ -2,6 +2,8 @@ module pullgate.io/lab/helm
 
 go 1.26.7
 
+toolchain go1.26.8
+
 tool helm.sh/helm/v4/cmd/helm
 
 require (

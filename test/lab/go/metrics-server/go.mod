@@ -2,6 +2,8 @@ module pullgate.io/lab/metrics-server
 
 go 1.26.7
 
+toolchain go1.26.8
+
 tool sigs.k8s.io/metrics-server/cmd/metrics-server
 
 require (

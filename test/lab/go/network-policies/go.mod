@@ -2,6 +2,8 @@ module pullgate.io/lab/network-policies
 
 go 1.26.7
 
+toolchain go1.26.8
+
 tool sigs.k8s.io/kube-network-policies/cmd
 
 require (

@@ -2,6 +2,8 @@ module pullgate.io/lab/prometheus
 
 go 1.26.7
 
+toolchain go1.26.8
+
 tool (
 	github.com/prometheus/prometheus/cmd/prometheus
 	github.com/prometheus/prometheus/cmd/promtool

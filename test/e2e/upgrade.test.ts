@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { after, before, type TestContext, test } from 'node:test';
+import type { ApiClient } from '../../src/cluster/api-client.ts';
+import { API_VERSION, IMAGE_PRELOAD_KIND } from '../../src/names.ts';
+import { gatePods } from '../bench/lab/gate-pods.ts';
+import { previousSource } from '../lab/gate-source.ts';
+import { attach, type Lab } from '../lab/lab.ts';
+import { assertAllHeld, startLoad, summary } from './admission-load.ts';
+import { deploy, isHeld } from './deployment.ts';
+import { connect } from './gated-lab.ts';
+import { type InClusterGate, inClusterGate } from './in-cluster-gate.ts';
+import { createNamespace } from './namespace.ts';
+import { assertOnEveryNode } from './on-every-node.ts';
+import { registryDouble } from './registry-double.ts';
+import { suiteScope } from './suite-scope.ts';
+import { until } from './until.ts';
+
+/** The uninstallation at the end has to remove what either build installed. */
+const scope = suiteScope();
+let lab: Lab;
+let api: ApiClient;
+let previous: InClusterGate;
+let current: InClusterGate;
+
+before(async () => {
+  lab = await attach();
+  api = await connect(lab);
+  previous = await inClusterGate(scope, lab, [], await previousSource());
+  current = await inClusterGate(scope, lab);
+  await previous.install();
+});
+after(() => api.close());
+
+test('an upgrade to this build, with its manifests, keeps open holds and loses no admission', (t) =>
+  changeWithHoldsOpen(t, current));
+
+test('a downgrade to the build before, with its manifests, keeps open holds and loses no admission', (t) =>
+  changeWithHoldsOpen(t, previous));
+
+/**
+ * One hold waits for a registry that gives no answer, and another has failed. All replicas are replaced by those of the other
+ * build, then the registry answers and the missing image is pushed: both holds end as they would have before.
+ */
+async function changeWithHoldsOpen(t: TestContext, next: InClusterGate): Promise<void> {
+  const shop = await createNamespace(t, lab, api);
+  // A kubelet pulls one image at a time. Behind the pull that gets no answer, the image of the gate would wait.
+  await shop.apply({
+    apiVersion: API_VERSION,
+    kind: IMAGE_PRELOAD_KIND,
+    metadata: { name: 'gate' },
+    spec: { images: [{ image: next.image }] },
+  });
+  await shop.kubectl('wait', '--for=condition=Ready', 'ipl/gate', '--timeout=60s');
+  const load = await startLoad(t, shop, { perSecond: 20, atMostSeconds: 150 });
+
+  const failing = await deploy(shop, 'failing');
+  await failing.setImage(`${lab.registry}/${shop.name}/failing:late`);
+  await until(
+    'the missing image is reported',
+    30,
+    () => shop.events('failing'),
+    (events) => events.some(({ reason }) => reason === 'PreloadFailed'),
+  );
+  const registry = await registryDouble(t, lab);
+  registry.hang();
+  const image = (await shop.push('v2')).replace(lab.registry, registry.address);
+  const waiting = await deploy(shop, 'waiting');
+  await waiting.setImage(image);
+  await until('every node pulls', 20, shop.preloads, (preloads) =>
+    preloads.some(({ status }) => status?.pullingNodes === lab.nodes().length),
+  );
+
+  const old = (await gatePods(api)).map(({ name }) => name);
+  await next.install();
+  await until(
+    'the replicas of the other build are gone',
+    100,
+    () => gatePods(api),
+    (pods) => pods.length === 2 && !pods.some(({ name }) => old.includes(name)),
+  );
+  for (const one of [failing, waiting]) assert.ok(isHeld(await one.read()), `${one.name} is still held`);
+
+  registry.serve();
+  await waiting.released(40);
+  await assertOnEveryNode(lab, image);
+  await waiting.rolledOut(40);
+  await lab.pushImage({ repository: `${shop.name}/failing`, tag: 'late', base: 'scratch' });
+  // The back-off between two attempts reaches a minute within the time that this test takes.
+  await failing.released(150);
+  await failing.rolledOut(40);
+  const result = await load.stop();
+  t.diagnostic(summary(result));
+  assertAllHeld(result);
+}
