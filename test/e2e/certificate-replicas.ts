@@ -168,22 +168,22 @@ function webhooksOf(namespace: string, manifest: JsonObject): JsonObject {
   return { ...manifest, webhooks };
 }
 
-/** Without a selector: its endpoints are these. Each is a subset of its own, as they differ in the port. */
+/** A Service without a selector: its endpoints are these. Each has a slice of its own, because they differ in the port. */
 async function createService(api: ApiClient, namespace: string, ports: readonly number[]): Promise<void> {
-  const metadata = { name: SERVICE };
   await api.create(`/api/v1/namespaces/${namespace}/services`, {
     apiVersion: 'v1',
     kind: 'Service',
-    metadata,
+    metadata: { name: SERVICE },
     spec: { ports: [{ name: 'admission', port: 443 }] },
   });
-  await api.create(`/api/v1/namespaces/${namespace}/endpoints`, {
-    apiVersion: 'v1',
-    kind: 'Endpoints',
-    metadata,
-    subsets: ports.map((port) => ({
-      addresses: [{ ip: HUB_ADDRESS }],
-      ports: [{ name: 'admission', port }],
-    })),
-  });
+  for (const port of ports) {
+    await api.create(`/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`, {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name: `${SERVICE}-${port}`, labels: { 'kubernetes.io/service-name': SERVICE } },
+      addressType: 'IPv4',
+      endpoints: [{ addresses: [HUB_ADDRESS], conditions: { ready: true } }],
+      ports: [{ name: 'admission', port, protocol: 'TCP' }],
+    });
+  }
 }

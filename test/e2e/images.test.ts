@@ -278,7 +278,10 @@ describe('with nodes that pull at once', () => {
         await web.setImage(`${world.lab.registry}/${'a'.repeat(1500)}:v2`);
         await rolloutStatusFails(shop);
         const stored = await web.read();
-        assert.match(stored.status.progressing?.message ?? '', /spec\.images\.image.* 1024/);
+        assert.match(
+          stored.status.progressing?.message ?? '',
+          /spec\.images\[0\]\.image: Too long: may not be more than 1024/,
+        );
         assert.ok(isHeld(stored));
         await goesBack(web, timeline);
       });
