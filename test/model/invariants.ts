@@ -113,13 +113,13 @@ const WATCH_LAG_MS = 15_000;
 /** The update that made this version; undefined if no user did. */
 function causeOf({ updates }: History, before: Version, now: Version): UserUpdate | undefined {
   const possible = updates.filter(({ of, began }) => of === now.name && began <= now.at);
-  const answered = possible.find(({ resourceVersion }) => resourceVersion === now.resourceVersion);
-  if (answered !== undefined || before.own === now.own) return answered;
-  // The answer was lost as the API server ended, and that to the second attempt told of a later version.
-  return possible.findLast(
-    ({ update, ended }) =>
-      now.at <= ended + WATCH_LAG_MS && ownFields(asSent(before.object, update)) === now.own,
-  );
+  const answered = possible.filter(({ resourceVersion }) => resourceVersion === now.resourceVersion);
+  if (before.own === now.own) return answered[0];
+  const fits = ({ update }: UserUpdate) => ownFields(asSent(before.object, update)) === now.own;
+  // The API server ended before it answered. A later update that changed nothing is answered with the same version, and so is
+  // the second attempt, which may also be answered with a later version.
+  const lost = ({ ended }: UserUpdate) => now.at <= ended + WATCH_LAG_MS;
+  return answered.find(fits) ?? possible.findLast((one) => lost(one) && fits(one)) ?? answered[0];
 }
 
 /** Held by the gate, for this very Deployment. */

@@ -103,6 +103,23 @@ test('a hold that is released when every node has the image breaks no promise', 
   });
 });
 
+test('an update whose answer was lost explains the version that a later update without effect is answered with', () => {
+  const history = historyOf([RUNNING, { image: 'old', replicas: 3 }], []);
+  const scale = { verb: 'merge' as const, body: { spec: { replicas: 3 } }, paused: undefined };
+  const resume = { verb: 'merge' as const, body: { spec: { paused: null } }, paused: false };
+  const lost = {
+    text: 'scale',
+    of: 'web',
+    update: scale,
+    began: 19_980,
+    ended: 19_990,
+    resourceVersion: undefined,
+  };
+  const answered = { ...lost, text: 'resume', update: resume, began: 19_991, resourceVersion: '2' };
+  assert.deepEqual(judge({ ...history, updates: [lost, answered] }).violations, []);
+  assert.equal(judge({ ...history, updates: [answered] }).violations.length, 1);
+});
+
 const BROKEN: readonly (readonly [string, History, RegExp])[] = [
   [
     'released too early',
