@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { beginAudit } from './lab/audit-log.ts';
 import { LabError, messageOf } from './lab/errors.ts';
 import { buildGateImage } from './lab/gate-image.ts';
+import { previousSource } from './lab/gate-source.ts';
 import { down, type Lab, type LabOptions, up } from './lab/lab.ts';
 import { buildNeighbours } from './lab/neighbours.ts';
 import { OLDEST, RELEASES } from './lab/prepare.ts';
@@ -87,6 +88,12 @@ async function preparedLab(options: LabOptions): Promise<Lab> {
   const lab = await up({ noFallback: true, log, ...options });
   await buildNeighbours(log);
   await buildGateImage(lab, log);
+  try {
+    await buildGateImage(lab, log, await previousSource());
+  } catch (error) {
+    // Only the test of upgrades needs it, and fails with the same words.
+    log(messageOf(error));
+  }
   return lab;
 }
 
