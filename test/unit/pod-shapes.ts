@@ -221,6 +221,11 @@ function thatStay(pod: JsonObject): OtherShape[] {
     stays('a priority over others', { priorityClassName: 'system-node-critical' }),
     stays('the default priority', { priorityClassName: undefined }),
     stays('restarts', { restartPolicy: 'Always' }),
+    {
+      what: 'restarts of its container',
+      pod: withContainer(pod, { restartPolicy: 'Always' }),
+      why: YIELDS,
+    },
     stays('a node of the scheduler’s choice', { nodeName: undefined }),
   ];
 }
