@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import type { Deployment as Stored } from '../../src/hold/deployment.ts';
-import { asArray, asString, at } from '../../src/json.ts';
+import { asArray, at } from '../../src/json.ts';
 import { DECIDED_ANNOTATION } from '../../src/names.ts';
 import { parseImagePreload } from '../../src/preload/image-preload.ts';
 import type { CommandResult } from '../lab/command.ts';
@@ -9,6 +9,7 @@ import { withControllersHeldBack } from './controllers-held-back.ts';
 import { deploy, holding } from './deployment.ts';
 import { gatedLab } from './gated-lab.ts';
 import { isPullerPod, type Namespace } from './namespace.ts';
+import { assertFoundAll } from './pull-events.ts';
 import { suiteScope } from './suite-scope.ts';
 import { imagesOf, type Moment, type Timeline } from './timeline.ts';
 import { until } from './until.ts';
@@ -128,13 +129,11 @@ describe('one upgrade, from kubectl set image to the end of its rollout', () => 
   });
 
   test('no pod of the rollout had to pull', async () => {
-    const list = await world.api.get(`/api/v1/namespaces/${shop.name}/events`);
-    const users = new Set(newPods(timeline, image).map(({ name }) => name));
-    const said = asArray(at(list, 'items'))
-      .filter((event) => users.has(asString(at(event, 'involvedObject', 'name')) ?? ''))
-      .map((event) => asString(at(event, 'reason')));
-    assert.ok(said.includes('Pulled'), said.join());
-    assert.ok(!said.includes('Pulling'), said.join());
+    await assertFoundAll(
+      shop,
+      newPods(timeline, image).map(({ name }) => name),
+      [image],
+    );
   });
 });
 
