@@ -5,7 +5,7 @@ import { isPullerPod } from './namespace.ts';
 import type { Timeline } from './timeline.ts';
 
 /** As they were created, in that order. */
-function pullerPodsOf(timeline: Timeline): JsonObject[] {
+export function pullerPodsOf(timeline: Timeline): JsonObject[] {
   return timeline
     .of('Pod')
     .filter(({ type, object }) => type === 'ADDED' && isPullerPod(object))

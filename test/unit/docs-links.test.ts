@@ -12,6 +12,7 @@ import {
   HOLD_ANNOTATION,
   KEEP_PAUSED_ANNOTATION,
   MODE_LABEL,
+  PULLER_LABEL,
   RENEW_ANNOTATION,
 } from '../../src/names.ts';
 import { anchorsOf } from './markdown.ts';
@@ -130,6 +131,7 @@ test('every label and annotation that a page names is one of ours', () => {
     BYPASS_ANNOTATION,
     KEEP_PAUSED_ANNOTATION,
     RENEW_ANNOTATION,
+    PULLER_LABEL,
     ...Object.values(SETTINGS).map(({ annotation }) => annotation),
     // apiVersion, webhooks and their audit annotations.
     'pullgate.io/v1alpha1',

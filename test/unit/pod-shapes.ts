@@ -24,7 +24,7 @@ const YIELDS = /must have the priority class pullgate-preload/;
 const APP_ARMOR = { 'container.apparmor.security.beta.kubernetes.io/pull': 'unconfined' };
 const SHELL = { exec: { command: ['/bin/sh'] } };
 
-function withMetadata(pod: JsonObject, change: Change): JsonObject {
+export function withMetadata(pod: JsonObject, change: Change): JsonObject {
   return asSent({ ...pod, metadata: { ...asObject(pod['metadata']), ...change } });
 }
 
@@ -32,7 +32,7 @@ export function withSpec(pod: JsonObject, change: Change): JsonObject {
   return asSent({ ...pod, spec: { ...asObject(pod['spec']), ...change } });
 }
 
-function withContainer(pod: JsonObject, change: Change, spec: Change = {}): JsonObject {
+export function withContainer(pod: JsonObject, change: Change, spec: Change = {}): JsonObject {
   return withSpec(pod, { ...spec, containers: [{ ...containerOf(pod), ...change }] });
 }
 
