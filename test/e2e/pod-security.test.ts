@@ -67,10 +67,6 @@ describe('enforce the Pod Security level restricted', () => {
     await assertOnEveryNode(lab, image);
     await web.rolledOut(30);
     assertOneOnEveryNode(lab, timeline);
-    assert.deepEqual(
-      (await shop.events('web')).filter(({ type }) => type === 'Warning'),
-      [],
-    );
   });
 
   test('the uninstall Job runs in the namespace of the gate and releases what is held', async (t) => {

@@ -42,7 +42,7 @@ before(async () => {
   api = await connect(lab);
   const gate = await inClusterGate(scope, lab, ['pod-shape']);
   await gate.install();
-  account = await gateAccount(lab, api);
+  account = await gateAccount(lab);
   yard = await createNamespace(scope, lab, api, {});
   pods = `/api/v1/namespaces/${yard.name}/pods`;
   const shell = withContainer(puller('shell'), { command: ['/bin/sh'] });
@@ -123,9 +123,10 @@ describe('the gate’s account can create puller pods and nothing else', () => {
     }
   });
 
-  test('no container is added to a puller pod that exists', async () => {
-    const pod = puller('late');
-    await account.create(pods, pod);
+  test('no container is added to a pod that exists', async () => {
+    // Without an owner, so that nothing deletes it meanwhile.
+    const pod = withMetadata(puller('late'), { labels: {}, ownerReferences: [] });
+    await api.create(pods, pod);
     const path = `${pods}/${asString(at(pod, 'metadata', 'name'))}/ephemeralcontainers`;
     const debug = { spec: { ephemeralContainers: [{ name: 'debug', image: PAUSE_IMAGE }] } };
     assert.match(
@@ -181,10 +182,6 @@ describe('have webhooks that change every pod, beside the component pod-shape', 
       await web.rolledOut(30);
       assertOneOnEveryNode(lab, timeline);
       for (const pod of pullerPodsOf(timeline)) assertHasIdentity(pod, identity);
-      assert.deepEqual(
-        (await shop.events('web')).filter(({ type }) => type === 'Warning'),
-        [],
-      );
     });
   }
 
