@@ -19,8 +19,9 @@ exposeState(registry, {
   certificates: () => [],
 });
 
-/** Of the API server, with its labels that are asked for. */
+/** Of API servers and of Prometheus itself, with their labels that are asked for. */
 const FOREIGN: Readonly<Record<string, readonly string[]>> = {
+  up: [],
   apiserver_admission_webhook_fail_open_count: ['name'],
   apiserver_admission_webhook_rejection_count: ['name', 'error_type'],
 };

@@ -18,6 +18,7 @@ const alerts = asArray(at(rule, 'spec', 'groups'))
   .flatMap((group) => asArray(at(group, 'rules')))
   .map((alert) => ({
     name: asString(at(alert, 'alert')) ?? '',
+    lasts: asString(at(alert, 'for')) ?? 'at once',
     runbook: asString(at(alert, 'annotations', 'runbook_url')) ?? '',
   }));
 
@@ -39,6 +40,14 @@ test('every alert has its heading, with what it means and what to do, and every 
     const words = sectionOf(section, title);
     assert.match(words, /\*\*Means:\*\* .+\n\n\*\*Do:\*\* /s, title);
   }
+});
+
+test('the table says of every alert how long its condition has to last', () => {
+  const rows = [...sectionOf(page, 'Alerts').matchAll(/^\| `(\w+)` \| ([^|]+) \|/gm)];
+  assert.deepEqual(
+    rows.map(([, name, lasts]) => ({ name, lasts })),
+    alerts.map(({ name, lasts }) => ({ name, lasts })),
+  );
 });
 
 test('the runbook_url of every alert is its own heading', () => {
