@@ -84,6 +84,8 @@ function behaviour(): { double: Behaviour; answer: Answer } {
 }
 
 function forward(request: IncomingMessage, response: ServerResponse): void {
+  // A node gives up after a while. An answer that nobody reads would keep its connection, and this process, for good.
+  if (response.destroyed) return;
   const { method, headers, url } = request;
   const target = { host: HUB_ADDRESS, port: REGISTRY_HOSTS.registry.port, path: url, method, headers };
   const outgoing = httpRequest(target, (answer) => {
@@ -91,6 +93,7 @@ function forward(request: IncomingMessage, response: ServerResponse): void {
     answer.pipe(response);
   });
   outgoing.on('error', () => response.destroy());
+  response.on('close', () => outgoing.destroy());
   request.pipe(outgoing);
 }
 
