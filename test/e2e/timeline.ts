@@ -79,3 +79,8 @@ export function imagesOf(object: JsonObject): string[] {
   const spec = at(object, 'spec', 'template', 'spec') ?? object['spec'];
   return asArray(at(spec, 'containers')).map((container) => asString(at(container, 'image')) ?? '');
 }
+
+/** Each image that a ReplicaSet of this namespace has ever had: more than one as soon as a rollout begins. */
+export function imagesOfReplicaSets(timeline: Timeline): string[] {
+  return [...new Set(timeline.of('ReplicaSet').flatMap(({ object }) => imagesOf(object)))];
+}

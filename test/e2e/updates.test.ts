@@ -13,7 +13,7 @@ import { gatedLab } from './gated-lab.ts';
 import { isPullerPod, type Namespace } from './namespace.ts';
 import { suiteScope } from './suite-scope.ts';
 import { paste } from './terminal.ts';
-import { imagesOf, type Timeline } from './timeline.ts';
+import { imagesOf, imagesOfReplicaSets, type Timeline } from './timeline.ts';
 import { until } from './until.ts';
 
 const world = gatedLab();
@@ -206,10 +206,6 @@ describe('scale, or the autoscaler does, during a hold', () => {
     assert.equal((await web.rolledOut(60)).replicas, 2);
   });
 });
-
-function imagesOfReplicaSets(timeline: Timeline): string[] {
-  return [...new Set(timeline.of('ReplicaSet').flatMap(({ object }) => imagesOf(object)))];
-}
 
 describe('apply again, unchanged, while held', { concurrency: true }, () => {
   for (const apply of [['apply'], FORCED]) {

@@ -91,6 +91,8 @@ export function controllerManager(ground: Ground): Component {
       '--bind-address=127.0.0.1',
       // It makes the folder that it watches; by default that is one of the machine's.
       `--flex-volume-plugin-dir=${state('flex-volumes')}`,
+      // By default an autoscaler looks every 15 s, and a test would wait for most of that.
+      '--horizontal-pod-autoscaler-sync-period=5s',
       ...flags(ground.version, '').controllerManager,
     ],
     env: ground.tools.env,
