@@ -18,3 +18,13 @@ export const alerts: ReadonlyMap<string, JsonObject> = new Map(
     .flatMap((group) => asArray(at(group, 'rules')))
     .map((rule) => [asString(at(rule, 'alert')) ?? '', asObject(rule)]),
 );
+
+/** Title and expression of each query of the dashboard. */
+export const dashboardQueries: readonly { readonly panel: string; readonly expression: string }[] = asArray(
+  at(JSON.parse(read('grafana/dashboard.json')), 'panels'),
+).flatMap((panel) =>
+  asArray(at(panel, 'targets')).map((target) => ({
+    panel: `${asString(at(panel, 'title'))} ${asString(at(target, 'refId'))}`,
+    expression: asString(at(target, 'expr')) ?? '',
+  })),
+);
