@@ -29,7 +29,13 @@ export interface DeploymentStatus {
   readonly replicas: number;
   readonly updatedReplicas: number;
   readonly availableReplicas: number;
-  readonly progressing?: { readonly status: string; readonly reason: string; readonly message: string };
+  readonly progressing?: {
+    readonly status: string;
+    readonly reason: string;
+    readonly message: string;
+    /** RFC 3339, in whole seconds. */
+    readonly updatedAt: string;
+  };
 }
 
 type Fields = Omit<Deployment, 'templateHash'>;
@@ -93,6 +99,7 @@ function parseStatus(status: unknown): DeploymentStatus {
         status: asString(at(progressing, 'status')) ?? '',
         reason: asString(at(progressing, 'reason')) ?? '',
         message: asString(at(progressing, 'message')) ?? '',
+        updatedAt: asString(at(progressing, 'lastUpdateTime')) ?? '',
       },
     }),
   };

@@ -3,19 +3,21 @@ import type { Deployment } from './deployment.ts';
 /** What the gate writes into the condition Progressing begins with this, so that it knows its own. */
 export const CONDITION_PREFIX = 'pullgate: ';
 
+/** Whether a waiting `kubectl rollout status` fails, whoever wrote the condition. */
+export function isFailed({ status }: Deployment): boolean {
+  return status.progressing?.reason === 'ProgressDeadlineExceeded';
+}
+
 /** Whether a waiting `kubectl rollout status` has been made to fail by the gate. */
-export function isFailedByGate({ status }: Deployment): boolean {
-  return (
-    status.progressing?.reason === 'ProgressDeadlineExceeded' &&
-    status.progressing.message.startsWith(CONDITION_PREFIX)
-  );
+export function isFailedByGate(deployment: Deployment): boolean {
+  return isFailed(deployment) && deployment.status.progressing?.message.startsWith(CONDITION_PREFIX) === true;
 }
 
 /** As `kubectl rollout status` judges it; one that has exceeded its progress deadline is over, too. */
 export function isRolloutFinished(deployment: Deployment): boolean {
   const { replicas, paused, status } = deployment;
   if (paused || !isObserved(deployment)) return false;
-  if (status.progressing?.reason === 'ProgressDeadlineExceeded' && !isFailedByGate(deployment)) return true;
+  if (isFailed(deployment) && !isFailedByGate(deployment)) return true;
   return (
     status.updatedReplicas >= replicas &&
     status.replicas <= status.updatedReplicas &&

@@ -3,7 +3,7 @@ import type { Deployment } from '../hold/deployment.ts';
 import { type Hold, parseHold, type RunningTemplate } from '../hold/hold.ts';
 import { imagesToPull } from '../hold/needs-pull.ts';
 import { awaitedPreload, preloadName } from '../hold/preload-name.ts';
-import { CONDITION_PREFIX, isFailedByGate, isRolloutUnderWay } from '../hold/rollout.ts';
+import { CONDITION_PREFIX, isFailed, isFailedByGate, isRolloutUnderWay } from '../hold/rollout.ts';
 import {
   DECIDED_ANNOTATION,
   HELD_LABEL,
@@ -76,10 +76,14 @@ export function nextStep({ deployment, mode, assessment }: NextStepInput): NextS
   if (!HOLDING.has(mode) || isOff(deployment)) return { step: 'release', reason: 'OptedOut', hold, paused };
   // Admission ends such a hold itself; this one was stored while it was away.
   if (!needsPull(deployment, hold)) return { step: 'release', reason: 'Reverted', hold, paused };
-  if (assessment === undefined) return { step: 'preload', preload: heldFor(deployment, hold) };
+  if (assessment === undefined) {
+    const preload = heldFor(deployment, hold);
+    return isFailedBefore(deployment, hold, preload) ? { step: 'recover' } : { step: 'preload', preload };
+  }
 
   const release = releaseReason(assessment);
-  const failed = isFailedByGate(deployment);
+  // The Deployment controller fails no rollout that is paused: what is not the gate's is from before the hold.
+  const failed = isFailed(deployment);
   if (release !== undefined) {
     // The other way round, a rollout of an old ReplicaSet would begin with its deadline exceeded.
     return failed ? { step: 'recover' } : { step: 'release', reason: release, hold, paused };
@@ -87,6 +91,19 @@ export function nextStep({ deployment, mode, assessment }: NextStepInput): NextS
   const failure = failureMessage(assessment);
   if (failure === undefined) return failed ? { step: 'recover' } : { step: 'nothing' };
   return failStep(deployment, failure);
+}
+
+/**
+ * Returns whether the Deployment is marked as failed from before this hold. Nobody who waits for the held version must see that,
+ * so it does not wait for the first look at the preload.
+ */
+function isFailedBefore(deployment: Deployment, hold: Hold, { name }: NeededPreload): boolean {
+  const { progressing } = deployment.status;
+  if (progressing === undefined || !isFailed(deployment)) return false;
+  // A refusal of this very preload belongs to this hold, even if the clocks of two replicas differ.
+  if (progressing.message.includes(name)) return false;
+  const began = Math.floor(Date.parse(hold.since) / 1000) * 1000;
+  return Date.parse(progressing.updatedAt) < began;
 }
 
 /** Makes a waiting `kubectl rollout status` fail with these words, unless it already has. */

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { isFailed } from '../../src/hold/rollout.ts';
+import type { JsonObject } from '../../src/json.ts';
+import { PAUSE_IMAGE } from '../lab/images.ts';
 import { deploy, isHeld } from './deployment.ts';
 import { gatedLab } from './gated-lab.ts';
+import type { Namespace } from './namespace.ts';
+import { registryDouble } from './registry-double.ts';
 import { assertServesOn } from './serves-on.ts';
 import { until } from './until.ts';
 
@@ -36,3 +41,48 @@ test('a tag that does not exist fails a waiting kubectl rollout status within 15
   assertServesOn(timeline, 2);
   assert.ok(isHeld(await web.read()));
 });
+
+const FAILURES: readonly { what: string; fail(shop: Namespace): Promise<unknown> }[] = [
+  {
+    what: 'a rollout',
+    fail: (shop) =>
+      shop.kubectl(
+        'patch',
+        'deployment',
+        'web',
+        '-p',
+        JSON.stringify(changedTo({ exec: { command: ['/no'] } })),
+      ),
+  },
+  {
+    what: 'a preload',
+    fail: (shop) =>
+      shop.kubectl('set', 'image', 'deployment/web', `app=${world.lab.registry}/${shop.name}:typo`),
+  },
+];
+for (const { what, fail } of FAILURES) {
+  test(`kubectl rollout status waits for the update that corrects ${what} that has failed`, async (t) => {
+    const shop = await world.namespace(t);
+    const registry = await registryDouble(t, world.lab);
+    registry.hang();
+    const image = (await shop.push('v2')).replace(world.lab.registry, registry.address);
+    const web = await deploy(shop, 'web');
+    await fail(shop);
+    await until('it has failed', 30, web.read, isFailed);
+
+    await shop.kubectl('patch', 'deployment', 'web', '-p', JSON.stringify(changedTo(null, image)));
+    assert.ok(isHeld(await web.read()));
+    const waiting = shop.tryKubectl('rollout', 'status', 'deployment/web', '--timeout=60s');
+    await until('it has not failed any more', 5, web.read, (stored) => !isFailed(stored));
+    registry.serve();
+    const { code, stderr } = await waiting;
+    assert.equal(code, 0, stderr);
+    await web.rolledOut(0);
+  });
+}
+
+/** A short time for the rollout, and this probe for its pods. */
+function changedTo(readinessProbe: JsonObject | null, image = PAUSE_IMAGE): JsonObject {
+  const containers = [{ name: 'app', image, readinessProbe }];
+  return { spec: { progressDeadlineSeconds: 3, template: { spec: { containers } } } };
+}

@@ -23,7 +23,7 @@ import {
 import { progressCondition } from '../../src/release/progress-condition.ts';
 import { templateHash } from '../../src/template/template-hash.ts';
 import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
-import { held, heldObject, holdOf, updated } from './held-deployment.ts';
+import { held, heldObject, holdOf, SINCE, updated } from './held-deployment.ts';
 import { NOT_FOUND, nodes, preload, puller, REFUSED, type Situation, situation } from './preload-builder.ts';
 
 const look = (given: Situation) => assess(situation(given));
@@ -53,6 +53,15 @@ const words = (assessment: Assessment): string => {
 };
 const told = (assessment: Assessment, object = heldObject()) =>
   after({ step: 'fail', message: words(assessment) }, object);
+
+/** Held, with a condition that makes a waiting rollout status fail since then. */
+function timedOut(lastUpdateTime: string, message = 'ReplicaSet "web-1" has timed out progressing.') {
+  const condition = { type: 'Progressing', status: 'False', reason: 'ProgressDeadlineExceeded', message };
+  return parseDeployment({
+    ...heldObject(),
+    status: { conditions: [{ ...condition, lastUpdateTime }] },
+  });
+}
 
 const plain = parseDeployment(updated.object);
 const at = (deployment: Deployment, assessment?: Assessment, mode: Mode | undefined = 'pause') => ({
@@ -163,17 +172,21 @@ const table: readonly (readonly [string, NextStepInput, object])[] = [
     { step: 'nothing' },
   ],
   [
-    "a progress deadline that is the Deployment's own is none of ours",
-    at(
-      parseDeployment({
-        ...heldObject(),
-        status: {
-          conditions: [{ type: 'Progressing', reason: 'ProgressDeadlineExceeded', message: 'timed out' }],
-        },
-      }),
-      pulling,
-    ),
-    { step: 'nothing' },
+    'a rollout that had failed before the hold does not make who waits for the held one fail',
+    at(timedOut('2025-12-31T23:59:59Z')),
+    { step: 'recover' },
+  ],
+  [
+    'nor does a preload that had failed before the hold',
+    at(timedOut('2025-12-31T23:59:59Z', 'pullgate: registry.test/app:typo: not found (NotFound)')),
+    { step: 'recover' },
+  ],
+  ['nor does it when the preload is under way', at(timedOut(SINCE), pulling), { step: 'recover' }],
+  ['a failure of this hold stays until its preload is looked at', at(timedOut(SINCE)), { step: 'preload' }],
+  [
+    'a refusal of its preload stays, even if the clocks of two replicas differ',
+    at(timedOut('2025-12-31T23:59:50Z', `pullgate: ImagePreload ${holdOf().preload} was refused: quota`)),
+    { step: 'preload' },
   ],
 ];
 for (const [promise, input, want] of table) {
