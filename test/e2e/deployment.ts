@@ -53,18 +53,26 @@ export async function deploy(
   name: string,
   options: DeploymentOptions = {},
 ): Promise<Deployment> {
-  const path = `/apis/apps/v1/namespaces/${namespace.name}/deployments`;
-  await namespace.api.create(path, manifestOf(name, options));
-  const read = async () => parseDeployment(await namespace.api.get(`${path}/${name}`));
-  const deployment: Deployment = {
+  await namespace.api.create(collectionOf(namespace), manifestOf(name, options));
+  const deployment = deploymentOf(namespace, name);
+  await deployment.rolledOut(60);
+  return deployment;
+}
+
+/** A Deployment that somebody else creates. */
+export function deploymentOf(namespace: Namespace, name: string): Deployment {
+  const read = async () => parseDeployment(await namespace.api.get(`${collectionOf(namespace)}/${name}`));
+  return {
     name,
     read,
     setImage: (next) => namespace.kubectl('set', 'image', `deployment/${name}`, `app=${next}`),
     released: (seconds) => until(`${name} is released`, seconds, read, (stored) => !isHeld(stored)),
     rolledOut: (seconds) => until(`${name} is rolled out`, seconds, read, isRolledOut),
   };
-  await deployment.rolledOut(60);
-  return deployment;
+}
+
+function collectionOf({ name }: Namespace): string {
+  return `/apis/apps/v1/namespaces/${name}/deployments`;
 }
 
 export function isHeld({ annotations, labels }: Pick<Stored, 'annotations' | 'labels'>): boolean {
