@@ -3,8 +3,6 @@ import { describe, test } from 'node:test';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { asArray, asNumber, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
 import { PULLER_LABEL } from '../../src/names.ts';
-import { run } from '../lab/command.ts';
-import { readGround } from '../lab/ground.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { podWebhook } from './admission-webhook.ts';
 import { deploy, isHeld } from './deployment.ts';
@@ -158,26 +156,9 @@ describe('have a quota, a LimitRange, a full node or a policy webhook that refus
   }
 });
 
-describe('have deny-all network policies, injected sidecars, or a PodDisruptionBudget that selects everything', {
+describe('have injected sidecars, or a PodDisruptionBudget that selects everything', {
   concurrency: true,
 }, () => {
-  test('pods without any network get their image preloaded', async (t) => {
-    const shop = await world.namespace(t);
-    await shop.apply({
-      apiVersion: 'networking.k8s.io/v1',
-      kind: 'NetworkPolicy',
-      metadata: { name: 'deny-all' },
-      spec: { podSelector: {}, policyTypes: ['Ingress', 'Egress'] },
-    });
-    await cutPodsOff(t);
-    const image = await shop.push('v2');
-    const web = await deploy(shop, 'web');
-    await web.setImage(image);
-    await web.released(30);
-    await assertOnEveryNode(world.lab, image);
-    await web.rolledOut(30);
-  });
-
   test('a sidecar that keeps every puller pod running keeps nothing waiting', async (t) => {
     const shop = await world.namespace(t);
     const sidecar = { name: 'proxy', image: PAUSE_IMAGE };
@@ -287,17 +268,6 @@ function quota(name: string, hard: JsonObject): JsonObject {
 function limitRange(name: string, limits: JsonObject): JsonObject {
   const spec = { limits: [{ type: 'Container', ...limits }] };
   return { apiVersion: 'v1', kind: 'LimitRange', metadata: { name }, spec };
-}
-
-/** The lab has nobody to carry out a NetworkPolicy, so this does: it drops what goes from pods to anywhere and back. */
-async function cutPodsOff(scope: Scope): Promise<void> {
-  const env = readGround()?.tools.env ?? {};
-  for (const node of world.lab.nodes()) {
-    const rule = (action: string) =>
-      run(world.lab.enterNode(node, ['iptables', '-w', action, 'FORWARD', '-j', 'DROP']), { env });
-    await rule('-I');
-    scope.after(() => rule('-D'));
-  }
 }
 
 async function allows(shop: Namespace, disruptions: number): Promise<void> {
