@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { hold } from '../bench/lab/hold.ts';
 
 /**
- * The fastest round of each, because a kubelet only ever adds to it. Both do the same pull on the same nodes. Measured 0.7 to 0.9:
- * twice 0.7 fails.
+ * The best of three images, because what a kubelet adds is luck. Both do the same pull on the same nodes. Measured 0.6 to 0.9: twice
+ * 0.7 fails.
  */
 const OVER_DAEMON_SET = 1.3;
 
