@@ -127,7 +127,7 @@ async function fallbackTools(
   if (kubernetes === undefined) {
     if (noFallback) {
       throw new LabError(
-        `the tests need Kubernetes ${NEWEST}, which is built from Go modules: ${reason}. Set GOPROXY to a module proxy that this machine reaches`,
+        `the tests need Kubernetes ${NEWEST}, which is built from Go modules, but ${reason}. Set GOPROXY to a module proxy that this machine reaches`,
       );
     }
     log(`using Kubernetes 1.20 from Debian's source, because ${reason}`);
