@@ -3,7 +3,7 @@ import type { Deployment } from './deployment.ts';
 /** What the gate writes into the condition Progressing begins with this, so that it knows its own. */
 export const CONDITION_PREFIX = 'pullgate: ';
 
-/** Whether a waiting `kubectl rollout status` fails, whoever wrote the condition. */
+/** Whether a waiting `kubectl rollout status` fails. Any client may have written the condition. */
 export function isFailed({ status }: Deployment): boolean {
   return status.progressing?.reason === 'ProgressDeadlineExceeded';
 }

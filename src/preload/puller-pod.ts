@@ -47,7 +47,7 @@ const USER = 65532;
 /** Both, as a ResourceQuota may ask for either. Next to nothing is reserved: a full node refuses what does not fit. */
 const REQUESTS = { cpu: '10m', memory: '16Mi' };
 /**
- * The limit holds for what sets the containers up, too. Measured with containerd 1.6: at 10m a sandbox takes
+ * The limit also applies to the set-up of the containers. Measured with containerd 1.6: at 10m a sandbox takes
  * 2.0 to 2.3 s and a container 1.2 to 2.0 s, at 100m 0.1 to 0.2 s each; more gains next to nothing.
  */
 const LIMITS = { cpu: '100m', memory: '16Mi' };

@@ -194,7 +194,7 @@ describe('have webhooks that change every pod, beside the component pod-shape', 
     },
   ];
   for (const { what, patch } of SIDECARS) {
-    test(`${what}: no puller pod is created, the Deployment says why, what runs goes on, and once the webhook leaves puller pods out the rollout is released`, async (t) => {
+    test(`${what}: no puller pod is created, the Deployment says why, the old version serves, and the rollout is released once the webhook leaves puller pods out`, async (t) => {
       const shop = await opted(t);
       const image = await shop.push('v2');
       const web = await deploy(shop, 'web');
@@ -221,7 +221,7 @@ describe('have webhooks that change every pod, beside the component pod-shape', 
     });
   }
 
-  test('a sidecar until the deadline: kubectl rollout status fails with the words of the policy, and what runs goes on', async (t) => {
+  test('a sidecar until the deadline: kubectl rollout status fails with the words of the policy, and the old version serves', async (t) => {
     const shop = await opted(t);
     const web = await deploy(shop, 'web');
     await shop.kubectl('annotate', 'deployment', 'web', 'pullgate.io/deadline-seconds=10');

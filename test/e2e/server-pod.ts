@@ -3,7 +3,7 @@ import type { Namespace } from './namespace.ts';
 import type { Origin } from './reaches.ts';
 
 const PORT = 8080;
-/** A shell and a client are in the image, too. */
+/** The image also has a shell and a client. */
 const ENTRYPOINT = ['/bin/busybox', 'httpd', '-f', '-p', String(PORT)];
 
 /** A pod with a TCP port that can also be a client of others. */
