@@ -1,35 +1,34 @@
 import { isDeepStrictEqual } from 'node:util';
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
-import { ApiError, isAlreadyExists, isConflict, isNotFound } from '../cluster/api-error.ts';
+import { isConflict, isNotFound } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
-import { createLane } from '../cluster/lane.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import type { Deployment } from '../hold/deployment.ts';
-import { asArray, asString, at } from '../json.ts';
 import type { Logger } from '../log.ts';
 import { API_GROUP_PATH, type Mode } from '../names.ts';
 import { shortHash } from '../template/template-hash.ts';
 import { type Activity, activityOf, requestEndsAt } from './activity.ts';
 import { type AssessInput, type Assessment, assess, parallelNodes, type WantedPull } from './assess.ts';
+import { createBudget } from './budget.ts';
 import { type EligibleNodes, eligibleNodes } from './eligible-nodes.ts';
 import { createEndedPulls, type EndedPull } from './ended-pulls.ts';
-import { type Demand, fairShare } from './fair-share.ts';
 import type { ImagePreload, ImagePreloadStatus, PreloadImage } from './image-preload.ts';
 import { isListed, type Judgements } from './judged-node.ts';
 import type { Node } from './node.ts';
-import { createPodIndex, podKey } from './pod-index.ts';
+import { createPodIndex } from './pod-index.ts';
 import { createPodTroubles } from './pod-trouble.ts';
+import { createPodWriter, RETRY_MS } from './pod-writer.ts';
 import { preloadFacts } from './preload-facts.ts';
 import { endedStatus, noNodesSince, preloadStatus } from './preload-status.ts';
 import { recordedFailure } from './pull-failure.ts';
 import { pullOutcome } from './pull-outcome.ts';
 import type { PullTimes } from './pull-times.ts';
 import { type PullSpec, pullerPod, pullKey } from './puller-pod.ts';
-import { type PullerPod, parsePullerPod } from './puller-pod-status.ts';
+import type { PullerPod } from './puller-pod-status.ts';
 import type { Failure } from './slot.ts';
+import { createWorkloadLookups } from './workload-lookups.ts';
 
 type Store<T> = Pick<Reflector<T>, 'get' | 'values'>;
 
@@ -77,17 +76,6 @@ const STATUS_INTERVAL_MS = 1000;
 const STATUS_RETRY_MS = 5000;
 /** Nodes report something all the time, and each time every preload has to look at all of them. */
 const NODES_INTERVAL_MS = 1000;
-/** A pod that could not be created or deleted through no fault of its own. */
-const RETRY_MS = 1000;
-const DELETE_NOW = { gracePeriodSeconds: 0 };
-/**
- * Of the client's connections (MAX_CONNECTIONS of src/cluster/api-client.ts) most are for puller pods, which come and go by
- * the thousand; those left are for the watches, and for what may not wait behind them: releases, status, admission.
- */
-const CREATES_AT_A_TIME = 32;
-const DELETES_AT_A_TIME = 16;
-/** What the watch will show. */
-const UNREAD = { ignoreAnswer: true };
 /**
  * Finished puller pods that are kept, in the whole cluster. The garbage collector of pods begins to delete everyone's at
  * 12,500 (kube-controller-manager --terminated-pod-gc-threshold), and others have theirs, too.
@@ -123,17 +111,9 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   const endedPulls = createEndedPulls(clock, (pull) => options.onPullEnded?.(pull));
   const states = new Map<string, State>();
   const byPull = new Map<string, Set<string>>();
-  /** The preloads that may not start all they could, and what each of them is short of. */
-  const starved = new Map<string, Demand>();
-  /** uids of pods that the API server was asked to delete. */
-  const removing = new Set<string>();
-  const timers = new Set<() => void>();
-  const creating = createLane(CREATES_AT_A_TIME);
-  const deleting = createLane(DELETES_AT_A_TIME);
-  const preferred = new LRUCache<string, ReadonlySet<string>>({ max: 1000 });
-  const withSecret = new LRUCache<string, boolean>({ max: 1000 });
+  const lookups = createWorkloadLookups({ client, log });
   let nodesVersion = 0;
-  let nodesGathered: (() => void) | undefined;
+  let stopGathering: (() => void) | undefined;
   let stopped = false;
 
   const troubles = createPodTroubles({
@@ -144,6 +124,12 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     },
   });
   const queue = createWorkQueue({ name: 'preload', reconcile, restMs, clock, log, random });
+  const budget = createBudget({
+    cap: options.maxConcurrentPulls,
+    running: () => pods.running,
+    wake: queue.add,
+  });
+  const writer = createPodWriter({ client, clock, log, pods, onRefused: endedPulls.refused });
 
   /** To look at thousands of nodes takes milliseconds. */
   function restMs(key: string): number {
@@ -183,7 +169,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       for (const event of preloadFacts(preload, assessment, ownerOf(preload))) writeEvent(event);
 
     startPulls(key, preload, state, assessment);
-    for (const pod of assessment.remove) void removePod(pod);
+    for (const pod of assessment.remove) void writer.remove(pod);
     troubles.read(assessment.creating);
     const status = preloadStatus({ preload: known, assessment, activity, now: input.now });
     const statusIn = await writeStatus(key, preload, state, status);
@@ -195,7 +181,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   function expirePods(): number | undefined {
     const before = pods.running;
     const expiresAt = pods.expire(clock.now());
-    if (pods.running < before) wakeStarved();
+    if (pods.running < before) budget.share();
     return expiresAt;
   }
 
@@ -240,7 +226,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const state = states.get(key);
     if (state === undefined) return;
     states.delete(key);
-    satisfied(key);
+    budget.satisfied(key);
     for (const { key: pull } of state.pulls.values()) {
       const sharers = byPull.get(pull);
       sharers?.delete(key);
@@ -254,7 +240,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
         pods.forget(pod);
         // Those that are being deleted, with their namespace say, have nothing to end, and their kubelet may take half a
         // minute to see that.
-        if (pod.deleting) void deletePod(pod);
+        if (pod.deleting) void writer.delete(pod);
       }
     }
   }
@@ -279,9 +265,12 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       knownFailure: (image, node) =>
         failures.get(failureKey({ image, node })) ?? recorded(preload, image, node),
       troubleOf: troubles.of,
-      withSecret: await pullsWithSecret(preload, state.eligible.listImage),
+      // Asked only where the answer matters: some node lists one of the images.
+      withSecret:
+        preload.spec.imagePullSecrets.length > 0 ||
+        (state.eligible.listImage && (await lookups.accountHasSecret(preload))),
       beginAt: ordered ? state.beginAt : 0,
-      preferred: ordered ? await nodesOfWorkload(preload) : new Set(),
+      preferred: ordered ? await lookups.nodesOf(preload, ownerOf(preload)) : new Set(),
       noNodesSince: noNodesSince(preload),
       times: options.pullTimes,
       now: clock.now(),
@@ -304,149 +293,25 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     };
   }
 
-  /** Asked only where the answer matters: some node lists one of the images. */
-  async function pullsWithSecret(preload: ImagePreload, listImage: boolean): Promise<boolean> {
-    const { imagePullSecrets, serviceAccountName } = preload.spec;
-    if (imagePullSecrets.length > 0) return true;
-    if (!listImage) return false;
-    const known = withSecret.get(preload.uid);
-    if (known !== undefined) return known;
-    const name = serviceAccountName || 'default';
-    try {
-      const account = await client.get(
-        `/api/v1/namespaces/${preload.namespace}/serviceaccounts/${encodeURIComponent(name)}`,
-      );
-      const answer = asArray(at(account, 'imagePullSecrets')).length > 0;
-      withSecret.set(preload.uid, answer);
-      return answer;
-    } catch (error) {
-      // A puller pod then finds out what is there.
-      log.debug({ preload: preload.name, err: error }, 'the service account cannot be read');
-      return true;
-    }
-  }
-
-  async function nodesOfWorkload(preload: ImagePreload): Promise<ReadonlySet<string>> {
-    const known = preferred.get(preload.uid);
-    if (known !== undefined) return known;
-    const owner = ownerOf(preload);
-    const found = new Set<string>();
-    if (owner !== undefined) {
-      const labelSelector = Object.entries(owner.matchLabels)
-        .map(([name, value]) => `${name}=${value}`)
-        .join(',');
-      try {
-        const list = await client.get(`/api/v1/namespaces/${preload.namespace}/pods`, { labelSelector });
-        for (const pod of asArray(at(list, 'items'))) found.add(asString(at(pod, 'spec', 'nodeName')) ?? '');
-      } catch (error) {
-        // Only the order depends on it.
-        log.warn({ preload: preload.name, err: error }, 'the nodes of the running pods are not known');
-      }
-    }
-    preferred.set(preload.uid, found);
-    return found;
-  }
-
   function startPulls(key: string, preload: ImagePreload, state: State, assessment: Assessment): void {
     const { wanted, running } = assessment;
-    const granted = grantFor({ key, running, wanted: wanted.length });
-    for (const pull of wanted.slice(0, granted)) startPull(key, preload, state, pull);
-    if (granted === wanted.length) satisfied(key);
-    else {
-      starved.set(key, { key, running: running + granted, wanted: wanted.length - granted });
-      // What it left is another's, who may not have been woken for it.
-      wakeStarved();
-    }
-  }
-
-  /** How many of the pulls that it wants a preload may start. */
-  function grantFor(demand: Demand): number {
-    const { maxConcurrentPulls } = options;
-    if (demand.wanted === 0) return 0;
-    if (pods.running + demand.wanted <= maxConcurrentPulls && starved.size === 0) return demand.wanted;
-    const others = [...starved.values()].filter(({ key }) => key !== demand.key);
-    return sharesOf([demand, ...others]).get(demand.key) ?? 0;
-  }
-
-  function sharesOf(demands: readonly Demand[]): Map<string, number> {
-    // What runs for nobody in the list takes its part of the cap, too; what two of them share takes it once.
-    const listed = demands.reduce((sum, { running }) => sum + running, 0);
-    return fairShare(options.maxConcurrentPulls - pods.running + listed, demands);
-  }
-
-  /** What it leaves of its share is the others'. */
-  function satisfied(key: string): void {
-    if (starved.delete(key)) wakeStarved();
-  }
-
-  /** Those that may start something now: of a thousand that wait, one or so for each place that is free. */
-  function wakeStarved(): void {
-    if (starved.size === 0 || pods.running >= options.maxConcurrentPulls) return;
-    for (const key of sharesOf([...starved.values()]).keys()) queue.add(key);
+    budget.take({ key, running, wanted: wanted.length }, (pulls) => {
+      for (const pull of wanted.slice(0, pulls)) startPull(key, preload, state, pull);
+    });
   }
 
   function startPull(key: string, preload: ImagePreload, state: State, pull: WantedPull): void {
     const spec = state.pulls.get(imageKey(pull.image))?.spec;
     if (spec === undefined) return;
+    const { node, attempt, firstAttemptAt } = pull;
     const manifest = pullerPod({
-      spec,
-      preload,
-      node: pull.node,
-      attempt: pull.attempt,
-      firstAttemptAt: pull.firstAttemptAt,
+      ...{ spec, preload, node, attempt, firstAttemptAt },
       random: random().toString(36).slice(2),
     });
-    const pod: PullerPod = { ...parsePullerPod(manifest), createdAt: clock.now(), phase: 'Pending' };
-    if (!pods.expect(pod)) return;
-    log.debug({ preload: key, node: pull.node, image: spec.image, attempt: pull.attempt }, 'pull starts');
-    creating(async () => {
-      if (!stopped) await client.create(`/api/v1/namespaces/${preload.namespace}/pods`, manifest, {}, UNREAD);
-    }).catch((error: unknown) => onCreateFailed(key, pod, error));
-  }
-
-  function onCreateFailed(key: string, pod: PullerPod, error: unknown): void {
-    if (stopped) return;
-    // Quota, policy webhook, admission: the pod was refused, and the words are the operator's to read.
-    if (error instanceof ApiError && isRefusal(error)) {
-      pods.refuse(pod, error.apiMessage);
-      endedPulls.refused();
+    writer.create(manifest, () => {
       queue.add(key);
-      wakeStarved();
-      return;
-    }
-    // Its name is taken: the watch will show it, or it is on its way out. All else is the API server's trouble and
-    // says nothing about the node.
-    if (!isAlreadyExists(error)) {
-      log.warn({ preload: key, node: pod.node, err: error }, 'a puller pod could not be created');
-    }
-    later(RETRY_MS, () => {
-      pods.forget(pod);
-      queue.add(key);
-      wakeStarved();
+      budget.share();
     });
-  }
-
-  /** False if the API server could not do it now. */
-  async function removePod(pod: PullerPod): Promise<boolean> {
-    pods.forget(pod);
-    return await deletePod(pod);
-  }
-
-  async function deletePod(pod: PullerPod): Promise<boolean> {
-    if (pod.uid === '' || removing.has(pod.uid)) return true;
-    removing.add(pod.uid);
-    const path = `/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
-    try {
-      await deleting(async () => {
-        if (!stopped) await client.delete(path, { ...DELETE_NOW, preconditions: { uid: pod.uid } }, UNREAD);
-      });
-    } catch (error) {
-      if (isNotFound(error) || isConflict(error)) return true;
-      removing.delete(pod.uid);
-      if (!stopped) log.warn({ pod: podKey(pod), err: error }, 'a puller pod could not be deleted');
-      return false;
-    }
-    return true;
   }
 
   /** Nothing needs it any more: its pods go unless somebody else needs them, the object stays for its time to live. */
@@ -456,10 +321,12 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     state: State,
     activity: Activity,
   ): Promise<number | undefined> {
-    satisfied(key);
+    budget.satisfied(key);
     state.judged.clear();
     const unneeded = [...state.pulls.values()].filter(({ key: pull }) => !isNeeded(pull));
-    const removed = await Promise.all(unneeded.flatMap(({ key: pull }) => pods.ofPull(pull)).map(removePod));
+    const removed = await Promise.all(
+      unneeded.flatMap(({ key: pull }) => pods.ofPull(pull)).map(writer.remove),
+    );
     const removeIn = removed.includes(false) ? RETRY_MS : undefined;
     if (activity === 'unserved') return removeIn;
     let statusIn: number | undefined;
@@ -512,7 +379,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
         { op: 'test', path: '/metadata/uid', value: preload.uid },
         { op: 'add', path: '/status', value: status },
       ];
-      await client.jsonPatch(`${preloadPath(preload)}/status`, patch, {}, UNREAD);
+      await client.jsonPatch(`${preloadPath(preload)}/status`, patch, {}, { ignoreAnswer: true });
     } catch (error) {
       if (isNotFound(error)) return undefined;
       // Not thrown: pulls do not wait until their status can be told.
@@ -546,15 +413,6 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     for (const [key, { live }] of states) if (live) queue.add(key);
   }
 
-  function later(ms: number, fn: () => void): () => void {
-    const cancel = clock.setTimer(ms, () => {
-      timers.delete(cancel);
-      fn();
-    });
-    timers.add(cancel);
-    return cancel;
-  }
-
   return {
     preloadChanged(key) {
       const preload = preloads.get(key);
@@ -568,27 +426,27 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     },
     nodesChanged() {
       nodesVersion += 1;
-      if (nodesGathered !== undefined) return;
+      if (stopGathering !== undefined) return;
       wakeLive();
       const seen = nodesVersion;
-      nodesGathered = later(NODES_INTERVAL_MS, () => {
-        nodesGathered = undefined;
+      stopGathering = clock.setTimer(NODES_INTERVAL_MS, () => {
+        stopGathering = undefined;
         if (nodesVersion !== seen) wakeLive();
       });
     },
     podChanged(key, now, before) {
       pods.observe(key, now);
       endedPulls.observe(now, before);
-      if (before !== undefined && before.uid !== now?.uid) removing.delete(before.uid);
-      if (now?.deleting === true && !isNeeded(now.pull)) void removePod(now);
+      if (before !== undefined && before.uid !== now?.uid) writer.gone(before);
+      if (now?.deleting === true && !isNeeded(now.pull)) void writer.remove(now);
       const hasOnlyBegun = isUnderWay(now) && (before === undefined || isUnderWay(before));
       const withinMs = hasOnlyBegun ? BEGUN_MS : 0;
       for (const pull of new Set([now?.pull, before?.pull]))
         if (pull !== undefined) wakeSharers(pull, withinMs);
-      for (const surplus of pods.retire(KEPT_PODS)) void deletePod(surplus);
+      for (const surplus of pods.retire(KEPT_PODS)) void writer.delete(surplus);
       const pod = now ?? before;
       if (pod !== undefined) queue.addWithin(`${pod.namespace}/${pod.preload}`, withinMs);
-      wakeStarved();
+      budget.share();
     },
     assessmentOf(key) {
       const state = states.get(key);
@@ -601,7 +459,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     },
     async stop() {
       stopped = true;
-      for (const cancel of timers) cancel();
+      stopGathering?.();
+      writer.stop();
       await queue.stop();
     },
   };
@@ -638,11 +497,6 @@ function recorded({ status }: ImagePreload, image: string, node: string): Failur
 
 function failureKey({ image, node }: { readonly image: string; readonly node: string }): string {
   return `${node} ${image}`;
-}
-
-/** An answer about this very pod. */
-function isRefusal({ status }: ApiError): boolean {
-  return status === 400 || status === 403 || status === 404 || status === 422;
 }
 
 function withStatus(preload: ImagePreload, status: ImagePreloadStatus | undefined): ImagePreload {

@@ -1,0 +1,116 @@
+import type { Clock } from '../clock.ts';
+import type { ApiClient } from '../cluster/api-client.ts';
+import { ApiError, isAlreadyExists, isConflict, isNotFound } from '../cluster/api-error.ts';
+import { createLane } from '../cluster/lane.ts';
+import type { JsonObject } from '../json.ts';
+import type { Logger } from '../log.ts';
+import { type PodIndex, podKey } from './pod-index.ts';
+import { type PullerPod, parsePullerPod } from './puller-pod-status.ts';
+
+/** Creates and deletes puller pods, and keeps the index right meanwhile: the watch shows both only later. */
+export interface PodWriter {
+  /** Creates the pod unless one of that name is there. `settled` is called if it will not come, or not yet. */
+  create(manifest: JsonObject, settled: () => void): void;
+  /** Deletes the pod, and forgets what only the index knows of it. False if the API server could not do it now. */
+  remove(pod: PullerPod): Promise<boolean>;
+  /** Deletes the pod; false if the API server could not do it now. */
+  delete(pod: PullerPod): Promise<boolean>;
+  /** The watch shows that it is gone. */
+  gone(pod: PullerPod): void;
+  stop(): void;
+}
+
+/** A pod that could not be created or deleted through no fault of its own. */
+export const RETRY_MS = 1000;
+const DELETE_NOW = { gracePeriodSeconds: 0 };
+/**
+ * Of the client's connections (MAX_CONNECTIONS of src/cluster/api-client.ts) most are for puller pods, which come and go by
+ * the thousand; those left are for the watches, and for what may not wait behind them: releases, status, admission.
+ */
+const CREATES_AT_A_TIME = 32;
+const DELETES_AT_A_TIME = 16;
+/** What the watch will show. */
+const UNREAD = { ignoreAnswer: true };
+
+export function createPodWriter(options: {
+  readonly client: Pick<ApiClient, 'create' | 'delete'>;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly pods: PodIndex;
+  /** The API server did not take the pod. */
+  readonly onRefused: () => void;
+}): PodWriter {
+  const { client, clock, log, pods, onRefused } = options;
+  const creating = createLane(CREATES_AT_A_TIME);
+  const deleting = createLane(DELETES_AT_A_TIME);
+  /** uids of pods that the API server was asked to delete. */
+  const removing = new Set<string>();
+  const timers = new Set<() => void>();
+  let stopped = false;
+
+  function onCreateFailed(pod: PullerPod, error: unknown, settled: () => void): void {
+    if (stopped) return;
+    // Quota, policy webhook, admission: the pod was refused, and the words are the operator's to read.
+    if (error instanceof ApiError && isRefusal(error)) {
+      pods.refuse(pod, error.apiMessage);
+      onRefused();
+      settled();
+      return;
+    }
+    // Its name is taken: the watch will show it, or it is on its way out. All else is the API server's trouble and
+    // says nothing about the node.
+    if (!isAlreadyExists(error)) {
+      log.warn({ pod: podKey(pod), node: pod.node, err: error }, 'a puller pod could not be created');
+    }
+    const cancel = clock.setTimer(RETRY_MS, () => {
+      timers.delete(cancel);
+      pods.forget(pod);
+      settled();
+    });
+    timers.add(cancel);
+  }
+
+  async function deletePod(pod: PullerPod): Promise<boolean> {
+    if (pod.uid === '' || removing.has(pod.uid)) return true;
+    removing.add(pod.uid);
+    const path = `/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
+    try {
+      await deleting(async () => {
+        if (!stopped) await client.delete(path, { ...DELETE_NOW, preconditions: { uid: pod.uid } }, UNREAD);
+      });
+    } catch (error) {
+      if (isNotFound(error) || isConflict(error)) return true;
+      removing.delete(pod.uid);
+      if (!stopped) log.warn({ pod: podKey(pod), err: error }, 'a puller pod could not be deleted');
+      return false;
+    }
+    return true;
+  }
+
+  return {
+    create(manifest, settled) {
+      const pod: PullerPod = { ...parsePullerPod(manifest), createdAt: clock.now(), phase: 'Pending' };
+      if (!pods.expect(pod)) return;
+      const { namespace, name, node, preload, attempt } = pod;
+      log.debug({ preload: `${namespace}/${preload}`, pod: name, node, attempt }, 'pull starts');
+      creating(async () => {
+        if (!stopped) await client.create(`/api/v1/namespaces/${namespace}/pods`, manifest, {}, UNREAD);
+      }).catch((error: unknown) => onCreateFailed(pod, error, settled));
+    },
+    async remove(pod) {
+      pods.forget(pod);
+      return await deletePod(pod);
+    },
+    delete: deletePod,
+    gone: ({ uid }) => void removing.delete(uid),
+    stop() {
+      stopped = true;
+      for (const cancel of timers) cancel();
+    },
+  };
+}
+
+/** An answer about this very pod. */
+function isRefusal({ status }: ApiError): boolean {
+  return status === 400 || status === 403 || status === 404 || status === 422;
+}
