@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
@@ -35,7 +36,7 @@ type Store<T> = Pick<Reflector<T>, 'get' | 'values'>;
 export interface PreloadControllerOptions {
   readonly client: ApiClient;
   readonly clock: Clock;
-  /** In [0, 1). */
+  /** In [0, 1), for delays: nothing that has to be a secret. */
   readonly random: () => number;
   readonly log: Logger;
   readonly writeEvent: (event: GateEvent) => void;
@@ -306,7 +307,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const { node, attempt, firstAttemptAt } = pull;
     const manifest = pullerPod({
       ...{ spec, preload, node, attempt, firstAttemptAt },
-      random: random().toString(36).slice(2),
+      // Not `random`: the generator behind it can be told from a few of its numbers, and each puller pod shows one.
+      random: randomUUID().replaceAll('-', ''),
     });
     writer.create(manifest, () => {
       queue.add(key);

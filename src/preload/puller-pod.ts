@@ -60,7 +60,7 @@ export interface PullerPodOptions {
   readonly attempt: number;
   /** Milliseconds. */
   readonly firstAttemptAt: number;
-  /** Letters and digits nobody can foresee: no image can hold the path that is made of it. */
+  /** Lower-case letters and digits from a cryptographic source: no image can hold the path that is made of them. */
   readonly random: string;
 }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, asString, at, type JsonObject } from '../../src/json.ts';
@@ -73,7 +74,7 @@ function puller(attemptOf: string): JsonObject {
     node: lab.nodes()[0] ?? '',
     attempt: 1,
     firstAttemptAt: 0,
-    random: (0.123456789).toString(36).slice(2),
+    random: randomUUID().replaceAll('-', ''),
   });
 }
 

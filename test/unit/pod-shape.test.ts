@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import jsonPatch, { type Operation } from 'fast-json-patch';
 import type { JsonObject } from '../../src/json.ts';
@@ -23,7 +24,7 @@ const pod = pullerPod({
   attempt: 2,
   firstAttemptAt: 0,
   // As the controller makes it.
-  random: (0.123456789).toString(36).slice(2),
+  random: randomUUID().replaceAll('-', ''),
 });
 
 test('the policy is bound, and refuses what it cannot judge', () => {

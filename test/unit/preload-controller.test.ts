@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { runningTemplate } from '../../src/hold/needs-pull.ts';
 import { preloadName } from '../../src/hold/preload-name.ts';
-import { asObject, at } from '../../src/json.ts';
+import { asArray, asObject, asString, at } from '../../src/json.ts';
 import { preloadManifest, preloadSpec } from '../../src/preload/preload-spec.ts';
 import { templateHash } from '../../src/template/template-hash.ts';
 import { deployment } from './deployment-builder.ts';
@@ -561,6 +561,20 @@ test('what is made for a workload is owned by its preload', async () => {
   const [pod] = creates(world);
   const [owner] = at(pod?.body, 'metadata', 'ownerReferences') as object[];
   assert.partialDeepStrictEqual(owner, { kind: 'ImagePreload', uid: world.preload().uid, controller: true });
+});
+
+test('the path that a puller pod is to run cannot be foreseen: the numbers for delays have no part in it', async () => {
+  const random = /^\/pullgate-preload-only-[0-9a-f]{32}$/;
+  const paths = creates(await holding(gateWorld({ nodes: 3 }))).map(({ body }) => {
+    const [container] = asArray(at(body, 'spec', 'containers'));
+    return asString(asArray(at(container, 'command'))[0]) ?? '';
+  });
+  for (const path of paths) assert.match(path, random);
+  assert.equal(
+    new Set(paths).size,
+    3,
+    'one for each pod, although this world has one number for every delay',
+  );
 });
 
 /** As admission makes it for an update that it rejects in mode reject. */
