@@ -1,6 +1,7 @@
 import { asNumber, asObject, asString, asStringMap, at, type JsonObject } from '../json.ts';
 import { HELD_LABEL, HOLD_ANNOTATION, REVISION_ANNOTATION } from '../names.ts';
 import { templateHash } from '../template/template-hash.ts';
+import { labelSelectorText } from './label-selector.ts';
 
 /** What Pullgate reads of a Deployment, from a review or from the API server. */
 export interface Deployment {
@@ -20,7 +21,8 @@ export interface Deployment {
   readonly template: JsonObject;
   /** Of the whole template. Made when it is first asked for: not every admission needs it. */
   readonly templateHash: string;
-  readonly matchLabels: Readonly<Record<string, string>>;
+  /** Selects its pods in a list; undefined if there is no such text: see `labelSelectorText`. */
+  readonly podSelector: string | undefined;
   readonly status: DeploymentStatus;
 }
 
@@ -73,7 +75,7 @@ export function parseDeployment(raw: unknown): Deployment {
     paused: at(spec, 'paused') === true,
     replicas: asNumber(at(spec, 'replicas')) ?? 1,
     template: asObject(at(spec, 'template')),
-    matchLabels: asStringMap(at(spec, 'selector', 'matchLabels')),
+    podSelector: labelSelectorText(at(spec, 'selector')),
     status: parseStatus(at(raw, 'status')),
   };
   return new ParsedDeployment(fields) as ParsedDeployment & Fields;

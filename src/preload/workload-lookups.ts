@@ -14,6 +14,10 @@ export interface WorkloadLookups {
 }
 
 const REMEMBERED_PRELOADS = 1000;
+/** A pod has 10 kB or so in most clusters: a page is a megabyte, as those of the reflectors are. */
+const PODS_PAGE = 100;
+/** Enough to put the nodes of a Deployment first. Of a larger one the nodes that the API server lists first come first. */
+const PODS_LIMIT = 1000;
 
 export function createWorkloadLookups({
   client,
@@ -36,19 +40,26 @@ export function createWorkloadLookups({
     }
   }
 
+  /** In pages, and not to the end of it: only the order of the nodes depends on it. */
   async function readNodes(
     { namespace, name }: ImagePreload,
-    { matchLabels }: Deployment,
+    podSelector: string | undefined,
   ): Promise<ReadonlySet<string>> {
-    const labelSelector = Object.entries(matchLabels)
-      .map(([label, value]) => `${label}=${value}`)
-      .join(',');
     const found = new Set<string>();
+    if (podSelector === undefined) return found;
+    const query = { labelSelector: podSelector, limit: PODS_PAGE };
+    let next: string | undefined;
     try {
-      const list = await client.get(`/api/v1/namespaces/${namespace}/pods`, { labelSelector });
-      for (const pod of asArray(at(list, 'items'))) found.add(asString(at(pod, 'spec', 'nodeName')) ?? '');
+      for (let read = 0; read < PODS_LIMIT; read += PODS_PAGE) {
+        const page = await client.get(`/api/v1/namespaces/${namespace}/pods`, { ...query, continue: next });
+        for (const pod of asArray(at(page, 'items'))) {
+          const node = asString(at(pod, 'spec', 'nodeName'));
+          if (node !== undefined) found.add(node);
+        }
+        next = asString(at(page, 'metadata', 'continue')) || undefined;
+        if (next === undefined) break;
+      }
     } catch (error) {
-      // Only the order depends on it.
       log.warn({ preload: name, err: error }, 'the nodes of the running pods are not known');
     }
     return found;
@@ -64,7 +75,7 @@ export function createWorkloadLookups({
     async nodesOf(preload, owner) {
       const known = nodes.get(preload.uid);
       if (known !== undefined) return known;
-      const found = owner === undefined ? new Set<string>() : await readNodes(preload, owner);
+      const found = await readNodes(preload, owner?.podSelector);
       nodes.set(preload.uid, found);
       return found;
     },

@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Query } from '../../src/cluster/api-client.ts';
+import { parseDeployment } from '../../src/hold/deployment.ts';
+import { createWorkloadLookups } from '../../src/preload/workload-lookups.ts';
+import { deployment } from './deployment-builder.ts';
+import { logDouble } from './log-double.ts';
+import { preload } from './preload-builder.ts';
+
+/** Pods on as many nodes, and the queries of the lists of them. */
+function lookups(pods: number) {
+  const queries: Query[] = [];
+  const client = {
+    async get(_path: string, query: Query = {}) {
+      queries.push(query);
+      const from = Number(query['continue'] ?? 0);
+      const to = Math.min(pods, from + Number(query['limit'] ?? pods));
+      const items = Array.from({ length: to - from }, (_, n) => ({ spec: { nodeName: `n${from + n}` } }));
+      return { items, metadata: to < pods ? { continue: String(to) } : {} };
+    },
+  };
+  return { queries, ...createWorkloadLookups({ client, log: logDouble().log }) };
+}
+
+const selecting = (selector: unknown) => {
+  const { object } = deployment();
+  return parseDeployment({ ...object, spec: { ...(object['spec'] as object), selector } });
+};
+const web = selecting({ matchLabels: { app: 'web' } });
+
+test('the nodes of a workload are read in pages, once', async () => {
+  const { nodesOf, queries } = lookups(250);
+  assert.equal((await nodesOf(preload(), web)).size, 250);
+  assert.equal((await nodesOf(preload(), web)).size, 250);
+  assert.deepEqual(
+    queries.map((query) => [query['labelSelector'], query['limit'], query['continue']]),
+    [
+      ['app=web', 100, undefined],
+      ['app=web', 100, '100'],
+      ['app=web', 100, '200'],
+    ],
+  );
+});
+
+test('of a large workload no more than 1,000 pods are read', async () => {
+  const { nodesOf, queries } = lookups(5000);
+  assert.equal((await nodesOf(preload(), web)).size, 1000);
+  assert.equal(queries.length, 10);
+});
+
+test('a workload that selects by expressions is asked for by them', async () => {
+  const { nodesOf, queries } = lookups(1);
+  const matchExpressions = [{ key: 'app', operator: 'In', values: ['web', 'api'] }];
+  await nodesOf(preload(), selecting({ matchExpressions }));
+  assert.equal(queries[0]?.['labelSelector'], 'app in (web,api)');
+});
+
+test('without a selector nothing is listed: it would be all pods of the namespace', async () => {
+  const { nodesOf, queries } = lookups(1);
+  assert.equal((await nodesOf(preload(), selecting({}))).size, 0);
+  assert.equal((await nodesOf(preload({}, { uid: 'uid-2' }), undefined)).size, 0);
+  assert.deepEqual(queries, []);
+});
+
+test('a pod without a node counts for none', async () => {
+  const client = { get: async () => ({ items: [{ spec: {} }] }) };
+  const { nodesOf } = createWorkloadLookups({ client, log: logDouble().log });
+  assert.equal((await nodesOf(preload(), web)).size, 0);
+});
