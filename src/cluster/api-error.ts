@@ -1,4 +1,8 @@
-import { asNumber, asObject, asString, at, type JsonObject } from '../json.ts';
+import { asNumber, asString, at } from '../json.ts';
+import { elide } from '../text.ts';
+
+/** Of Kubernetes' own the longest has 22 characters. */
+const REASON_LIMIT = 63;
 
 /** The API server's refusal, from the Status object in its answer. */
 export class ApiError extends Error {
@@ -7,21 +11,19 @@ export class ApiError extends Error {
   readonly status: number;
   /** The Status' machine-readable word, such as `AlreadyExists`; empty if the answer had none. */
   readonly reason: string;
-  /** The Status' text, without anything of ours. */
+  /** The Status' text, without anything of ours. A webhook or a policy may have written it: cut to `TEXT_LIMIT`. */
   readonly apiMessage: string;
-  readonly details: JsonObject;
   /** From the Retry-After header, if there was one. */
   readonly retryAfterMs: number | undefined;
 
   /** @param body the parsed Status, or the text of an answer that was not JSON */
   constructor(status: number, body: unknown, retryAfterMs?: number) {
-    const reason = asString(at(body, 'reason')) ?? '';
-    const text = asString(at(body, 'message')) ?? (typeof body === 'string' ? body.slice(0, 500) : '');
+    const reason = elide(asString(at(body, 'reason')) ?? '', REASON_LIMIT);
+    const text = elide(asString(at(body, 'message')) ?? asString(body) ?? '');
     super(`the API server answered ${status}${reason && ` ${reason}`}: ${text}`);
     this.status = status;
     this.reason = reason;
     this.apiMessage = text;
-    this.details = asObject(at(body, 'details'));
     this.retryAfterMs = retryAfterMs;
   }
 }

@@ -163,7 +163,7 @@ function eventName({ reason, regarding, fact }: GateEvent): string {
   const { kind, namespace, name, uid } = regarding;
   const identity = JSON.stringify([reason, uid ?? [kind, namespace, name], fact]);
   const hash = createHash('sha256').update(identity).digest('hex').slice(0, 16);
-  return `${name.slice(0, NAME_CHARACTERS).replace(/[.-]+$/, '')}.${hash}`;
+  return `${name.slice(0, NAME_CHARACTERS).replace(/(?<![.-])[.-]+$/, '')}.${hash}`;
 }
 
 /** Events are namespaced: those of a Namespace are best found inside it, other cluster-scoped objects' go to `default`. */

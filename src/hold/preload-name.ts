@@ -13,7 +13,7 @@ export function preloadName(
   deployment: { name: string; uid: string; revision: string },
   template: string,
 ): string {
-  const prefix = deployment.name.slice(0, PREFIX_LIMIT).replace(/[^a-z0-9]+$/, '');
+  const prefix = deployment.name.slice(0, PREFIX_LIMIT).replace(/(?<![^a-z0-9])[^a-z0-9]+$/, '');
   return `${prefix}-${shortHash(`${deployment.uid} ${deployment.revision} ${template}`)}`;
 }
 

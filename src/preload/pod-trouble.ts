@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { ApiClient } from '../cluster/api-client.ts';
 import { asArray, asString, at } from '../json.ts';
 import type { Logger } from '../log.ts';
+import { elide } from '../text.ts';
 import { registryWords } from './pull-failure.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 import type { Failure } from './slot.ts';
@@ -16,6 +17,8 @@ export interface PodTroubles {
 
 /** Far more than pull at a time. */
 const REMEMBERED_PODS = 10_000;
+/** A kubelet writes at most 25 Events of one object at once, and then one in 5 minutes (client-go, EventSourceObjectSpamFilter). */
+const EVENTS_LIMIT = 100;
 
 export function createPodTroubles(options: {
   readonly client: Pick<ApiClient, 'get'>;
@@ -30,7 +33,10 @@ export function createPodTroubles(options: {
   async function readEvents(pod: PullerPod): Promise<void> {
     try {
       const path = `/api/v1/namespaces/${pod.namespace}/events`;
-      const list = await client.get(path, { fieldSelector: `involvedObject.uid=${pod.uid}` });
+      const list = await client.get(path, {
+        fieldSelector: `involvedObject.uid=${pod.uid}`,
+        limit: EVENTS_LIMIT,
+      });
       const trouble = troubleIn(asArray(at(list, 'items')));
       if (trouble === undefined) return;
       known.set(pod.uid, trouble);
@@ -65,8 +71,8 @@ const BEFORE_THE_PULL =
 /** The last that went wrong, if no pull has begun. It may have passed since: the kubelet tries again by itself. */
 function troubleIn(events: readonly unknown[]): Failure | undefined {
   const told = events.map((event) => ({
-    reason: asString(at(event, 'reason')) ?? '',
-    message: asString(at(event, 'message')) ?? '',
+    reason: elide(asString(at(event, 'reason')) ?? ''),
+    message: elide(asString(at(event, 'message')) ?? ''),
     time: asString(at(event, 'lastTimestamp')) ?? '',
   }));
   if (told.some(({ reason }) => reason === 'Pulling' || reason === 'Pulled')) return undefined;

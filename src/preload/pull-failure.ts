@@ -125,7 +125,17 @@ const WORDS: readonly (readonly [RegExp, PullFailureReason])[] = [
 
 /** Names, paths and addresses become `_`: an image may be called `toomanyrequests`. */
 function withoutNames(text: string): string {
-  return text.replace(/"[^"]*"/g, '_').replace(/(?<![^\s[(])[^\s[(]*\/\S*?(?=[:,;)\]]*(?:\s|$))/g, '_');
+  return text.replace(/"[^"]*"/g, '_').replace(/\S+/g, withoutName);
+}
+
+/** Of a word with a slash, what stands in brackets before it and the punctuation after it is kept. */
+function withoutName(word: string): string {
+  const slash = word.indexOf('/');
+  if (slash === -1) return word;
+  const start = Math.max(word.lastIndexOf('[', slash), word.lastIndexOf('(', slash)) + 1;
+  let end = word.length;
+  while (':,;)]'.includes(word.charAt(end - 1))) end -= 1;
+  return `${word.slice(0, start)}_${word.slice(end)}`;
 }
 
 /** A kubelet that tried several secrets lists their answers: `[rpc error: ..., rpc error: ...]`. */
@@ -149,15 +159,20 @@ export function registryWords(message: string): string {
   const answers = answersOf(oneLine(message)).map((answer) =>
     withoutRepetition(withoutPrefixes(answer, [...BACK_OFF, ...WRAPPERS])),
   );
-  const words = [...new Set(answers)]
-    .join('; ')
-    .replace(/(https?:\/\/[^\s"?]+)\?[^\s"]*?(?=:?(?:[\s"]|$))/g, '$1');
+  const words = [...new Set(answers)].join('; ').replace(/[^\s"]+/g, withoutQuery);
   if (words.length <= WORDS_LIMIT) return words;
   // What is wrong with a name that is too long is said after it, and the name is known.
   const short = words.replace(/"([^"]{60})[^"]+"/g, (_, start: string) => `"${cut(start)}…"`);
   if (short.length <= WORDS_LIMIT) return short;
   const end = short.slice(BEGINNING + 1 - WORDS_LIMIT).replace(/^[\udc00-\udfff]/, '');
   return `${cut(short.slice(0, BEGINNING))}…${end}`;
+}
+
+function withoutQuery(word: string): string {
+  const address = word.search(/https?:\/\/[^?]/);
+  const query = address === -1 ? -1 : word.indexOf('?', address);
+  if (query === -1) return word;
+  return word.slice(0, query) + (word.endsWith(':') ? ':' : '');
 }
 
 /** Without the first half of a character whose second half was cut off. */
@@ -180,8 +195,12 @@ const WRAPPERS: readonly RegExp[] = [
 ];
 
 function withoutPrefixes(text: string, prefixes: readonly RegExp[]): string {
-  const prefix = prefixes.find((candidate) => candidate.test(text));
-  return prefix === undefined ? text : withoutPrefixes(text.replace(prefix, ''), prefixes);
+  let rest = text;
+  for (;;) {
+    const prefix = prefixes.find((candidate) => candidate.test(rest));
+    if (prefix === undefined) return rest;
+    rest = rest.replace(prefix, '');
+  }
 }
 
 /** `manifest unknown: manifest unknown` says it once. */

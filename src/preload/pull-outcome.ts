@@ -46,11 +46,21 @@ const PULL_FAILED: ReadonlySet<string> = new Set([
 /** How a container ends whose process could not be started: it was made from the image (containerd and CRI-O, Docker). */
 const NOT_STARTED: ReadonlySet<string> = new Set(['StartError', 'ContainerCannotRun']);
 
+const outcomes = new WeakMap<PullerPod, PullOutcome>();
+
 /**
  * How far the pull is, judged by our container alone: an injected sidecar may keep the pod running for ever. The pod's
- * phase counts only where our container cannot tell.
+ * phase counts only where our container cannot tell. Read out of the texts once for each version of a pod.
  */
 export function pullOutcome(pod: PullerPod): PullOutcome {
+  const known = outcomes.get(pod);
+  if (known !== undefined) return known;
+  const outcome = judge(pod);
+  outcomes.set(pod, outcome);
+  return outcome;
+}
+
+function judge(pod: PullerPod): PullOutcome {
   const { container } = pod;
   if (container !== undefined && hasImage(container)) return succeeded(container);
   if (container?.waiting !== undefined && PULL_FAILED.has(container.waiting.reason)) {

@@ -1,9 +1,10 @@
-import { asArray, asNumber, asString, asStringMap, at } from '../json.ts';
+import { asArray, asNumber, asString, at } from '../json.ts';
 import { ATTEMPT_ANNOTATION, FIRST_ATTEMPT_ANNOTATION, PRELOAD_LABEL, PULL_LABEL } from '../names.ts';
+import { elide } from '../text.ts';
 import { PULL_CONTAINER } from './puller-pod.ts';
 import { parseTimestamp } from './timestamp.ts';
 
-/** What Pullgate reads of a puller pod. Times are in milliseconds. */
+/** What Pullgate reads of a puller pod. Times are in milliseconds, and texts of others are cut to `TEXT_LIMIT`. */
 export interface PullerPod {
   readonly namespace: string;
   readonly name: string;
@@ -46,9 +47,9 @@ export interface PullContainer {
 export function parsePullerPod(raw: unknown): PullerPod {
   const metadata = at(raw, 'metadata');
   const status = at(raw, 'status');
-  const labels = asStringMap(at(metadata, 'labels'));
-  const annotations = asStringMap(at(metadata, 'annotations'));
-  const preload = labels[PRELOAD_LABEL] ?? '';
+  const labels = at(metadata, 'labels');
+  const annotations = at(metadata, 'annotations');
+  const preload = asString(at(labels, PRELOAD_LABEL)) ?? '';
   const owner = asArray(at(metadata, 'ownerReferences')).find(
     (reference) => at(reference, 'name') === preload,
   );
@@ -63,21 +64,20 @@ export function parsePullerPod(raw: unknown): PullerPod {
     node: asString(at(raw, 'spec', 'nodeName')) ?? '',
     preload,
     preloadUid: asString(at(owner, 'uid')) ?? '',
-    pull: labels[PULL_LABEL] ?? '',
-    attempt: parseAttempt(annotations[ATTEMPT_ANNOTATION]),
-    firstAttemptAt: parseTimestamp(annotations[FIRST_ATTEMPT_ANNOTATION]) ?? createdAt,
+    pull: asString(at(labels, PULL_LABEL)) ?? '',
+    attempt: parseAttempt(at(annotations, ATTEMPT_ANNOTATION)),
+    firstAttemptAt: parseTimestamp(at(annotations, FIRST_ATTEMPT_ANNOTATION)) ?? createdAt,
     createdAt,
     deleting: typeof at(metadata, 'deletionTimestamp') === 'string',
-    phase: asString(at(status, 'phase')) ?? '',
-    reason: asString(at(status, 'reason')) ?? '',
-    message: asString(at(status, 'message')) ?? '',
+    phase: text(status, 'phase'),
+    ...reasonOf(status),
     startedAt: parseTimestamp(at(status, 'startTime')),
     ...(container !== undefined && { container: parseContainer(container) }),
   };
 }
 
-function parseAttempt(annotation: string | undefined): number {
-  const attempt = Number(annotation);
+function parseAttempt(annotation: unknown): number {
+  const attempt = Number(asString(annotation));
   return Number.isSafeInteger(attempt) && attempt >= 1 ? attempt : 1;
 }
 
@@ -88,7 +88,7 @@ function parseContainer(raw: unknown): PullContainer {
   const startedAt = parseTimestamp(at(terminated, 'startedAt'));
   const finishedAt = parseTimestamp(at(terminated, 'finishedAt'));
   return {
-    imageID: asString(at(raw, 'imageID')) ?? '',
+    imageID: text(raw, 'imageID'),
     ...(waiting !== undefined && { waiting: reasonOf(waiting) }),
     ...(terminated !== undefined && {
       terminated: {
@@ -103,5 +103,9 @@ function parseContainer(raw: unknown): PullContainer {
 }
 
 function reasonOf(state: unknown): { reason: string; message: string } {
-  return { reason: asString(at(state, 'reason')) ?? '', message: asString(at(state, 'message')) ?? '' };
+  return { reason: text(state, 'reason'), message: text(state, 'message') };
+}
+
+function text(object: unknown, field: string): string {
+  return elide(asString(at(object, field)) ?? '');
 }

@@ -86,8 +86,8 @@ test('the events of each pod are read once, by its uid, whatever they say', asyn
   }
   const path = '/api/v1/namespaces/shop/events';
   assert.deepEqual(asked, [
-    [path, { fieldSelector: 'involvedObject.uid=uid-puller-n1-1' }],
-    [path, { fieldSelector: 'involvedObject.uid=uid-puller-n2-1' }],
+    [path, { fieldSelector: 'involvedObject.uid=uid-puller-n1-1', limit: 100 }],
+    [path, { fieldSelector: 'involvedObject.uid=uid-puller-n2-1', limit: 100 }],
   ]);
   assert.deepEqual(found, ['n1', 'n2']);
   const quiet = world(() => []);

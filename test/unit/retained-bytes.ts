@@ -1,0 +1,24 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+setFlagsFromString('--expose-gc');
+const collect = runInNewContext('gc') as () => void;
+
+/** How much more memory is in use, in bytes, as long as what `make` returns is kept. */
+export function retainedBytes(make: () => unknown): number {
+  // The first run fills caches and has the code compiled.
+  make();
+  const before = inUse();
+  const made = make();
+  const bytes = inUse() - before;
+  // Read after the measurement, or it could be collected before.
+  if (made === undefined) throw new Error('nothing was made');
+  return bytes;
+}
+
+function inUse(): number {
+  collect();
+  collect();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
