@@ -1,7 +1,9 @@
 import { setTimeout as wait } from 'node:timers/promises';
+import { createSecureContext } from 'node:tls';
+import { type Child, type Memory, startChild } from './child-process.ts';
 import { type Connection, type Outcome, openConnection } from './connection.ts';
 import { type FuzzRequest, fuzzRequest } from './fuzz-request.ts';
-import { type GateProcess, type Memory, startGateProcess } from './gate-process.ts';
+import type { ServerReady } from './gate-server.ts';
 import { whatIsWrong } from './verdict.ts';
 
 interface FuzzOptions {
@@ -30,7 +32,7 @@ const SLOW_AT_ONCE = 50;
 const FAILURE_LIMIT = 20;
 
 export async function fuzz({ seed, runs, progress }: FuzzOptions): Promise<FuzzReport> {
-  const gate = await startGateProcess();
+  const gate = await startChild<ServerReady>('gate-server.ts');
   try {
     return await run(gate, seed, typeof runs === 'number' ? [0, runs] : [runs.only, runs.only + 1], progress);
   } finally {
@@ -39,7 +41,7 @@ export async function fuzz({ seed, runs, progress }: FuzzOptions): Promise<FuzzR
 }
 
 async function run(
-  gate: GateProcess,
+  gate: Child<ServerReady, never>,
   seed: number,
   [first, end]: readonly [number, number],
   progress: FuzzOptions['progress'],
@@ -48,6 +50,10 @@ async function run(
   const outcomes: Record<string, number> = {};
   const deliveries: Record<string, number> = {};
   const inFlight = new Set<number>();
+  const target = {
+    port: gate.ready.port,
+    secureContext: createSecureContext({ ca: gate.ready.ca }),
+  };
   let slowestMs = 0;
   let done = 0;
 
@@ -65,7 +71,7 @@ async function run(
     progress?.(done);
   };
   const alone = async (request: FuzzRequest) => {
-    const connection = await openConnection(gate.target);
+    const connection = await openConnection(target);
     judge(request, await connection.send(request));
     connection.close();
   };
@@ -84,7 +90,7 @@ async function run(
         continue;
       }
       inFlight.add(request.index);
-      connection ??= await openConnection(gate.target);
+      connection ??= await openConnection(target);
       const outcome = await connection.send(request);
       judge(request, outcome);
       if (request.ending !== 'keep' || outcome.closed) {
@@ -108,7 +114,7 @@ async function run(
   const ended = gate.end();
   if (ended !== undefined)
     failures.push(`${ended}, with these indices in flight: ${[...inFlight].join(', ')} (seed ${seed})`);
-  for (const line of gate.errors) failures.push(`an error in the server's log: ${line}`);
+  for (const line of gate.errors) failures.push(line);
   const after = ended === undefined ? await gate.memory() : before;
   return { failures, outcomes, deliveries, before, after, slowestMs };
 }

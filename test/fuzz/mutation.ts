@@ -10,18 +10,40 @@ interface Place {
   readonly key: string;
 }
 
+/** Puts the JSON text at that path of the tree. Containers that are missing on the way are made. */
+export type Insert = (path: readonly string[], text: string) => void;
+
 /** A copy of the review with some things wrong in it, as bytes. Now and then nothing is. */
 export function mutatedReview(review: JsonObject, random: Random): Buffer {
-  const tree = structuredClone(review) as Record<string, unknown>;
+  const text = mutatedJson(review, random);
+  return random.chance(0.25) ? mutatedBytes(text, random) : Buffer.from(text);
+}
+
+/**
+ * The JSON text of a copy of the object with some things wrong in it. Now and then nothing is.
+ * @param prepare puts in what a mutation would not find by chance
+ */
+export function mutatedJson(
+  object: JsonObject,
+  random: Random,
+  prepare: (insert: Insert) => void = () => undefined,
+): string {
+  const tree = structuredClone(object) as Record<string, unknown>;
   const texts: string[] = [];
+  prepare((path, text) => setAt(tree, path, `@raw${texts.push(text) - 1}@`));
   for (let count = random.pick([0, 1, 1, 1, 1, 2, 2, 3, 5]); count > 0; count -= 1)
     mutateTree(tree, random, texts);
   // What JSON.stringify could not write stands in the tree as a marker, as a value or as a key.
-  const text = JSON.stringify(tree).replace(
-    /"@raw(\d+)@"/g,
-    (_, index: string) => texts[Number(index)] ?? '',
-  );
-  return random.chance(0.25) ? mutatedBytes(text, random) : Buffer.from(text);
+  return JSON.stringify(tree).replace(/"@raw(\d+)@"/g, (_, index: string) => texts[Number(index)] ?? '');
+}
+
+function setAt(tree: Container, [key = '', ...rest]: readonly string[], value: string): void {
+  if (rest.length === 0) {
+    Reflect.set(tree, key, value);
+    return;
+  }
+  if (!isContainer(Reflect.get(tree, key))) Reflect.set(tree, key, {});
+  setAt(Reflect.get(tree, key) as Container, rest, value);
 }
 
 function mutateTree(tree: Record<string, unknown>, random: Random, texts: string[]): void {

@@ -1,0 +1,48 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import { createApiClient } from '../../../src/cluster/api-client.ts';
+import { createEventWriter } from '../../../src/cluster/events.ts';
+import { readConfig } from '../../../src/config.ts';
+import { startControllers } from '../../../src/controllers.ts';
+import { PULL_TIMES } from '../../../src/preload/pull-times.ts';
+import { answerParent, tell, watchedLog } from '../child.ts';
+import { skippingClock } from './skipping-clock.ts';
+import { watchSteps } from './steps.ts';
+
+/** The controllers, as the leader runs them, before the API server of that URL. */
+const [, , server = ''] = process.argv;
+
+/** What others write is cut to 4 kB when it is read; an error with its causes says it several times, escaped. */
+const LINE_BYTES = 64 * 1024;
+/** What is thrown by mistake, and not to say something. */
+const MISTAKE = /"type":"(?:Type|Range|Reference|Syntax)Error"/;
+
+const log = watchedLog((line) => line.length > LINE_BYTES || MISTAKE.test(line));
+const clock = skippingClock();
+const random = Math.random;
+const client = createApiClient({ name: 'fuzz', server, token: async () => undefined }, { clock, random });
+const { write: writeEvent } = createEventWriter(client, {
+  reportingController: 'pullgate.io/gate',
+  reportingInstance: 'fuzz',
+  clock,
+  log,
+});
+const config = readConfig(['node', 'gate', '--kubeconfig', 'none']);
+const controllers = startControllers({
+  config,
+  client,
+  writeEvent,
+  clock,
+  random,
+  log,
+  pullTimes: PULL_TIMES,
+  metrics: undefined,
+});
+
+const steps = watchSteps((ms) => tell({ kind: 'error', line: `a step took ${Math.round(ms)} ms of CPU` }));
+answerParent<{ readonly skipMs: number }>(async ({ skipMs }) => {
+  clock.skip(skipMs);
+  // What is due then is done.
+  await wait(2);
+}, steps.pause);
+await controllers.synced;
+tell({ kind: 'ready', ready: true });

@@ -1,0 +1,161 @@
+import { asArray, asObject, asString, asStringMap, at, type JsonObject } from '../../../src/json.ts';
+import { deepJson } from './deep-json.ts';
+
+/** The collections that the gate follows. */
+export const KINDS = ['namespaces', 'nodes', 'deployments', 'imagepreloads', 'pods'] as const;
+export type Kind = (typeof KINDS)[number];
+
+/** In a text that is put: the resourceVersion that it is stored with. */
+export const VERSION_MARK = '@version@';
+
+export interface StoredObject {
+  readonly kind: Kind;
+  /** Empty for cluster-scoped objects. */
+  readonly namespace: string;
+  readonly name: string;
+  /** As it is sent. */
+  readonly text: string;
+  /** As JavaScript reads the text. */
+  readonly value: JsonObject;
+  readonly version: number;
+}
+
+export interface Change {
+  readonly now: StoredObject | undefined;
+  readonly before: StoredObject | undefined;
+  readonly version: number;
+}
+
+export type Objects = ReturnType<typeof createObjects>;
+
+/** Changes that a watch may begin before; more make a large object stay for long. */
+const HISTORY = 100;
+
+/** What an API server stores, as texts: what they say may be nothing that JSON.stringify would write. */
+export function createObjects() {
+  const stored = new Map<string, StoredObject>();
+  const histories = new Map<Kind, Change[]>(KINDS.map((kind) => [kind, []]));
+  const listeners = new Set<(kind: Kind, change: Change) => void>();
+  let version = 1000;
+  const compacted = new Map<Kind, number>();
+
+  const keyOf = (kind: Kind, namespace: string, name: string) => `${kind}/${namespace}/${name}`;
+
+  function publish(kind: Kind, change: Change): void {
+    const history = histories.get(kind) ?? [];
+    history.push(change);
+    if (history.length > HISTORY) compacted.set(kind, history.shift()?.version ?? 0);
+    for (const listener of listeners) listener(kind, change);
+  }
+
+  function put(kind: Kind, namespace: string, name: string, text: string): StoredObject {
+    const key = keyOf(kind, namespace, name);
+    const before = stored.get(key);
+    version += 1;
+    const sent = text.replaceAll(VERSION_MARK, String(version));
+    const now = { kind, namespace, name, text: sent, value: asObject(JSON.parse(sent)), version };
+    stored.set(key, now);
+    publish(kind, { now, before, version });
+    return now;
+  }
+
+  function remove(kind: Kind, namespace: string, name: string): boolean {
+    const key = keyOf(kind, namespace, name);
+    const before = stored.get(key);
+    if (before === undefined) return false;
+    stored.delete(key);
+    version += 1;
+    publish(kind, { now: undefined, before, version });
+    return true;
+  }
+
+  /** RFC 6902, as far as the gate uses it. Undefined: a test failed, or a path is not there. */
+  function patch(object: StoredObject, operations: readonly unknown[]): StoredObject | undefined {
+    const value = JSON.parse(object.text) as Record<string, unknown>;
+    for (const operation of operations) if (!apply(value, operation)) return undefined;
+    const before = asObject(object.value);
+    const specChanged = deepJson(value['spec']) !== deepJson(before['spec']);
+    const metadata = asObject(value['metadata']);
+    const generation = Number(metadata['generation'] ?? 0) + Number(specChanged);
+    value['metadata'] = { ...metadata, generation, resourceVersion: VERSION_MARK };
+    return put(object.kind, object.namespace, object.name, deepJson(value));
+  }
+
+  return {
+    put,
+    remove,
+    patch,
+    get: (kind: Kind, namespace: string, name: string) => stored.get(keyOf(kind, namespace, name)),
+    /** In the order of their keys. */
+    list: (kind: Kind, namespace?: string): StoredObject[] =>
+      [...stored.values()]
+        .filter((one) => one.kind === kind && (namespace === undefined || one.namespace === namespace))
+        .sort((a, b) => (keyOf(kind, a.namespace, a.name) < keyOf(kind, b.namespace, b.name) ? -1 : 1)),
+    /** Undefined: it is too old to tell. */
+    since(kind: Kind, from: number): readonly Change[] | undefined {
+      if (from < (compacted.get(kind) ?? 0)) return undefined;
+      return (histories.get(kind) ?? []).filter((change) => change.version > from);
+    },
+    /** Watches and lists that began before now are gone. */
+    compact(kind: Kind): void {
+      version += 1;
+      compacted.set(kind, version);
+      histories.set(kind, []);
+    },
+    listen(listener: (kind: Kind, change: Change) => void): () => void {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    get version() {
+      return version;
+    },
+  };
+}
+
+/** Whether an object has the labels: `name`, `!name`, `name=value`, `name in (a,b)`, joined by commas. */
+export function selects(selector: string | null, { value }: StoredObject): boolean {
+  const labels = asStringMap(at(value, 'metadata', 'labels'));
+  return (selector ?? '')
+    .split(/,(?![^(]*\))/)
+    .filter((part) => part !== '')
+    .every((part) => {
+      const [, inName = '', list] = /^(\S+) in \((.*)\)$/.exec(part) ?? [];
+      if (list !== undefined) return list.split(',').includes(labels[inName] ?? '\0');
+      if (part.startsWith('!')) return labels[part.slice(1)] === undefined;
+      const [name = '', wanted] = part.split(/==?/);
+      return wanted === undefined ? labels[name] !== undefined : labels[name] === wanted;
+    });
+}
+
+function apply(root: Record<string, unknown>, operation: unknown): boolean {
+  const steps = (asString(at(operation, 'path')) ?? '')
+    .split('/')
+    .slice(1)
+    .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'));
+  const last = steps.pop();
+  if (last === undefined) return false;
+  let parent: unknown = root;
+  for (const step of steps) parent = at(parent, step);
+  if (typeof parent !== 'object' || parent === null || Array.isArray(parent)) return false;
+  const there = Object.hasOwn(parent, last);
+  const value = at(operation, 'value');
+  switch (at(operation, 'op')) {
+    case 'test':
+      return there && deepJson(Reflect.get(parent, last)) === deepJson(value);
+    case 'remove':
+      return there && Reflect.deleteProperty(parent, last);
+    case 'add':
+      return Reflect.set(parent, last, value);
+    case 'replace':
+      return Reflect.set(parent, last, value);
+    default:
+      return false;
+  }
+}
+
+/** The conditions of a strategic merge patch of a status, the only one that the gate sends. */
+export function withConditions(object: StoredObject, body: unknown): readonly unknown[] {
+  const status = asObject(object.value['status']);
+  const conditions = asArray(at(body, 'status', 'conditions'));
+  return [{ op: 'add', path: '/status', value: { ...status, conditions } }];
+}
