@@ -58,7 +58,6 @@ export function startControllers(options: {
     ...common,
     path: '/api/v1/namespaces',
     parse: parseNamespace,
-    keyOf: ({ name }) => name,
     onChange(name, now) {
       const fact = now === undefined ? undefined : modeFact(now);
       if (fact !== undefined) writeEvent(fact);
@@ -69,21 +68,18 @@ export function startControllers(options: {
     ...common,
     path: '/api/v1/nodes',
     parse: nodeParser(),
-    keyOf: ({ name }) => name,
     onChange: () => preloadController.nodesChanged(),
   });
   const deployments = createReflector<Deployment>({
     ...common,
     path: '/apis/apps/v1/deployments',
     parse: parseCachedDeployment,
-    keyOf: keyInNamespace,
     onChange: (key, now, before) => deploymentChanged(key, (now ?? before)?.uid),
   });
   const preloads = createReflector<ImagePreload>({
     ...common,
     path: `${API_GROUP_PATH}/imagepreloads`,
     parse: parseImagePreload,
-    keyOf: keyInNamespace,
     onChange(key, now, before) {
       own(before, (keys) => keys.delete(key));
       own(now, (keys) => keys.add(key));
@@ -98,7 +94,6 @@ export function startControllers(options: {
     path: '/api/v1/pods',
     query: { labelSelector: PULLER_LABEL },
     parse: parsePullerPod,
-    keyOf: keyInNamespace,
     onChange: (key, now, before) => preloadController.podChanged(key, now, before),
   });
 

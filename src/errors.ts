@@ -117,6 +117,18 @@ export const ERRORS = {
     message: 'the answer of {server} to {call} is not one of an API server: {detail}',
     remedy: 'Check the address: a proxy or another server may be listening there.',
   },
+  PG_API_ANSWER_SIZE: {
+    message: 'the answer of {server} to {call} is larger than {limit} bytes',
+    remedy: 'Check which objects there are so large, and whether the address is that of an API server.',
+  },
+  PG_OBJECT_UNREADABLE: {
+    message: '{object} of {path} cannot be read and is left out: {detail}',
+    remedy: 'All other objects are followed as before. This is a bug; please report it with the object.',
+  },
+  PG_OBJECT_TOO_LARGE: {
+    message: '{object} of {path} is larger than {limit} bytes and is left out',
+    remedy: 'All other objects are followed as before. Make the object smaller, or delete it.',
+  },
   PG_SERVER_VERSION: {
     message: 'the API server {server} runs Kubernetes {version}; Pullgate needs 1.30 or later',
     remedy: 'Upgrade the cluster. To try Pullgate there without support, start it with --unsupported-server.',

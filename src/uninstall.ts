@@ -2,9 +2,10 @@ import { wait } from './clock.ts';
 import { type ApiClient, createApiClient } from './cluster/api-client.ts';
 import { isNotFound } from './cluster/api-error.ts';
 import type { Cluster } from './cluster/credentials.ts';
+import { listPages } from './cluster/list-pages.ts';
 import type { GateOptions } from './gate.ts';
 import { isMarked, parseDeployment } from './hold/deployment.ts';
-import { asArray, asString, at } from './json.ts';
+import { asArray, at } from './json.ts';
 import { WEBHOOK_CONFIGURATION } from './names.ts';
 import { releaseHolds } from './release/release-holds.ts';
 
@@ -17,7 +18,6 @@ const WEBHOOKS = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigura
  * webhooks, and the 5 s that it waits for one that it has asked.
  */
 const SETTLE_MS = 10_000;
-const PAGE = 500;
 
 /** Before the gate is removed for good: no webhooks, and no holds. Can be repeated after any failure. */
 export async function uninstall(cluster: Cluster, options: Options): Promise<void> {
@@ -61,13 +61,12 @@ async function releaseAll(
   log: Options['log'],
 ): Promise<number> {
   let released = 0;
-  let next: string | undefined;
-  do {
-    const page = await client.get('/apis/apps/v1/deployments', { limit: PAGE, continue: next });
-    const held = asArray(at(page, 'items')).map(parseDeployment).filter(isMarked);
-    await releaseHolds(held, client, log);
-    released += held.length;
-    next = asString(at(page, 'metadata', 'continue')) || undefined;
-  } while (next !== undefined);
+  await listPages(client, '/apis/apps/v1/deployments', {
+    async onPage(items) {
+      const held = items.map(parseDeployment).filter(isMarked);
+      await releaseHolds(held, client, log);
+      released += held.length;
+    },
+  });
   return released;
 }

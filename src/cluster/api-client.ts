@@ -5,7 +5,8 @@ import { asString, at } from '../json.ts';
 import { ApiError } from './api-error.ts';
 import { backoffMs } from './backoff.ts';
 import type { Cluster } from './credentials.ts';
-import { jsonLines } from './json-lines.ts';
+import { jsonLines, type LongLine } from './json-lines.ts';
+import { MAX_OBJECT_BYTES } from './object-size.ts';
 
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
@@ -28,6 +29,12 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Whether it is enough to know that it went well: then nothing is read of the answer, nor returned. */
   readonly ignoreAnswer?: boolean;
+  /** Reading stops after so many bytes, with PG_API_ANSWER_SIZE. */
+  readonly maxBytes?: number;
+  /** Called with the length of the answer's text. */
+  readonly onBytes?: (bytes: number) => void;
+  /** The media type to ask for, default JSON. */
+  readonly accept?: string;
 }
 
 /**
@@ -35,7 +42,7 @@ export interface CallOptions {
  * carried out: names and JSON patch tests must make them idempotent.
  *
  * Every call may throw ApiError (the server's refusal) or GateError PG_API_UNREACHABLE, PG_API_TLS, PG_API_TIMEOUT,
- * PG_API_ANSWER, PG_TOKEN; the reason of its signal if that was aborted.
+ * PG_API_ANSWER, PG_API_ANSWER_SIZE, PG_TOKEN; the reason of its signal if that was aborted.
  */
 export interface ApiClient {
   /** The cluster's name, for people. */
@@ -62,11 +69,17 @@ export interface ApiClient {
   /**
    * The raw events of a watch, until the server ends it. No retry: what to do after an error depends on it. Leaving
    * the loop, or aborting, closes its connection.
-   * @param onOpen called when the server has taken it on
    */
-  watch(path: string, query: Query, signal: AbortSignal, onOpen?: () => void): AsyncIterable<unknown>;
+  watch(path: string, query: Query, signal: AbortSignal, hooks?: WatchHooks): AsyncIterable<unknown>;
   /** Breaks off what is still running, watches too. */
   close(): Promise<void>;
+}
+
+export interface WatchHooks {
+  /** Called when the server has accepted the watch. */
+  onOpen?(): void;
+  /** Called for an event of more than `MAX_OBJECT_BYTES`, which is skipped. */
+  onLargeEvent?(event: LongLine): void;
 }
 
 interface Call {
@@ -76,14 +89,13 @@ interface Call {
   readonly query?: Query | undefined;
   readonly body?: unknown;
   readonly contentType?: string;
+  readonly accept?: string | undefined;
 }
 
 const DEADLINE_MS = 15_000;
 const FIELD_MANAGER = 'pullgate';
 // The cap keeps the outage of an API server that restarts short for us: seconds matter while a rollout is held.
 const BACKOFF = { baseMs: 200, maxMs: 2000 };
-// etcd refuses objects above 1.5 MiB by default; with escapes and managedFields a watch event is a small multiple.
-const MAX_LINE_BYTES = 16 * 1024 * 1024;
 // More calls than that at once wait for a connection, within their deadline. Each watch holds one of them.
 const MAX_CONNECTIONS = 64;
 
@@ -148,7 +160,7 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
         path: prefix + call.path + queryString(call.query),
         method: call.method,
         headers: {
-          accept: 'application/json',
+          accept: call.accept ?? 'application/json',
           'user-agent': 'pullgate',
           ...cluster.headers,
           ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
@@ -173,14 +185,22 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
     return new GateError(code, { server: cluster.server, detail: messageOf(error) }, error);
   }
 
-  async function attempt(call: Call, ignoreAnswer: boolean, signal: AbortSignal): Promise<unknown> {
+  async function attempt(
+    call: Call,
+    { ignoreAnswer = false, maxBytes = Number.POSITIVE_INFINITY, onBytes }: CallOptions,
+    signal: AbortSignal,
+  ): Promise<unknown> {
     const response = await send(call, signal);
-    let text: string;
+    let text: string | undefined;
     try {
       if (ignoreAnswer) return await response.body.dump();
-      text = await response.body.text();
+      text = await textOf(response.body, maxBytes, onBytes);
     } catch (error) {
       throw connectionError(error, signal);
+    }
+    if (text === undefined) {
+      const values = { server: cluster.server, call: nameOf(call), limit: maxBytes };
+      throw new GateError('PG_API_ANSWER_SIZE', values);
     }
     const value = parseOr(text);
     if (typeof value === 'object') return value;
@@ -190,17 +210,17 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
 
   async function attempts(
     call: Call,
-    { retry = true, ignoreAnswer = false }: CallOptions,
+    options: CallOptions,
     endsAt: number,
     signal: AbortSignal,
     onFailure: (error: unknown) => void,
   ): Promise<unknown> {
     for (let failure = 0; ; failure++) {
       try {
-        return await attempt(call, ignoreAnswer, signal);
+        return await attempt(call, options, signal);
       } catch (error) {
         onFailure(error);
-        if (!retry || closed || signal.aborted || !isTransient(error)) throw error;
+        if (options.retry === false || closed || signal.aborted || !isTransient(error)) throw error;
         // Jitter on top of Retry-After: everyone who was refused got the same number.
         const delay = backoffMs(failure, BACKOFF, random()) + retryAfterOf(error);
         if (clock.monotonic() + delay >= endsAt) throw error;
@@ -233,16 +253,15 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
     path: string,
     query: Query,
     signal: AbortSignal,
-    onOpen?: () => void,
+    { onOpen, onLargeEvent }: WatchHooks = {},
   ): AsyncGenerator<unknown, void, undefined> {
     const call: Call = { method: 'GET', isWatch: true, path, query: { ...query, watch: true } };
     const response = await openWatch(call, signal);
     onOpen?.();
     try {
-      yield* jsonLines(response.body, MAX_LINE_BYTES);
+      yield* jsonLines(response.body, MAX_OBJECT_BYTES, (line) => onLargeEvent?.(line));
     } catch (error) {
-      if (!(error instanceof RangeError || error instanceof SyntaxError))
-        throw connectionError(error, signal);
+      if (!(error instanceof SyntaxError)) throw connectionError(error, signal);
       throw new GateError('PG_API_ANSWER', {
         server: cluster.server,
         call: nameOf(call),
@@ -269,7 +288,7 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
 
   return {
     cluster: cluster.name,
-    get: (path, query, options) => run({ method: 'GET', path, query }, options),
+    get: (path, query, options) => run({ method: 'GET', path, query, accept: options?.accept }, options),
     create: (path, body, query, options) => run({ method: 'POST', path, query, body }, options),
     jsonPatch: (path, operations, query, options) =>
       run(
@@ -319,6 +338,24 @@ function queryString(query: Query = {}): string {
     if (value !== undefined) parameters.set(name, String(value));
   }
   return parameters.size === 0 ? '' : `?${parameters}`;
+}
+
+/** Returns the text of an answer; undefined if it has more than `maxBytes`. */
+async function textOf(
+  body: AsyncIterable<Uint8Array>,
+  maxBytes: number,
+  onBytes: CallOptions['onBytes'],
+): Promise<string | undefined> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.length;
+    // Leaving the loop closes the connection.
+    if (bytes > maxBytes) return undefined;
+    chunks.push(chunk);
+  }
+  onBytes?.(bytes);
+  return Buffer.concat(chunks).toString('utf8');
 }
 
 /** The value, or the text itself where it is not JSON. */

@@ -1,11 +1,16 @@
-import { isDeepStrictEqual } from 'node:util';
 import { type Clock, wait } from '../clock.ts';
 import { GateError } from '../errors.ts';
-import { asArray, asString, at } from '../json.ts';
+import { asString, at } from '../json.ts';
 import type { Logger } from '../log.ts';
+import { createLogLimit } from '../log-limit.ts';
 import type { ApiClient } from './api-client.ts';
 import { ApiError, apiErrorOfStatus, isForbidden, isNotFound } from './api-error.ts';
 import { backoffMs } from './backoff.ts';
+import type { LongLine } from './json-lines.ts';
+import { listPages } from './list-pages.ts';
+import { createNamespaceLists } from './namespace-lists.ts';
+import { createObjectCache, type Item, type Scope } from './object-cache.ts';
+import { MAX_OBJECT_BYTES } from './object-size.ts';
 
 export interface ReflectorOptions<T> {
   readonly client: ApiClient;
@@ -14,15 +19,16 @@ export interface ReflectorOptions<T> {
   readonly query?: { readonly labelSelector?: string; readonly fieldSelector?: string };
   /**
    * What is kept of an object. Plain data, as small as may be: it is all that the cache holds, and a change that it
-   * does not show is not reported. The items of a list have no `apiVersion` and `kind`.
+   * does not show is not reported. The items of a list have no `apiVersion` and `kind`. An object for which it throws is left
+   * out, with a line in the log.
    */
   parse(raw: unknown): T;
-  /** Unique in the collection, such as `namespace/name`. */
-  keyOf(object: T): string;
+  /** Restricts the cache to some namespaces. Call `namespaceChanged` when the answer of `isFollowed` changes. */
+  readonly scope?: Scope<T>;
   /**
-   * Each change, in order, also once for each object of the first list. `now` is undefined for a removed object,
-   * `before` for a new one; an object that was deleted and made again is a removal and an addition. The cache shows
-   * the change already. What it throws is logged.
+   * Each change, in order, also once for each object of the first list. The key is `namespace/name`, or the name alone. `now` is
+   * undefined for a removed object, `before` for a new one; an object that was deleted and made again is a removal and an
+   * addition. The cache shows the change already. What it throws is logged.
    */
   onChange(key: string, now: T | undefined, before: T | undefined): void;
   readonly log: Logger;
@@ -41,7 +47,13 @@ export interface Reflector<T> {
   hasSynced(): boolean;
   get(key: string): T | undefined;
   values(): IterableIterator<T>;
+  inNamespace(namespace: string): IterableIterator<T>;
   readonly size: number;
+  /**
+   * Tells that `scope` follows the namespace from now on, or no longer does. What the scope no longer keeps goes at once. What it keeps
+   * now comes with a list of the namespace, which is merged with the watch so that no change is missed.
+   */
+  namespaceChanged(namespace: string): void;
   /** Milliseconds since the last list page, event, bookmark or watch that was opened; infinite before the first. */
   lastContactAge(): number;
   /**
@@ -53,9 +65,6 @@ export interface Reflector<T> {
   readonly lastError: Error | undefined;
 }
 
-// A fifth of what client-go and kubectl ask for: a page is held as bytes, text and objects at once, and pages of 500 Deployments
-// and nodes of 10 KB made a gate that starts 60 to 130 MB larger.
-const PAGE_SIZE = 100;
 const PAGE_DEADLINE_MS = 30_000;
 // The server ends a watch by then. Spread, so that not all of them come back at once.
 const WATCH_SECONDS = { from: 240, to: 300 };
@@ -70,20 +79,15 @@ const SILENT_MS = WATCH_SECONDS.to * 1000 + WATCH_GRACE_MS + BACKOFF.maxMs + PAG
 // Single failures are part of the routine: an API server restarts, a load balancer cuts.
 const WARN_AFTER_FAILURES = 3;
 
-interface Entry<T> {
-  readonly uid: string | undefined;
-  readonly object: T;
-}
-
 /**
  * Lists a collection page by page and watches from there. A watch that ends or breaks is taken up from the last
  * resourceVersion seen (bookmarks keep it young); where that is impossible (410, or any refusal that repeating could
- * not mend) the collection is listed again and compared. Never gives up.
+ * not mend) the collection is listed again and compared. Never gives up, whatever an object does.
  */
 export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
-  const { client, path, query, parse, keyOf, onChange, clock, random } = options;
+  const { client, path, query, parse, scope, clock, random } = options;
   const log = options.log.child({ path });
-  const cache = new Map<string, Entry<T>>();
+  const limitLog = createLogLimit(clock);
   const stopping = new AbortController();
   const { promise: synced, resolve: reportSynced, reject: reportStopped } = Promise.withResolvers<void>();
   synced.catch(() => undefined); // nobody has to wait for it
@@ -97,39 +101,32 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   let lastError: Error | undefined;
   let logged: string | undefined;
 
-  function read(raw: unknown): { key: string; entry: Entry<T> } | undefined {
-    try {
-      const object = parse(raw);
-      return { key: keyOf(object), entry: { uid: asString(at(raw, 'metadata', 'uid')), object } };
-    } catch (err) {
-      log.error({ err, name: at(raw, 'metadata', 'name') }, 'an object cannot be read and is left out');
-      return undefined;
-    }
-  }
+  const cache = createObjectCache<T>({
+    parse,
+    scope,
+    onChange(key, now, before) {
+      if (!stopping.signal.aborted) options.onChange(key, now, before);
+    },
+    onTrouble(what, key, err) {
+      const detail = err instanceof Error ? err.message : String(err);
+      const error =
+        what === 'parse'
+          ? new GateError('PG_OBJECT_UNREADABLE', { object: key, path, detail })
+          : new GateError('PG_INTERNAL', { detail });
+      limitLog((fields) => log.error({ ...fields, code: error.code, key, err }, error.message));
+    },
+  });
+  const lists = createNamespaceLists({
+    list: listNamespace,
+    onFailure: (namespace, err) =>
+      limitLog((fields) => log.warn({ ...fields, namespace, err }, 'the namespace cannot be listed')),
+    clock,
+    random,
+  });
 
-  function put(key: string, entry: Entry<T>): void {
-    const known = cache.get(key);
-    if (known !== undefined && known.uid !== entry.uid) remove(key);
-    const before = cache.get(key)?.object;
-    if (before !== undefined && isDeepStrictEqual(before, entry.object)) return;
-    cache.set(key, entry);
-    report(key, entry.object, before);
-  }
-
-  function remove(key: string): void {
-    const before = cache.get(key);
-    if (before === undefined) return;
-    cache.delete(key);
-    report(key, undefined, before.object);
-  }
-
-  function report(key: string, now: T | undefined, before: T | undefined): void {
-    if (stopping.signal.aborted) return;
-    try {
-      onChange(key, now, before);
-    } catch (err) {
-      log.error({ err, key }, 'a change could not be handled');
-    }
+  function reportLargeObject(object: string): void {
+    const { code, message } = new GateError('PG_OBJECT_TOO_LARGE', { object, path, limit: MAX_OBJECT_BYTES });
+    limitLog((fields) => log.error({ ...fields, code }, message));
   }
 
   function heard(): void {
@@ -142,40 +139,53 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
     logged = undefined;
   }
 
-  /**
-   * Without a resourceVersion: the newest state, and pages of one snapshot. A `0` would be served from the cache of an
-   * API server that may lag behind what has been seen already, and in one piece.
-   */
   async function list(): Promise<void> {
-    const found = new Map<string, Entry<T>>();
-    let version: string | undefined;
-    let next: string | undefined;
-    do {
-      const page = await client.get(
-        path,
-        { ...query, limit: PAGE_SIZE, continue: next },
-        { signal: stopping.signal, deadlineMs: PAGE_DEADLINE_MS },
-      );
-      contact();
-      for (const raw of asArray(at(page, 'items'))) {
-        const item = read(raw);
-        if (item !== undefined) found.set(item.key, item.entry);
-      }
-      version = asString(at(page, 'metadata', 'resourceVersion'));
-      next = asString(at(page, 'metadata', 'continue')) || undefined;
-    } while (next !== undefined);
+    const found = new Map<string, Item<T>>();
+    const version = await listItems(path, stopping.signal, contact, (item) => {
+      // An object that is not kept costs nothing here: there may be a hundred thousand of them.
+      if (item.object !== undefined) found.set(item.key, item);
+    });
     if (version === undefined) {
       const detail = 'a list without a resourceVersion';
       throw new GateError('PG_API_ANSWER', { server: client.cluster, call: `GET ${path}`, detail });
     }
-
-    for (const key of cache.keys()) {
-      if (!found.has(key)) remove(key);
-    }
-    for (const [key, entry] of found) put(key, entry);
+    cache.replace(found);
     resourceVersion = version;
     isSynced = true;
     reportSynced();
+  }
+
+  async function listNamespace(namespace: string, signal: AbortSignal): Promise<void> {
+    const end = path.lastIndexOf('/');
+    const merge = cache.merge(namespace);
+    try {
+      const own = `${path.slice(0, end)}/namespaces/${encodeURIComponent(namespace)}${path.slice(end)}`;
+      await listItems(own, signal, () => undefined, merge.add);
+    } finally {
+      merge.end();
+    }
+  }
+
+  async function listItems(
+    of: string,
+    signal: AbortSignal,
+    onPage: () => void,
+    onItem: (item: Item<T>) => void,
+  ): Promise<string | undefined> {
+    return await listPages(client, of, {
+      query,
+      signal,
+      deadlineMs: PAGE_DEADLINE_MS,
+      onPage(items) {
+        onPage();
+        for (const raw of items) onItem(cache.read(raw));
+      },
+      onLargeObject(raw) {
+        const item = cache.read(raw);
+        reportLargeObject(item.key);
+        onItem({ ...item, object: undefined });
+      },
+    });
   }
 
   async function watch(): Promise<void> {
@@ -193,8 +203,11 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
         path,
         { ...query, allowWatchBookmarks: true, resourceVersion, timeoutSeconds },
         AbortSignal.any([stopping.signal, dead.signal]),
-        // Not yet `contact`: one that is cut as often as it is opened is told once.
-        heard,
+        {
+          // Not yet `contact`: one that is cut as often as it is opened is told once.
+          onOpen: heard,
+          onLargeEvent,
+        },
       );
       for await (const event of events) apply(event);
     } catch (error) {
@@ -214,12 +227,18 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
       throw apiErrorOfStatus(raw);
     }
     contact();
-    if (type !== 'BOOKMARK') {
-      const item = read(raw);
-      if (item !== undefined && type === 'DELETED') remove(item.key);
-      else if (item !== undefined) put(item.key, item.entry);
-    }
+    // Before anything is done with the object: the watch continues behind it in any case.
     resourceVersion = asString(at(raw, 'metadata', 'resourceVersion')) ?? resourceVersion;
+    if (type === 'BOOKMARK') return;
+    const item = cache.read(raw);
+    if (type === 'DELETED') cache.remove(item);
+    else cache.put(item);
+  }
+
+  /** The next event or bookmark moves the resourceVersion on. The cache keeps the object as it was before. */
+  function onLargeEvent({ bytes, beginning }: LongLine): void {
+    contact();
+    reportLargeObject(`an event of ${bytes} bytes, ${beginning}`);
   }
 
   function note(error: unknown): void {
@@ -240,12 +259,14 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
 
   async function listAndWatch(): Promise<void> {
     if (resourceVersion === undefined) {
+      lists.pause();
       try {
         await list();
       } catch (error) {
         failures += 1;
         throw error;
       }
+      lists.resume();
     }
     await watch();
   }
@@ -275,16 +296,20 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
     async stop() {
       stopping.abort();
       reportStopped(new Error(`the reflector of ${path} was stopped`));
-      await running;
+      await Promise.all([running, lists.stop()]);
     },
     synced,
     hasSynced: () => isSynced,
-    get: (key) => cache.get(key)?.object,
-    *values() {
-      for (const { object } of cache.values()) yield object;
-    },
+    get: cache.get,
+    values: cache.values,
+    inNamespace: cache.inNamespace,
     get size() {
       return cache.size;
+    },
+    namespaceChanged(namespace) {
+      cache.namespaceChanged(namespace);
+      if (scope?.isFollowed(namespace) === true) lists.add(namespace);
+      else lists.remove(namespace);
     },
     lastContactAge: () => clock.monotonic() - contactAt,
     isSilent: () => clock.monotonic() - Math.max(startedAt, contactAt) > SILENT_MS && !isRefusal(lastError),

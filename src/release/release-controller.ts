@@ -3,11 +3,11 @@ import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
 import { ApiError, isAlreadyExists, isForbidden, isInvalid } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
+import { listPages } from '../cluster/list-pages.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import { type Deployment, isMarked, parseDeployment } from '../hold/deployment.ts';
 import { type Hold, parseHold } from '../hold/hold.ts';
-import { asArray, at } from '../json.ts';
 import type { Logger } from '../log.ts';
 import { API_GROUP_PATH, HELD_LABEL, HOLD_ANNOTATION, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
@@ -233,12 +233,17 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     },
     async releaseAll() {
       // Asked for anew: the cache may lag behind what admission has just held. It alone knows of those without their label.
-      const list = await client.get('/apis/apps/v1/deployments', { labelSelector: HELD_LABEL });
-      const held = new Map(
-        [...deployments.values(), ...asArray(at(list, 'items')).map(parseDeployment)]
-          .filter(isMarked)
-          .map((deployment) => [deployment.uid, deployment]),
-      );
+      const held = new Map<string, Deployment>();
+      const add = (deployment: Deployment) => {
+        if (isMarked(deployment)) held.set(deployment.uid, deployment);
+      };
+      for (const deployment of deployments.values()) add(deployment);
+      await listPages(client, '/apis/apps/v1/deployments', {
+        query: { labelSelector: HELD_LABEL },
+        onPage(items) {
+          for (const raw of items) add(parseDeployment(raw));
+        },
+      });
       await releaseHolds(held.values(), client, log);
     },
     start: () => queue.start(),

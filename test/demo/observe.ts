@@ -28,13 +28,11 @@ export async function observe(client: ApiClient, label: string): Promise<Observe
     createReflector<PodView>({
       ...common,
       path: '/api/v1/pods',
-      keyOf,
       parse: podView,
       onChange: (key, pod) => timeline.podChanged(now(), key, pod),
     }),
     createReflector<DeploymentView>({
       ...common,
-      keyOf,
       path: '/apis/apps/v1/deployments',
       parse: deploymentView,
       onChange: (_key, deployment) => {
@@ -51,10 +49,6 @@ export async function observe(client: ApiClient, label: string): Promise<Observe
       await Promise.all(reflectors.map((reflector) => reflector.stop()));
     },
   };
-}
-
-function keyOf({ namespace, name }: PodView | DeploymentView): string {
-  return `${namespace}/${name}`;
 }
 
 function podView(raw: unknown): PodView {

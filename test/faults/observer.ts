@@ -19,8 +19,10 @@ export async function observe(api: ApiClient, namespace: string): Promise<Observ
       client: api,
       path,
       parse: asObject,
-      keyOf: (object) => asString(at(object, 'metadata', 'name')) ?? '',
-      onChange: (name, object) => seen.push({ at: Date.now(), kind, name, object }),
+      onChange(_key, object, before) {
+        const name = asString(at(object ?? before, 'metadata', 'name')) ?? '';
+        seen.push({ at: Date.now(), kind, name, object });
+      },
       log: pino({ level: 'fatal' }),
       clock: systemClock,
       random: Math.random,

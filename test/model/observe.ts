@@ -23,9 +23,10 @@ export async function observe(api: ApiClient, namespace: string, group: string):
       path,
       ...(labelSelector !== undefined && { query: { labelSelector } }),
       parse: asObject,
-      keyOf: nameOf,
-      onChange(name, now, before) {
-        const uid = asString(at(now ?? before, 'metadata', 'uid')) ?? '';
+      onChange(_key, now, before) {
+        const metadata = at(now ?? before, 'metadata');
+        const name = asString(at(metadata, 'name')) ?? '';
+        const uid = asString(at(metadata, 'uid')) ?? '';
         moments.push({ at: performance.now(), kind, name, uid, object: now });
       },
       log: pino({ level: 'fatal' }),
@@ -51,8 +52,4 @@ export async function observe(api: ApiClient, namespace: string, group: string):
       await Promise.all([...reflectors.values()].map((reflector) => reflector.stop()));
     },
   };
-}
-
-function nameOf(object: JsonObject): string {
-  return asString(at(object, 'metadata', 'name')) ?? '';
 }

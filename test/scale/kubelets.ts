@@ -268,7 +268,6 @@ export async function startKubelets(options: KubeletsOptions): Promise<Kubelets>
     client: api,
     path: '/api/v1/pods',
     parse: (raw) => ({ ...parsePod(raw), nodeSelector: asStringMap(at(raw, 'spec', 'nodeSelector')) }),
-    keyOf: ({ namespace, name }) => `${namespace}/${name}`,
     onChange(_key, now, before) {
       if (now !== undefined) changed(now);
       else if (before !== undefined) removed(before);

@@ -63,7 +63,6 @@ export async function simulateNodes(
     path: '/api/v1/pods',
     query: { fieldSelector: 'spec.nodeName!=' },
     parse: parsePod,
-    keyOf: ({ namespace, name }) => `${namespace}/${name}`,
     onChange(_key, now, before) {
       const pod = now ?? before;
       const kubelet = kubelets.get(pod?.node ?? '');

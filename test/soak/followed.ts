@@ -27,7 +27,6 @@ export async function followDeployments(api: ApiClient): Promise<Followed> {
     client: api,
     path: '/apis/apps/v1/deployments',
     parse: parseDeployment,
-    keyOf: ({ namespace, name }) => `${namespace}/${name}`,
     onChange(key, now) {
       for (const one of waiting.get(key) ?? []) if (one.asWanted(now)) one.resolve(now);
     },

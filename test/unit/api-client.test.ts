@@ -313,8 +313,10 @@ test('each attempt is told, watches too, with its status or that there was none'
     await client.get(THINGS);
     double.put('a');
     let opened = 0;
-    const events = client.watch(THINGS, { resourceVersion: '100' }, new AbortController().signal, () => {
-      opened += 1;
+    const events = client.watch(THINGS, { resourceVersion: '100' }, new AbortController().signal, {
+      onOpen() {
+        opened += 1;
+      },
     });
     for await (const _ of events) break;
     assert.equal(opened, 1);

@@ -110,10 +110,10 @@ export async function startApiServerDouble() {
       resourceVersion: String(snapshot.version),
       ...(end < snapshot.items.length ? { continue: `${id}/${end}` } : {}),
     };
-    answer(200, { kind: 'ThingList', metadata, items: snapshot.items.slice(Number(from), end) })(
-      seen,
-      response,
-    );
+    const items = snapshot.items.slice(Number(from), end);
+    const isMetadataOnly = seen.headers.accept?.includes('as=PartialObjectMetadataList') === true;
+    const shown = isMetadataOnly ? items.map(({ metadata }) => ({ metadata })) : items;
+    answer(200, { kind: 'ThingList', metadata, items: shown })(seen, response);
   }
 
   function watch(seen: Seen, response: ServerResponse): void {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { jsonLines } from '../../src/cluster/json-lines.ts';
+import { jsonLines, type LongLine } from '../../src/cluster/json-lines.ts';
 
 async function* chunked(bytes: Uint8Array, sizes: readonly number[]): AsyncGenerator<Uint8Array> {
   let start = 0;
@@ -22,18 +22,60 @@ test('lines come out whole wherever the chunks end', () =>
   fc.assert(
     fc.asyncProperty(fc.array(fc.jsonValue()), fc.array(fc.nat(9)), async (values, sizes) => {
       const text = values.map((value) => `${JSON.stringify(value)}\n`).join('');
-      const seen = await all(jsonLines(chunked(Buffer.from(text), sizes), 1e6));
+      const seen = await all(jsonLines(chunked(Buffer.from(text), sizes), 1e6, () => assert.fail()));
       assert.deepEqual(seen, JSON.parse(JSON.stringify(values)));
     }),
   ));
 
 test('a last line that was cut off is left out', async () => {
-  assert.deepEqual(await all(jsonLines(chunked(Buffer.from('1\n{"a":'), []), 100)), [1]);
+  assert.deepEqual(await all(jsonLines(chunked(Buffer.from('1\n{"a":'), []), 100, () => assert.fail())), [1]);
 });
 
-test('a line that does not end is given up at the bound', async () => {
+test('a line beyond the bound is reported and skipped, wherever the chunks end', () =>
+  fc.assert(
+    fc.asyncProperty(fc.array(fc.nat(40)), fc.array(fc.nat(9)), async (lengths, sizes) => {
+      const lines = lengths.map((length, index) => JSON.stringify(`${index} `.padEnd(length, 'x')));
+      const long: LongLine[] = [];
+      const seen = await all(
+        jsonLines(chunked(Buffer.from(lines.map((line) => `${line}\n`).join('')), sizes), 20, (line) => {
+          long.push(line);
+        }),
+      );
+      const isLong = (line: string) => line.length > 20;
+      assert.deepEqual(
+        seen,
+        lines.filter((line) => !isLong(line)).map((line) => JSON.parse(line) as string),
+      );
+      assert.deepEqual(
+        long.map(({ bytes }) => bytes),
+        lines.filter(isLong).map(({ length }) => length),
+      );
+      for (const [index, line] of lines.filter(isLong).entries())
+        assert.ok(line.startsWith(long[index]?.beginning ?? '?'));
+    }),
+  ));
+
+test('a line that does not end takes no memory beyond the bound', async () => {
+  const chunk = Buffer.alloc(1024 * 1024, 'x');
   async function* endless(): AsyncGenerator<Uint8Array> {
-    for (;;) yield Buffer.alloc(1000, 'x');
+    for (let sent = 0; sent < 500; sent += 1) yield Buffer.from(chunk);
+    yield Buffer.from('\n1\n');
   }
-  await assert.rejects(all(jsonLines(endless(), 10_000)), RangeError);
+  const before = process.memoryUsage().arrayBuffers;
+  let most = 0;
+  const seen = await all(
+    jsonLines(endless(), 4 * chunk.length, ({ bytes, beginning }) => {
+      assert.equal(bytes, 500 * chunk.length);
+      assert.equal(beginning, 'x'.repeat(300));
+      most = process.memoryUsage().arrayBuffers - before;
+    }),
+  );
+  assert.deepEqual(seen, [1]);
+  assert.ok(most < 300 * chunk.length, `${most} bytes`);
+});
+
+test('nesting of any depth is read', async () => {
+  const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}\n`;
+  const [value] = await all(jsonLines(chunked(Buffer.from(deep), []), 1e6, () => assert.fail()));
+  assert.ok(Array.isArray(value));
 });

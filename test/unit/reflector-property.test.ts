@@ -75,10 +75,9 @@ test('whatever happens on the way, the cache ends as the server, and the reports
       client,
       path: THINGS,
       parse: (raw) => ({
-        key: asString(at(raw, 'metadata', 'name')) ?? '',
+        key: `default/${asString(at(raw, 'metadata', 'name'))}`,
         seen: `${at(raw, 'metadata', 'uid')} ${JSON.stringify(at(raw, 'spec'))}`,
       }),
-      keyOf: ({ key }) => key,
       onChange(key, now, before) {
         if (reported.get(key) !== before?.seen) wrong.push(`${key}: not what was reported before`);
         if (now === undefined) reported.delete(key);
@@ -96,7 +95,7 @@ test('whatever happens on the way, the cache ends as the server, and the reports
     const stored = () =>
       new Map(
         [...double.things.values()].map(({ metadata, spec }) => [
-          metadata.name,
+          `default/${metadata.name}`,
           `${metadata.uid} ${JSON.stringify(spec)}`,
         ]),
       );

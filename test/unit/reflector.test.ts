@@ -1,88 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { systemClock } from '../../src/clock.ts';
-import { type ApiClient, createApiClient } from '../../src/cluster/api-client.ts';
+import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
-import { createReflector, type Reflector, type ReflectorOptions } from '../../src/cluster/reflector.ts';
+import { createReflector, type Reflector } from '../../src/cluster/reflector.ts';
 import { GateError } from '../../src/errors.ts';
-import { asString, at } from '../../src/json.ts';
-import {
-  type ApiServerDouble,
-  answer,
-  hang,
-  reset,
-  startApiServerDouble,
-  status,
-  THINGS,
-} from './api-server-double.ts';
+import { answer, hang, reset, status, THINGS } from './api-server-double.ts';
+import { staged, synced } from './followed-things.ts';
 import { logDouble } from './log-double.ts';
 import { manualClock } from './manual-clock.ts';
 import { until } from './until.ts';
-
-interface Projection {
-  readonly key: string;
-  readonly spec: unknown;
-}
-
-type Change = [kind: 'added' | 'changed' | 'removed', key: string, spec: unknown];
-
-interface Stage {
-  readonly double: ApiServerDouble;
-  readonly reflector: Reflector<Projection>;
-  readonly changes: Change[];
-  readonly lines: Record<string, unknown>[];
-}
-
-/** Random 0: no wait between two attempts. */
-async function staged(
-  run: (stage: Stage) => Promise<void>,
-  overrides: Partial<ReflectorOptions<Projection>> = {},
-): Promise<void> {
-  const double = await startApiServerDouble();
-  const client = createApiClient(double.cluster(), { clock: systemClock, random: () => 0 });
-  const changes: Change[] = [];
-  const shown: boolean[] = [];
-  const { log, lines } = logDouble();
-  const reflector = createReflector<Projection>({
-    client,
-    path: THINGS,
-    parse: (raw) => ({
-      key: `${asString(at(raw, 'metadata', 'namespace'))}/${asString(at(raw, 'metadata', 'name'))}`,
-      spec: at(raw, 'spec'),
-    }),
-    keyOf: ({ key }) => key,
-    onChange(key, now, before) {
-      shown.push(reflector.get(key) === now);
-      changes.push([
-        now === undefined ? 'removed' : before === undefined ? 'added' : 'changed',
-        key,
-        (now ?? before)?.spec,
-      ]);
-    },
-    log,
-    clock: systemClock,
-    random: () => 0,
-    ...overrides,
-  });
-  try {
-    await run({ double, reflector, changes, lines });
-    assert.ok(
-      shown.every((is) => is),
-      'the cache shows each change already',
-    );
-  } finally {
-    await reflector.stop();
-    await client.close();
-    await double.close();
-  }
-}
-
-async function synced({ double, reflector }: Stage): Promise<void> {
-  reflector.start();
-  await reflector.synced;
-  await until(() => double.openWatches === 1, 'the watch is open');
-}
 
 test('what exists is reported before synced resolves, and what changes afterwards', () =>
   staged(async (stage) => {
@@ -252,27 +179,6 @@ test('an error that comes as an event leads to a new list', () =>
     await until(() => double.lists().length === 2);
   }));
 
-test('a callback that throws is logged and stops nothing', () => {
-  const seen: string[] = [];
-  return staged(
-    async (stage) => {
-      const { double, lines } = stage;
-      double.put('a');
-      double.put('b');
-      await synced(stage);
-      double.put('c');
-      await until(() => seen.length === 3);
-      assert.equal(lines.filter(({ level, key }) => level === 50 && typeof key === 'string').length, 3);
-    },
-    {
-      onChange(key) {
-        seen.push(key);
-        throw new Error('a bug');
-      },
-    },
-  );
-});
-
 test('stop during the list opens no watch, reports nothing, and rejects synced', () =>
   staged(async ({ double, reflector, changes }) => {
     double.put('a');
@@ -362,9 +268,9 @@ function quietServer() {
       if (refusal !== undefined) throw refusal;
       return answers ? { items: [], metadata: { resourceVersion: '1' } } : await hanging(options?.signal);
     },
-    async *watch(_path, _query, signal, onOpen) {
+    async *watch(_path, _query, signal, hooks) {
       if (refusal !== undefined) throw refusal;
-      if (answers) onOpen?.();
+      if (answers) hooks?.onOpen?.();
       yield await hanging(signal);
     },
   };
@@ -390,7 +296,6 @@ async function quietReflector(run: (stage: QuietStage) => Promise<void>): Promis
     client: server.client,
     path: THINGS,
     parse: (raw) => raw,
-    keyOf: () => '',
     onChange: () => undefined,
     log,
     clock,

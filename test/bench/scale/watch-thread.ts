@@ -34,23 +34,20 @@ const common = {
   clock: systemClock,
   random: Math.random,
 };
-const keyOf = ({ key }: { readonly key: string }) => key;
 
 interface Pull {
-  readonly key: string;
   readonly image: string;
   readonly state: string;
 }
 
 const pods = createReflector<Pull>({
   ...common,
-  keyOf,
   path: '/api/v1/pods',
   query: { labelSelector: PULLER_LABEL },
   parse(raw) {
     const pod = parsePullerPod(raw);
     const { state } = pullOutcome(pod);
-    return { key: `${pod.namespace}/${pod.name}`, image: imageOf(at(raw, 'spec')), state };
+    return { image: imageOf(at(raw, 'spec')), state };
   },
   onChange(_key, now, before) {
     if (now === undefined) {
@@ -65,19 +62,16 @@ const pods = createReflector<Pull>({
 });
 
 interface Rollout {
-  readonly key: string;
   readonly image: string;
   readonly held: boolean;
 }
 
 const deployments = createReflector<Rollout>({
   ...common,
-  keyOf,
   path: '/apis/apps/v1/deployments',
   parse(raw) {
     const metadata = at(raw, 'metadata');
     return {
-      key: `${asString(at(metadata, 'namespace'))}/${asString(at(metadata, 'name'))}`,
       image: imageOf(at(raw, 'spec', 'template', 'spec')),
       held: asStringMap(at(metadata, 'labels'))[HELD_LABEL] !== undefined,
     };

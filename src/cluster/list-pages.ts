@@ -1,0 +1,88 @@
+import { GateError } from '../errors.ts';
+import { asArray, asString, at } from '../json.ts';
+import type { ApiClient, Query } from './api-client.ts';
+import { firstPage, nextPage, type PageLimit, smallerPage } from './page-limit.ts';
+
+export interface ListOptions {
+  readonly query?: Query | undefined;
+  /** Of one page. */
+  readonly deadlineMs?: number;
+  readonly signal?: AbortSignal;
+  /** Takes the items of one page. They have no `apiVersion` and `kind`. */
+  onPage(items: readonly unknown[]): void | Promise<void>;
+  /** Takes the metadata of an object that is larger than `MAX_OBJECT_BYTES` and is left out. */
+  readonly onLargeObject?: (metadataOnly: unknown) => void;
+}
+
+interface Page {
+  readonly limit: PageLimit;
+  /** Of the next page; undefined after the last. */
+  readonly next: string | undefined;
+  readonly version: string | undefined;
+}
+
+const METADATA_ONLY = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1';
+
+/**
+ * Reads one snapshot of a collection page by page, and returns its resourceVersion. The pages adapt to the size of the objects, and
+ * no page is kept after `onPage` has returned.
+ *
+ * The snapshot is the newest state, as long as the query has no resourceVersion. With `0` an API server would answer from a cache
+ * that may lag behind what the caller has seen, and in one piece.
+ */
+export async function listPages(
+  client: Pick<ApiClient, 'get'>,
+  path: string,
+  options: ListOptions,
+): Promise<string | undefined> {
+  const { query, signal, deadlineMs, onPage, onLargeObject } = options;
+
+  // A function of its own, because a page would stay in memory for as long as the function that has read it.
+  async function readPage(limit: PageLimit, token: string | undefined, accept?: string): Promise<Page> {
+    let bytes = 0;
+    const page = await client.get(
+      path,
+      { ...query, limit: limit.items, continue: token },
+      {
+        ...(signal !== undefined && { signal }),
+        ...(deadlineMs !== undefined && { deadlineMs }),
+        ...(accept !== undefined && { accept }),
+        maxBytes: limit.maxBytes,
+        onBytes(read) {
+          bytes = read;
+        },
+      },
+    );
+    signal?.throwIfAborted();
+    const items = asArray(at(page, 'items'));
+    if (accept === undefined) await onPage(items);
+    else for (const item of items) onLargeObject?.(item);
+    return {
+      limit: nextPage(limit, items.length, bytes),
+      next: asString(at(page, 'metadata', 'continue')) || undefined,
+      version: asString(at(page, 'metadata', 'resourceVersion')),
+    };
+  }
+
+  async function readSome(wanted: PageLimit, token: string | undefined): Promise<Page> {
+    for (let limit = wanted; ; ) {
+      try {
+        return await readPage(limit, token);
+      } catch (error) {
+        if (!isTooLarge(error)) throw error;
+        const smaller = smallerPage(limit);
+        if (smaller === undefined) return await readPage(limit, token, METADATA_ONLY);
+        limit = smaller;
+      }
+    }
+  }
+
+  let page: Page = { limit: firstPage(), next: undefined, version: undefined };
+  do page = await readSome(page.limit, page.next);
+  while (page.next !== undefined);
+  return page.version;
+}
+
+function isTooLarge(error: unknown): boolean {
+  return error instanceof GateError && error.code === 'PG_API_ANSWER_SIZE';
+}
