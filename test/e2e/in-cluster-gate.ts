@@ -17,6 +17,8 @@ export interface InClusterGate {
   readonly image: string;
   /** As a user does it. */
   install(): Promise<void>;
+  /** Gives what is installed this image and changes nothing else. Does not wait for the replicas. */
+  replaceImage(): Promise<void>;
   uninstall(): Promise<void>;
   remove(): Promise<void>;
 }
@@ -49,6 +51,7 @@ export async function inClusterGate(
       await kubectl(['apply', '-k', base]);
       await kubectl(['-n', 'pullgate', 'rollout', 'status', 'deployment/pullgate', '--timeout=120s']);
     },
+    replaceImage: () => kubectl(['-n', 'pullgate', 'set', 'image', 'deployment/pullgate', `gate=${image}`]),
     async uninstall() {
       await kubectl(['apply', '-k', uninstall]);
       const job = ['--for=condition=Complete', 'job/pullgate-uninstall', '--timeout=120s'];

@@ -9,7 +9,7 @@ import { assertAllHeld, startLoad, summary } from './admission-load.ts';
 import { deploy, isHeld } from './deployment.ts';
 import { connect } from './gated-lab.ts';
 import { type InClusterGate, inClusterGate } from './in-cluster-gate.ts';
-import { createNamespace } from './namespace.ts';
+import { createNamespace, type Namespace } from './namespace.ts';
 import { assertOnEveryNode } from './on-every-node.ts';
 import { registryDouble } from './registry-double.ts';
 import { suiteScope } from './suite-scope.ts';
@@ -31,15 +31,17 @@ before(async () => {
 });
 after(() => api.close());
 
-test('an upgrade to this build, with its manifests, keeps open holds and loses no admission', (t) =>
+test('an upgrade to this build, first its image and then its manifests, keeps open holds and loses no admission', (t) =>
   changeWithHoldsOpen(t, current));
 
-test('a downgrade to the build before, with its manifests, keeps open holds and loses no admission', (t) =>
+test('a downgrade to the build before, first its image and then its manifests, keeps open holds and loses no admission', (t) =>
   changeWithHoldsOpen(t, previous));
 
 /**
- * One hold waits for a registry that gives no answer, and another has failed. All replicas are replaced by those of the other
- * build, then the registry answers and the missing image is pushed: both holds end as they would have before.
+ * One hold waits for a registry that does not answer, and another has failed. The image of the other build replaces all
+ * replicas while the CRD, the rights and the policies are still those of the build before it. In that state the registry
+ * answers, the missing image is pushed, and a new update is held and released. Then the manifests follow, and another update
+ * goes through. Both holds end as they would have without the change.
  */
 async function changeWithHoldsOpen(t: TestContext, next: InClusterGate): Promise<void> {
   const shop = await createNamespace(t, lab, api);
@@ -51,7 +53,7 @@ async function changeWithHoldsOpen(t: TestContext, next: InClusterGate): Promise
     spec: { images: [{ image: next.image }] },
   });
   await shop.kubectl('wait', '--for=condition=Ready', 'ipl/gate', '--timeout=60s');
-  const load = await startLoad(t, shop, { perSecond: 20, atMostSeconds: 150 });
+  const load = await startLoad(t, shop, { perSecond: 20, atMostSeconds: 240 });
 
   const failing = await deploy(shop, 'failing');
   await failing.setImage(`${lab.registry}/${shop.name}/failing:late`);
@@ -71,7 +73,7 @@ async function changeWithHoldsOpen(t: TestContext, next: InClusterGate): Promise
   );
 
   const old = (await gatePods(api)).map(({ name }) => name);
-  await next.install();
+  await next.replaceImage();
   await until(
     'the replicas of the other build are gone',
     100,
@@ -81,14 +83,28 @@ async function changeWithHoldsOpen(t: TestContext, next: InClusterGate): Promise
   for (const one of [failing, waiting]) assert.ok(isHeld(await one.read()), `${one.name} is still held`);
 
   registry.serve();
+  await lab.pushImage({ repository: `${shop.name}/failing`, tag: 'late', base: 'scratch' });
   await waiting.released(40);
   await assertOnEveryNode(lab, image);
   await waiting.rolledOut(40);
-  await lab.pushImage({ repository: `${shop.name}/failing`, tag: 'late', base: 'scratch' });
-  // The back-off between two attempts reaches a minute within the time that this test takes.
+  await assertHoldsAndReleases(shop, 'between');
+
+  await next.install();
+  await assertHoldsAndReleases(shop, 'afterwards');
+  // The back-off between two attempts reaches a minute or two within the time that this test takes.
   await failing.released(150);
   await failing.rolledOut(40);
   const result = await load.stop();
   t.diagnostic(summary(result));
   assertAllHeld(result);
+}
+
+async function assertHoldsAndReleases(shop: Namespace, name: string): Promise<void> {
+  const deployment = await deploy(shop, name);
+  const image = await shop.push(name);
+  const { stderr } = await deployment.setImage(image);
+  assert.match(stderr, /held/, `the update of ${name} is held`);
+  await deployment.released(40);
+  await assertOnEveryNode(lab, image);
+  await deployment.rolledOut(40);
 }
