@@ -4,7 +4,7 @@ import { isNotFound } from './cluster/api-error.ts';
 import type { Cluster } from './cluster/credentials.ts';
 import { listPages } from './cluster/list-pages.ts';
 import type { GateOptions } from './gate.ts';
-import { isMarked, parseDeployment } from './hold/deployment.ts';
+import { type Deployment, isMarked, parseDeployment } from './hold/deployment.ts';
 import { asArray, at } from './json.ts';
 import { WEBHOOK_CONFIGURATION } from './names.ts';
 import { releaseHolds } from './release/release-holds.ts';
@@ -38,9 +38,9 @@ export async function endHolding(
   await removeWebhooks(client);
   log.info('no webhook is left: nothing new is held');
   const settled = clock.monotonic() + SETTLE_MS;
-  let released = await releaseAll(client, log);
+  let released = await releaseAll(client, { clock, log });
   await wait(clock, Math.max(0, settled - clock.monotonic()), never);
-  released += await releaseAll(client, log);
+  released += await releaseAll(client, { clock, log });
   log.info({ released }, 'no hold is left');
 }
 
@@ -58,15 +58,15 @@ async function removeWebhooks(client: Pick<ApiClient, 'get' | 'jsonPatch'>): Pro
 /** Every Deployment is looked at: somebody may have taken the label off one that is held. */
 async function releaseAll(
   client: Pick<ApiClient, 'get' | 'jsonPatch'>,
-  log: Options['log'],
+  options: Pick<Options, 'clock' | 'log'>,
 ): Promise<number> {
-  let released = 0;
+  const held: Deployment[] = [];
   await listPages(client, '/apis/apps/v1/deployments', {
-    async onPage(items) {
-      const held = items.map(parseDeployment).filter(isMarked);
-      await releaseHolds(held, client, log);
-      released += held.length;
+    onPage(items) {
+      for (const deployment of items.map(parseDeployment)) if (isMarked(deployment)) held.push(deployment);
     },
   });
-  return released;
+  // Only then: while a namespace whose webhooks are slow is waited for, the list could expire.
+  await releaseHolds(held, client, options);
+  return held.length;
 }

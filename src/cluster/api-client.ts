@@ -6,6 +6,7 @@ import { ApiError } from './api-error.ts';
 import { backoffMs } from './backoff.ts';
 import type { Cluster } from './credentials.ts';
 import { jsonLines, type LongLine } from './json-lines.ts';
+import { createLane } from './lane.ts';
 import { MAX_OBJECT_BYTES } from './object-size.ts';
 
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -92,17 +93,35 @@ interface Call {
   readonly accept?: string | undefined;
 }
 
+interface Deadline {
+  /** Aborted when the call has to end. */
+  readonly signal: AbortSignal;
+  /** Of `clock.monotonic`. */
+  readonly endsAt: number;
+  /** Throws if the call has to end. */
+  check(): void;
+}
+
 const DEADLINE_MS = 15_000;
 const FIELD_MANAGER = 'pullgate';
 // The cap keeps the outage of an API server that restarts short for us: seconds matter while a rollout is held.
 const BACKOFF = { baseMs: 200, maxMs: 2000 };
-// More calls than that at once wait for a connection, within their deadline. Each watch holds one of them.
-const MAX_CONNECTIONS = 64;
+/**
+ * Calls about a namespace at a time; more wait for their turn, within their deadline. Puller pods, which come and go by the
+ * thousand, take 48 of these at most (src/preload), so that releases and status find places of their own.
+ */
+const NAMESPACE_CALLS = 64;
+/**
+ * 16 more than that, for watches, each of which holds a connection, and for calls about the whole cluster: there are only as
+ * many of both as the gate follows collections, and no webhook of a namespace can delay them.
+ */
+const MAX_CONNECTIONS = 80;
 
 export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: ApiClientOptions): ApiClient {
   const { origin, pathname } = new URL(cluster.server);
   const prefix = pathname.replace(/\/$/, '');
   let closed = false;
+  const byNamespace = createLane(NAMESPACE_CALLS, clock);
   const agent = new Agent({
     connections: MAX_CONNECTIONS,
     // HTTP/2 would put everything, watches too, behind the flow control and the fate of one connection.
@@ -185,7 +204,17 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
     return new GateError(code, { server: cluster.server, detail: messageOf(error) }, error);
   }
 
-  async function attempt(
+  /** Holds its place for one attempt, not for the wait before the next one. */
+  async function attempt(call: Call, options: CallOptions, { signal, check }: Deadline): Promise<unknown> {
+    const namespace = namespaceOf(call);
+    const make = async () => {
+      check();
+      return await answerOf(call, options, signal);
+    };
+    return await (namespace === undefined ? make() : byNamespace(namespace, make, signal));
+  }
+
+  async function answerOf(
     call: Call,
     { ignoreAnswer = false, maxBytes = Number.POSITIVE_INFINITY, onBytes }: CallOptions,
     signal: AbortSignal,
@@ -211,32 +240,38 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
   async function attempts(
     call: Call,
     options: CallOptions,
-    endsAt: number,
-    signal: AbortSignal,
+    deadline: Deadline,
     onFailure: (error: unknown) => void,
   ): Promise<unknown> {
     for (let failure = 0; ; failure++) {
       try {
-        return await attempt(call, options, signal);
+        return await attempt(call, options, deadline);
       } catch (error) {
         onFailure(error);
-        if (options.retry === false || closed || signal.aborted || !isTransient(error)) throw error;
+        if (options.retry === false || closed || deadline.signal.aborted || !isTransient(error)) throw error;
         // Jitter on top of Retry-After: everyone who was refused got the same number.
         const delay = backoffMs(failure, BACKOFF, random()) + retryAfterOf(error);
-        if (clock.monotonic() + delay >= endsAt) throw error;
-        await wait(clock, delay, signal);
+        if (clock.monotonic() + delay >= deadline.endsAt) throw error;
+        await wait(clock, delay, deadline.signal);
       }
     }
   }
 
   async function run(call: Call, options: CallOptions = {}): Promise<unknown> {
     const { deadlineMs = DEADLINE_MS, signal } = options;
+    const endsAt = clock.monotonic() + deadlineMs;
     const deadline = new AbortController();
     const cancel = clock.setTimer(deadlineMs, () => deadline.abort());
     const either = signal === undefined ? deadline.signal : AbortSignal.any([signal, deadline.signal]);
+    // In a process that was stopped for a while, an attempt can get its turn before the timer fires. It may not begin: a leader
+    // may have lost its lease meanwhile.
+    const check = () => {
+      if (clock.monotonic() >= endsAt) deadline.abort();
+      either.throwIfAborted();
+    };
     let last: unknown;
     try {
-      return await attempts(call, options, clock.monotonic() + deadlineMs, either, (error) => {
+      return await attempts(call, options, { signal: either, endsAt, check }, (error) => {
         if (!either.aborted) last = error;
       });
     } catch (error) {
@@ -326,6 +361,10 @@ const VERBS = { GET: 'get', POST: 'create', PATCH: 'patch', DELETE: 'delete' } a
 
 function verbOf({ method, isWatch }: Call): Verb {
   return isWatch ? 'watch' : VERBS[method];
+}
+
+function namespaceOf({ path }: Call): string | undefined {
+  return /\/namespaces\/([^/]+)/.exec(path)?.[1];
 }
 
 function nameOf({ method, path }: Call): string {

@@ -1,22 +1,143 @@
-/**
- * Lets so many calls run at a time; the others wait for their turn, in order. Work that comes by the thousand would else take
- * every connection to the API server, and what is urgent would wait behind it.
- */
-export type Lane = <T>(call: () => Promise<T>) => Promise<T>;
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../clock.ts';
 
-export function createLane(atATime: number): Lane {
-  const waiting: (() => void)[] = [];
-  let running = 0;
-  return async (call) => {
-    if (running < atATime) running += 1;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
+/**
+ * Runs the call when it is its namespace's turn, and resolves or rejects as the call does. Rejects with the signal's reason
+ * if the signal is aborted while the call waits.
+ */
+export type Lane = <T>(namespace: string, call: () => Promise<T>, signal?: AbortSignal) => Promise<T>;
+
+/**
+ * API servers answer most calls within 100 ms. A call that takes longer than this has met a webhook, a quota or an API
+ * server that is slow, and the next call of the same namespace probably does as well.
+ */
+const SLOW_MS = 1000;
+/** Several times as long as a call may take, so that a webhook that hangs now and then does not pass for a quick one. */
+const SLOW_MEMORY_MS = 60_000;
+const REMEMBERED_NAMESPACES = 1000;
+
+interface Share {
+  readonly waiting: (() => void)[];
+  /** Of `clock.monotonic`, one for each call in flight, in the order in which they began. */
+  readonly begun: Set<{ readonly at: number }>;
+  /** How many places it may hold: one more for each answer that was quick. */
+  window: number;
+}
+
+/**
+ * Runs a bounded number of calls at a time, and shares these places among namespaces. Nobody can take a place back from a
+ * call in flight, so the places are kept apart before:
+ *
+ * - A namespace begins with one place, and gets another one for each call that is answered quickly.
+ * - It takes another place only while it holds fewer than are free: one namespace alone takes half of the places at most,
+ *   two take a third each.
+ * - All namespaces whose calls are slow have half of the places together. However many they are, the other half is for
+ *   namespaces whose calls are answered.
+ * - A place that becomes free goes to the namespaces that wait, in turn.
+ */
+export function createLane(places: number, clock: Pick<Clock, 'monotonic'>): Lane {
+  /** Of the namespaces that wait or run something; whose turn is next comes first. */
+  const shares = new Map<string, Share>();
+  /** Of `clock.monotonic`, when the last slow call ended. */
+  const slowAt = new LRUCache<string, number>({ max: REMEMBERED_NAMESPACES });
+  const forSlow = Math.ceil(places / 2);
+
+  function isSlow(namespace: string, { begun }: Share): boolean {
+    const now = clock.monotonic();
+    const [oldest] = begun;
+    if (oldest !== undefined && now - oldest.at > SLOW_MS) return true;
+    return now - (slowAt.get(namespace) ?? Number.NEGATIVE_INFINITY) < SLOW_MEMORY_MS;
+  }
+
+  /** A namespace that holds fewer places than this may take another one. */
+  function freePlaces(): { readonly free: number; readonly freeIfSlow: number } {
+    let running = 0;
+    let slowRunning = 0;
+    for (const [namespace, share] of shares) {
+      running += share.begun.size;
+      if (isSlow(namespace, share)) slowRunning += share.begun.size;
+    }
+    const free = places - running;
+    return { free, freeIfSlow: Math.min(free, forSlow - slowRunning) };
+  }
+
+  function mayBegin(namespace: string, share: Share, { free, freeIfSlow } = freePlaces()): boolean {
+    return share.begun.size < Math.min(share.window, isSlow(namespace, share) ? freeIfSlow : free);
+  }
+
+  function shareOf(namespace: string): Share {
+    const known = shares.get(namespace);
+    if (known !== undefined) return known;
+    const share: Share = { waiting: [], begun: new Set(), window: 1 };
+    shares.set(namespace, share);
+    return share;
+  }
+
+  function begin(namespace: string, share: Share): { readonly at: number } {
+    const call = { at: clock.monotonic() };
+    share.begun.add(call);
+    putLast(namespace, share);
+    return call;
+  }
+
+  /** Its next turn is after everybody else's. */
+  function putLast(namespace: string, share: Share): void {
+    shares.delete(namespace);
+    shares.set(namespace, share);
+  }
+
+  function end(namespace: string, share: Share, call: { readonly at: number }): void {
+    share.begun.delete(call);
+    const now = clock.monotonic();
+    if (now - call.at > SLOW_MS) {
+      slowAt.set(namespace, now);
+      share.window = 1;
+    } else share.window = Math.min(share.window + 1, places);
+    putLast(namespace, share);
+    forget(namespace, share);
+    while (beginNext()) {}
+  }
+
+  function forget(namespace: string, share: Share): void {
+    if (share.waiting.length === 0 && share.begun.size === 0) shares.delete(namespace);
+  }
+
+  function beginNext(): boolean {
+    const left = freePlaces();
+    for (const [namespace, share] of shares) {
+      if (share.waiting.length === 0 || !mayBegin(namespace, share, left)) continue;
+      share.waiting.shift()?.();
+      return true;
+    }
+    return false;
+  }
+
+  function turn(namespace: string, share: Share, signal: AbortSignal | undefined) {
+    if (share.waiting.length === 0 && mayBegin(namespace, share))
+      return Promise.resolve(begin(namespace, share));
+    return new Promise<{ readonly at: number }>((resolve, reject) => {
+      const onAbort = () => {
+        share.waiting.splice(share.waiting.indexOf(onTurn), 1);
+        forget(namespace, share);
+        reject(signal?.reason);
+      };
+      const onTurn = () => {
+        signal?.removeEventListener('abort', onAbort);
+        resolve(begin(namespace, share));
+      };
+      share.waiting.push(onTurn);
+      signal?.addEventListener('abort', onAbort, { once: true });
+    });
+  }
+
+  return async (namespace, call, signal) => {
+    signal?.throwIfAborted();
+    const share = shareOf(namespace);
+    const begun = await turn(namespace, share, signal);
     try {
       return await call();
     } finally {
-      // Its place goes to the next, or is free.
-      const next = waiting.shift();
-      if (next === undefined) running -= 1;
-      else next();
+      end(namespace, share, begun);
     }
   };
 }

@@ -1,5 +1,7 @@
 import { LRUCache } from 'lru-cache';
+import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
+import { createLane } from '../cluster/lane.ts';
 import { asArray, asString, at } from '../json.ts';
 import type { Logger } from '../log.ts';
 import { elide } from '../text.ts';
@@ -17,26 +19,32 @@ export interface PodTroubles {
 
 /** Far more than pull at a time. */
 const REMEMBERED_PODS = 10_000;
+/**
+ * One for each of two namespaces. API servers keep no index of events: for each call they go through all events of the
+ * namespace, and that may take them seconds.
+ */
+const READS_AT_A_TIME = 2;
+
 /** A kubelet writes at most 25 Events of one object at once, and then one in 5 minutes (client-go, EventSourceObjectSpamFilter). */
 const EVENTS_LIMIT = 100;
+/** A kubelet's have 2 kB each at most. Others may write some as well, of any size. */
+const EVENTS_BYTES = 1024 * 1024;
 
 export function createPodTroubles(options: {
   readonly client: Pick<ApiClient, 'get'>;
+  readonly clock: Pick<Clock, 'monotonic'>;
   readonly log: Logger;
   readonly onFound: (pod: PullerPod) => void;
 }): PodTroubles {
-  const { client, log, onFound } = options;
+  const { client, clock, log, onFound } = options;
   const known = new LRUCache<string, Failure | 'none'>({ max: REMEMBERED_PODS });
-  // One at a time: API servers keep no index of events, and go through all those of the namespace for each call.
-  let last = Promise.resolve();
+  const reading = createLane(READS_AT_A_TIME, clock);
 
   async function readEvents(pod: PullerPod): Promise<void> {
     try {
       const path = `/api/v1/namespaces/${pod.namespace}/events`;
-      const list = await client.get(path, {
-        fieldSelector: `involvedObject.uid=${pod.uid}`,
-        limit: EVENTS_LIMIT,
-      });
+      const query = { fieldSelector: `involvedObject.uid=${pod.uid}`, limit: EVENTS_LIMIT };
+      const list = await client.get(path, query, { maxBytes: EVENTS_BYTES });
       const trouble = troubleIn(asArray(at(list, 'items')));
       if (trouble === undefined) return;
       known.set(pod.uid, trouble);
@@ -55,7 +63,7 @@ export function createPodTroubles(options: {
       for (const pod of pods) {
         if (known.has(pod.uid)) continue;
         known.set(pod.uid, 'none');
-        last = last.then(() => readEvents(pod));
+        void reading(pod.namespace, () => readEvents(pod));
       }
     },
   };

@@ -24,8 +24,8 @@ export interface PodWriter {
 export const RETRY_MS = 1000;
 const DELETE_NOW = { gracePeriodSeconds: 0 };
 /**
- * Of the client's connections (MAX_CONNECTIONS of src/cluster/api-client.ts) most are for puller pods, which come and go by
- * the thousand; those left are for the watches, and for what may not wait behind them: releases, status, admission.
+ * Of the calls about namespaces that the client makes at a time (NAMESPACE_CALLS of src/cluster/api-client.ts) most are for
+ * puller pods, which come and go by the thousand. Releases and status have the rest.
  */
 const CREATES_AT_A_TIME = 32;
 const DELETES_AT_A_TIME = 16;
@@ -41,8 +41,8 @@ export function createPodWriter(options: {
   readonly onRefused: () => void;
 }): PodWriter {
   const { client, clock, log, pods, onRefused } = options;
-  const creating = createLane(CREATES_AT_A_TIME);
-  const deleting = createLane(DELETES_AT_A_TIME);
+  const creating = createLane(CREATES_AT_A_TIME, clock);
+  const deleting = createLane(DELETES_AT_A_TIME, clock);
   /** uids of pods that the API server was asked to delete. */
   const removing = new Set<string>();
   const timers = new Set<() => void>();
@@ -75,7 +75,7 @@ export function createPodWriter(options: {
     removing.add(pod.uid);
     const path = `/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
     try {
-      await deleting(async () => {
+      await deleting(pod.namespace, async () => {
         if (!stopped) await client.delete(path, { ...DELETE_NOW, preconditions: { uid: pod.uid } }, UNREAD);
       });
     } catch (error) {
@@ -93,7 +93,7 @@ export function createPodWriter(options: {
       if (!pods.expect(pod)) return;
       const { namespace, name, node, preload, attempt } = pod;
       log.debug({ preload: `${namespace}/${preload}`, pod: name, node, attempt }, 'pull starts');
-      creating(async () => {
+      creating(namespace, async () => {
         if (!stopped) await client.create(`/api/v1/namespaces/${namespace}/pods`, manifest, {}, UNREAD);
       }).catch((error: unknown) => onCreateFailed(pod, error, settled));
     },

@@ -119,6 +119,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
 
   const troubles = createPodTroubles({
     client,
+    clock,
     log,
     onFound({ pull }) {
       if (!stopped) wakeSharers(pull);

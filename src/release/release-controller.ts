@@ -244,7 +244,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
           for (const raw of items) add(parseDeployment(raw));
         },
       });
-      await releaseHolds(held.values(), client, log);
+      await releaseHolds(held.values(), client, { clock, log });
     },
     start: () => queue.start(),
     stop: () => queue.stop(),

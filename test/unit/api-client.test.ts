@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { systemClock } from '../../src/clock.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
 import { type ApiClient, createApiClient } from '../../src/cluster/api-client.ts';
 import {
   ApiError,
@@ -21,6 +21,7 @@ import {
   status,
   THINGS,
 } from './api-server-double.ts';
+import { until } from './until.ts';
 
 async function withDouble(
   run: (double: ApiServerDouble, client: ApiClient) => Promise<void>,
@@ -334,3 +335,69 @@ test('each attempt is told, watches too, with its status or that there was none'
     await double.close();
   }
 });
+
+const podsOf = (namespace: string) => `/api/v1/namespaces/${namespace}/pods`;
+
+test('calls about one namespace that are never answered take no connection from another namespace', () =>
+  withDouble(async (double, client) => {
+    double.route('POST', podsOf('hostile'), hang);
+    double.route('POST', podsOf('shop'), answer(201, {}));
+    const hanging = Array.from({ length: 200 }, () => client.create(podsOf('hostile'), {}));
+    const ended = Promise.allSettled(hanging);
+    const start = performance.now();
+    await Promise.all(Array.from({ length: 200 }, () => client.create(podsOf('shop'), {})));
+    await client.get(THINGS);
+    assert.ok(performance.now() - start < 5000);
+    await client.close();
+    await ended;
+  }));
+
+test('a call that waits before it tries again keeps no connection from others meanwhile', () =>
+  withDouble(async (double, client) => {
+    double.route('POST', podsOf('shop'), answer(503, status(503, 'Unavailable'), { 'retry-after': '10' }));
+    const calls = Promise.allSettled(Array.from({ length: 100 }, () => client.create(podsOf('shop'), {})));
+    await until(() => double.requests.length === 100);
+    await client.close();
+    await calls;
+  }));
+
+test('a call whose time is over when its turn comes is never sent, even if no timer has said so', async () => {
+  const double = await startApiServerDouble();
+  let jumpedMs = 0;
+  // A process that is stopped and goes on: the clock has moved on, and which timer fires first is open.
+  const clock: Clock = { ...systemClock, monotonic: () => performance.now() + jumpedMs };
+  const client = createApiClient(double.cluster(), { clock, random: () => 0 });
+  let release = () => {};
+  double.route('POST', podsOf('shop'), (seen, response) => {
+    release = () => answer(201, {})(seen, response);
+  });
+  const first = client.create(podsOf('shop'), { call: 1 });
+  const second = client.create(podsOf('shop'), { call: 2 }, {}, { deadlineMs: 10_000 });
+  await until(() => double.requests.length === 1);
+  jumpedMs = 10_000;
+  release();
+  await first;
+  await assert.rejects(second, gateError('PG_API_TIMEOUT'));
+  assert.deepEqual(
+    double.requests.map(({ body }) => body),
+    [{ call: 1 }],
+  );
+  await client.close();
+  await double.close();
+});
+
+test('an answer that is larger than the caller allows is an error, and is not read to its end', () =>
+  withDouble(async (double, client) => {
+    double.route('GET', THINGS, answer(200, { text: 'x'.repeat(1000) }));
+    assert.ok(await client.get(THINGS, {}, { maxBytes: 2000 }));
+    await assert.rejects(client.get(THINGS, {}, { maxBytes: 1000 }), gateError('PG_API_ANSWER_SIZE'));
+    let closed = false;
+    double.route('GET', THINGS, (_seen, response) => {
+      response.writeHead(200).write('x'.repeat(2000));
+      response.on('close', () => {
+        closed = true;
+      });
+    });
+    await assert.rejects(client.get(THINGS, {}, { maxBytes: 1000 }), gateError('PG_API_ANSWER_SIZE'));
+    await until(() => closed);
+  }));

@@ -35,6 +35,7 @@ export function memoryApi(clock: Clock) {
   const objects = new Map<string, JsonObject>();
   const calls: Call[] = [];
   const listeners = new Map<string, Listener>();
+  const hanging: string[] = [];
   const refusals: { when: (call: Call) => boolean; error: Error; times: number }[] = [];
   const heldBack: { kind: string | undefined; readonly changes: (() => void)[] } = {
     kind: undefined,
@@ -79,6 +80,7 @@ export function memoryApi(clock: Clock) {
     const seen = { ...call, at: clock.monotonic() };
     calls.push(seen);
     await Promise.resolve();
+    if (hanging.some((part) => call.path.includes(part))) await new Promise(() => undefined);
     const rule = refusals.find(({ when, times }) => times > 0 && when(seen));
     if (rule !== undefined) {
       rule.times -= 1;
@@ -160,6 +162,10 @@ export function memoryApi(clock: Clock) {
     /** The next calls of that kind are refused. */
     refuse(method: Call['method'], part: string, error: Error, times = 1): void {
       refusals.push({ when: (call) => call.method === method && call.path.includes(part), error, times });
+    },
+    /** From now on calls whose path has that part are never answered. */
+    hang(part: string): void {
+      hanging.push(part);
     },
     /** From now on the watch of that collection tells nothing, until it catches up. */
     holdBackWatch(kind: string): void {

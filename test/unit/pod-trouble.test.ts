@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createPodTroubles } from '../../src/preload/pod-trouble.ts';
 import type { PullerPod } from '../../src/preload/puller-pod-status.ts';
 import { logDouble } from './log-double.ts';
+import { manualClock } from './manual-clock.ts';
 import { puller } from './preload-builder.ts';
 
 /** As kubelets write them, that many seconds after the pod was taken on. */
@@ -25,11 +26,13 @@ function world(answer: () => readonly unknown[]) {
   const found: string[] = [];
   const troubles = createPodTroubles({
     client: {
-      get: async (path, query) => {
+      get: async (path, query, options) => {
         asked.push([path, query]);
+        assert.ok((options?.maxBytes ?? Number.POSITIVE_INFINITY) <= 2 ** 20);
         return { items: answer() };
       },
     },
+    clock: manualClock(),
     log: logDouble().log,
     onFound: ({ node }) => void found.push(node),
   });
@@ -110,4 +113,30 @@ test('events that may not be read say nothing of their pod, and keep no other fr
   troubles.read([first, second]);
   await nextTurn();
   assert.deepEqual([troubles.of(first), found], [undefined, ['n2']]);
+});
+
+test('a namespace whose events cannot be read in time keeps no other from being told', async () => {
+  const found: string[] = [];
+  const asked: string[] = [];
+  const troubles = createPodTroubles({
+    client: {
+      get: async (path) => {
+        asked.push(path);
+        return path.includes('hostile') ? await new Promise(() => undefined) : { items: [NO_SANDBOX] };
+      },
+    },
+    clock: manualClock(),
+    log: logDouble().log,
+    onFound: ({ namespace, node }) => void found.push(`${namespace} ${node}`),
+  });
+  const podsIn = (namespace: string) =>
+    ['n1', 'n2', 'n3'].map((node) => {
+      const { pod } = puller(node).pulling();
+      return { ...pod, namespace, uid: `${namespace} ${pod.uid}` };
+    });
+  troubles.read(podsIn('hostile'));
+  troubles.read(podsIn('shop'));
+  await nextTurn();
+  assert.deepEqual(found, ['shop n1', 'shop n2', 'shop n3']);
+  assert.equal(asked.filter((path) => path.includes('hostile')).length, 1);
 });

@@ -86,6 +86,26 @@ test('a hold that cannot be released fails the whole, so that the Job is tried a
   await assert.rejects(toItsEnd(world), AggregateError);
 });
 
+test('a namespace in which no release is ever answered keeps no other namespace waiting', async () => {
+  const world = installed();
+  // Behind them in the list.
+  const web = world.api.objects.get(WEB);
+  world.api.put(WEB, undefined);
+  const hostile = WEB.replace(`/${namespace}/`, '/hostile/');
+  for (let n = 0; n < 50; n += 1) {
+    const path = `${hostile}-${n}`;
+    world.api.put(
+      path,
+      heldObject(updated.metadata({ namespace: 'hostile', name: `web-${n}`, uid: `uid-${n}` })),
+    );
+  }
+  world.api.put(WEB, web);
+  world.api.hang('/namespaces/hostile/');
+  // It never ends: that is for the time limit of each call.
+  void endHolding(world.api.client, world);
+  await until(() => !isHeld(world.api.objects.get(WEB)));
+});
+
 test('webhooks that may not be taken out are an error, and nothing is released: it would be held again', async () => {
   const world = installed();
   world.api.refuse('jsonPatch', WEBHOOKS, refusal(403, 'Forbidden'), 1000);
