@@ -11,8 +11,8 @@ export interface Denial {
 
 /** The API server passes on any number; kubectl sleeps for all of it, so that a preload that is done sooner waits. */
 const LONGEST_WAIT_SECONDS = 30;
-/** An answer to a Deployment that has changed meanwhile. */
-const STALE_WAIT_SECONDS = 1;
+/** Nothing was found out this time: the Deployment has changed meanwhile, or the API server was too busy. */
+const AGAIN_SECONDS = 1;
 const SHORTEST_WAIT_SECONDS = 2;
 /** An image's name may have 1024 characters and a template any number of them. */
 const IMAGES_LIMIT = 512;
@@ -38,19 +38,29 @@ export function rejection(
     return forbidden(`pullgate: ${id} keeps what runs: ${progress.verdict.reason}; see ${look}`);
   }
   const denial = { code: 429, reason: 'TooManyRequests' } as const;
-  if (dryRun && progress?.verdict.kind !== 'stale' && !hasBegun(progress)) {
+  if (dryRun && !isUnknown(progress) && !hasBegun(progress)) {
     const message = `pullgate: ${id} would wait until its nodes have ${cut(images.join(', '))}; a dry run preloads nothing`;
     return { ...denial, message };
   }
-  const wait =
-    progress?.verdict.kind === 'stale'
-      ? `${id} has changed meanwhile`
-      : `${id} waits until its nodes have ${cut(images.join(', '))}: ${howFar(progress)}; see ${look}`;
+  const wait = isUnknown(progress)
+    ? WHY_UNKNOWN[progress.verdict.kind](id)
+    : `${id} waits until its nodes have ${cut(images.join(', '))}: ${howFar(progress)}; see ${look}`;
   return {
     ...denial,
     message: `pullgate: ${wait}. Running the same command again is enough`,
     ...(!dryRun && { retryAfterSeconds: retryAfter(progress) }),
   };
+}
+
+const WHY_UNKNOWN = {
+  stale: (id: string) => `${id} has changed meanwhile`,
+  unanswered: (id: string) => `the API server did not tell Pullgate in time how far the preload of ${id} is`,
+};
+
+function isUnknown(
+  progress: PreloadProgress | undefined,
+): progress is PreloadProgress & { readonly verdict: { readonly kind: keyof typeof WHY_UNKNOWN } } {
+  return progress !== undefined && Object.hasOwn(WHY_UNKNOWN, progress.verdict.kind);
 }
 
 function hasBegun(progress: PreloadProgress | undefined): progress is PreloadProgress {
@@ -73,7 +83,7 @@ function howFar(progress: PreloadProgress | undefined): string {
  */
 function retryAfter(progress: PreloadProgress | undefined): number {
   if (progress === undefined) return SHORTEST_WAIT_SECONDS;
-  if (progress.verdict.kind === 'stale') return STALE_WAIT_SECONDS;
+  if (isUnknown(progress)) return AGAIN_SECONDS;
   const seconds = progress.remainingSeconds ?? Math.max(progress.elapsedSeconds, SHORTEST_WAIT_SECONDS);
   return Math.min(Math.max(Math.ceil(seconds), 1), LONGEST_WAIT_SECONDS);
 }

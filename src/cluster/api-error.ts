@@ -1,3 +1,4 @@
+import { GateError } from '../errors.ts';
 import { asNumber, asString, at } from '../json.ts';
 import { elide } from '../text.ts';
 
@@ -48,6 +49,11 @@ export const isAlreadyExists = (error: unknown): error is ApiError =>
   error instanceof ApiError && error.status === 409 && error.reason === 'AlreadyExists';
 /** Fails validation, or a `test` of a JSON patch did not hold. */
 export const isInvalid = (error: unknown): error is ApiError => hasStatus(error, 422);
+
+/** The API server is away or too busy: the next attempt may well succeed. */
+export const isUnanswered = (error: unknown): boolean =>
+  (error instanceof ApiError && (error.status === 429 || error.status >= 500)) ||
+  (error instanceof GateError && (error.code === 'PG_API_TIMEOUT' || error.code === 'PG_API_UNREACHABLE'));
 
 function hasStatus(error: unknown, status: number): error is ApiError {
   return error instanceof ApiError && error.status === status;

@@ -7,7 +7,9 @@ export interface PreloadProgress {
     /** Waiting makes no sense; why, in the registry's words. */
     | { readonly kind: 'failed'; readonly reason: string }
     /** The review is not about the Deployment as it is stored: nothing was looked up, and nothing made. */
-    | { readonly kind: 'stale' };
+    | { readonly kind: 'stale' }
+    /** The API server did not answer in time, so that nothing is known. */
+    | { readonly kind: 'unanswered' };
   readonly readyNodes: number;
   /** 0 until it is known. */
   readonly desiredNodes: number;

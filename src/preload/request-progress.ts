@@ -13,6 +13,8 @@ export const STALE: PreloadProgress = {
   remainingSeconds: undefined,
 };
 
+export const UNANSWERED: PreloadProgress = { ...STALE, verdict: { kind: 'unanswered' } };
+
 export function failed(reason: string): PreloadProgress {
   return { ...STALE, verdict: { kind: 'failed', reason } };
 }

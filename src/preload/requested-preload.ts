@@ -7,6 +7,7 @@ import {
   isForbidden,
   isInvalid,
   isNotFound,
+  isUnanswered,
 } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import { type Deployment, parseDeployment } from '../hold/deployment.ts';
@@ -18,7 +19,7 @@ import { API_GROUP_PATH, API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL } from '../
 import { type ImagePreload, parseImagePreload } from './image-preload.ts';
 import { type PreloadSettings, preloadManifest, preloadSpec, preloadsTheSame } from './preload-spec.ts';
 import type { PullTimes } from './pull-times.ts';
-import { failed, requestProgress, STALE } from './request-progress.ts';
+import { failed, requestProgress, STALE, UNANSWERED } from './request-progress.ts';
 
 /** An update of a Deployment in mode reject that waits for a preload. */
 export interface PreloadRequest {
@@ -42,8 +43,12 @@ export interface RequestedPreloadsOptions {
   readonly pullTimes: PullTimes;
 }
 
-/** The API server waits 5 s for admission, and there are at most five of these, one after the other but for two. */
-const CALL: CallOptions = { deadlineMs: 1000, retry: false };
+/**
+ * For all calls together. The API server waits 5 s for admission: the rest is for the body of the review, and for a process
+ * that is busy.
+ */
+const BUDGET_MS = 3000;
+const CALL_MS = 1000;
 
 /**
  * Sees to it that the preload exists that an update waits for, and tells how far it is; on a dry run it only tells. Several
@@ -52,15 +57,48 @@ const CALL: CallOptions = { deadlineMs: 1000, retry: false };
  * Any pod can send a review to the gate. So nothing is made before the API server has said that the Deployment is
  * stored as the review has it, in a namespace that opted in to this mode: else the outcome is `stale`.
  *
- * @throws what ApiClient throws
+ * An API server that does not answer in time makes it `unanswered`. An error instead would let the update pass as it came, with
+ * failurePolicy Ignore: a busy API server is no reason for that.
+ *
+ * @throws what ApiClient throws otherwise, such as a missing right
  */
 export async function requestPreload(
   request: PreloadRequest,
   options: RequestedPreloadsOptions,
 ): Promise<PreloadProgress> {
+  try {
+    return await progressOf(request, options);
+  } catch (err) {
+    if (!isUnanswered(err)) throw err;
+    const deployment = `${request.namespace}/${request.name}`;
+    options.log.warn(
+      { deployment, err },
+      'an update is denied for now: the API server did not answer in time',
+    );
+    return UNANSWERED;
+  }
+}
+
+async function progressOf(
+  request: PreloadRequest,
+  options: RequestedPreloadsOptions,
+): Promise<PreloadProgress> {
   const { client, clock, log, writeEvent, settings, pullTimes } = options;
   const { namespace, name, preload, from } = request;
-  const live = await liveDeployment(client, request);
+  const endsAt = clock.monotonic() + BUDGET_MS;
+  const call = (): CallOptions => ({
+    deadlineMs: Math.max(0, Math.min(CALL_MS, endsAt - clock.monotonic())),
+    retry: false,
+  });
+  const read = async (path: string): Promise<JsonObject | undefined> => {
+    try {
+      return asObject(await client.get(path, {}, call()));
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  };
+  const live = await liveDeployment(read, request);
   if (live === undefined) {
     log.warn({ deployment: `${namespace}/${name}` }, 'a review that is not about the stored Deployment');
     return STALE;
@@ -69,7 +107,7 @@ export async function requestPreload(
   const wanted = withUid(parseDeployment(request.object), live);
   const spec = preloadSpec(wanted, from, settings);
   const collection = `${API_GROUP_PATH}/namespaces/${namespace}/imagepreloads`;
-  const there = await read(client, `${collection}/${preload}`);
+  const there = await read(`${collection}/${preload}`);
   const stored = there === undefined ? undefined : parseImagePreload(there);
   if (stored !== undefined && isUsable(stored, wanted, spec)) {
     if (!request.dryRun) writeEvent(rejectedFact(request, stored));
@@ -79,13 +117,13 @@ export async function requestPreload(
 
   if (stored !== undefined && !stored.deleting) {
     const body = { preconditions: { uid: stored.uid } };
-    await client.delete(`${collection}/${preload}`, body, CALL).catch((error: unknown) => {
+    await client.delete(`${collection}/${preload}`, body, call()).catch((error: unknown) => {
       if (!isNotFound(error) && !isConflict(error)) throw error;
     });
   }
   try {
     const made = parseImagePreload(
-      await client.create(collection, preloadManifest(wanted, preload, spec), {}, CALL),
+      await client.create(collection, preloadManifest(wanted, preload, spec), {}, call()),
     );
     log.info({ deployment: `${namespace}/${name}`, preload, images: spec.images }, 'preload made');
     writeEvent(rejectedFact(request, made));
@@ -100,11 +138,14 @@ export async function requestPreload(
   return requestProgress(unborn(clock.now()), pullTimes, clock.now());
 }
 
-async function liveDeployment(client: ApiClient, request: PreloadRequest): Promise<Deployment | undefined> {
+async function liveDeployment(
+  read: (path: string) => Promise<JsonObject | undefined>,
+  request: PreloadRequest,
+): Promise<Deployment | undefined> {
   const { namespace, name, oldObject } = request;
   const [object, space] = await Promise.all([
-    read(client, `/apis/apps/v1/namespaces/${namespace}/deployments/${name}`),
-    read(client, `/api/v1/namespaces/${namespace}`),
+    read(`/apis/apps/v1/namespaces/${namespace}/deployments/${name}`),
+    read(`/api/v1/namespaces/${namespace}`),
   ]);
   if (object === undefined || at(space, 'metadata', 'labels', MODE_LABEL) !== 'reject') return undefined;
   const live = parseDeployment(object);
@@ -127,15 +168,6 @@ function withUid(wanted: Deployment, { namespace, name, uid, revision }: Deploym
 function isUsable(stored: ImagePreload, wanted: Deployment, spec: ReturnType<typeof preloadSpec>): boolean {
   const over = stored.deleting || stored.status?.finishedAt !== undefined;
   return !over && stored.owner?.uid === wanted.uid && preloadsTheSame(stored.spec, spec, wanted);
-}
-
-async function read(client: ApiClient, path: string): Promise<JsonObject | undefined> {
-  try {
-    return asObject(await client.get(path, {}, CALL));
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
 }
 
 /** One of which nothing is known yet. */

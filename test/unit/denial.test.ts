@@ -67,8 +67,19 @@ test('a Deployment that has changed meanwhile is to be asked for again at once',
   assert.match(message, /shop\/web has changed meanwhile/);
 });
 
+test('an API server that did not answer is no reason to let the update through, and is asked again at once', () => {
+  assert.deepEqual(denied({ verdict: { kind: 'unanswered' } }), {
+    code: 429,
+    reason: 'TooManyRequests',
+    message:
+      'pullgate: the API server did not tell Pullgate in time how far the preload of shop/web is. ' +
+      'Running the same command again is enough',
+    retryAfterSeconds: 1,
+  });
+});
+
 test('a dry run is told to wait for nothing, whatever the outcome', () => {
-  for (const kind of ['waiting', 'stale'] as const) {
+  for (const kind of ['waiting', 'stale', 'unanswered'] as const) {
     assert.equal(denied({ verdict: { kind } }, true).retryAfterSeconds, undefined);
   }
   assert.equal(denied(undefined, true).retryAfterSeconds, undefined);

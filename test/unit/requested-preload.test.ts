@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { CallOptions } from '../../src/cluster/api-client.ts';
 import type { GateEvent } from '../../src/cluster/events.ts';
+import { GateError } from '../../src/errors.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { runningTemplate } from '../../src/hold/needs-pull.ts';
 import { preloadName } from '../../src/hold/preload-name.ts';
@@ -34,7 +36,7 @@ function world() {
   const events: GateEvent[] = [];
   api.put(SHOP, shop('reject'));
   api.put(WEB, running.object);
-  const ask = (fields: Partial<PreloadRequest> = {}) =>
+  const ask = (fields: Partial<PreloadRequest> = {}, client = api.client) =>
     requestPreload(
       {
         namespace: 'shop',
@@ -48,7 +50,7 @@ function world() {
         ...fields,
       },
       {
-        client: api.client,
+        client,
         clock,
         log: logDouble().log,
         writeEvent: (event) => void events.push(event),
@@ -239,6 +241,56 @@ test('a policy or a quota that refuses the preload denies the update, in its wor
     assert.equal(verdict.kind, 'failed');
     assert.match(verdict.kind === 'failed' ? verdict.reason : '', /^ImagePreload web-\w+ was refused: ./);
   }
+});
+
+test('an API server that is away or too busy denies the update for now: an error would let it pass ungated', async () => {
+  const values = { server: 'https://api', call: 'GET', deadline: 1000, detail: 'none' };
+  for (const error of [
+    new GateError('PG_API_TIMEOUT', values),
+    new GateError('PG_API_UNREACHABLE', values),
+    refusal(429, 'TooManyRequests'),
+    refusal(503, 'ServiceUnavailable'),
+  ]) {
+    for (const [method, part] of [
+      ['get', WEB],
+      ['get', SHOP],
+      ['get', PATH],
+      ['create', PRELOADS],
+    ] as const) {
+      const { ask, api, events } = world();
+      api.refuse(method, part, error);
+      assert.deepEqual(
+        (await ask()).verdict,
+        { kind: 'unanswered' },
+        `${error.message} to ${method} ${part}`,
+      );
+      assert.deepEqual(events, []);
+      assert.equal((await ask()).verdict.kind, 'waiting', 'the next time it is asked again');
+    }
+  }
+});
+
+test('all calls together take 3 s at most: the API server waits 5 s', async () => {
+  const { ask, api, clock, change } = world();
+  await ask();
+  change({ spec: { templateHash: 'of another template' } });
+  const deadlines: (number | undefined)[] = [];
+  const slow = <T>(options: CallOptions | undefined, answer: T): T => {
+    deadlines.push(options?.deadlineMs);
+    clock.advance(900);
+    return answer;
+  };
+  const { client } = api;
+  await ask(
+    {},
+    {
+      ...client,
+      get: (path, query, options) => slow(options, client.get(path, query, options)),
+      delete: (path, body, options) => slow(options, client.delete(path, body, options)),
+      create: (path, body, query, options) => slow(options, client.create(path, body, query, options)),
+    },
+  );
+  assert.deepEqual(deadlines, [1000, 1000, 1000, 300, 0]);
 });
 
 test('whatever else the API server refuses is thrown: failurePolicy decides', async () => {
