@@ -55,9 +55,9 @@ export function gateServer(
     },
     mayBypass: async (user, namespace) =>
       !config.bypassNeedsPermission || (await mayBypass(client, user, namespace, log)),
-    preloadProgress: async ({ namespace, name, user, object, oldObject, dryRun }, ask) =>
+    preloadProgress: async ({ namespace, name, user, oldObject, dryRun }, ask) =>
       await requestPreload(
-        { namespace, name, username: user.username, object, oldObject, dryRun, ...ask },
+        { namespace, name, username: user.username, oldObject, dryRun, ...ask },
         { client, clock, log, writeEvent, settings: config.settings, pullTimes },
       ),
     leaving,

@@ -144,7 +144,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
       username: user.username,
       gateUsername: gate.username,
       exemptNamespaces: gate.exemptNamespaces,
-      mayBypass: endsGating(oldObject, object) && (await mayBypass(user, namespace)),
+      mayBypass: endsGating(oldObject, object, now) && (await mayBypass(user, namespace)),
       dryRun,
       now,
     };

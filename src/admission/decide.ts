@@ -1,7 +1,7 @@
-import { type Decided, parseDecided, type RecordedDecision, writeDecided } from '../hold/decided.ts';
+import { type RecordedDecision, writeDecided } from '../hold/decided.ts';
 import { type Deployment, parseDeployment } from '../hold/deployment.ts';
 import { withMarks } from '../hold/held-object.ts';
-import { type Hold, parseHold, type RunningTemplate } from '../hold/hold.ts';
+import { type Hold, ownHold, parseHold, type RunningTemplate } from '../hold/hold.ts';
 import { imagesToPull, runningTemplate } from '../hold/needs-pull.ts';
 import { preloadName } from '../hold/preload-name.ts';
 import type { PreloadProgress } from '../hold/preload-progress.ts';
@@ -17,6 +17,7 @@ import {
   type Mode,
 } from '../names.ts';
 import { type Denial, forbidden, rejection } from './denial.ts';
+import { decisionTime, originOf, withStoredMarks } from './restored-marks.ts';
 
 /** All that a decision knows. */
 export interface DecideInput {
@@ -44,6 +45,8 @@ export interface Ask {
   /** Its name. */
   readonly preload: string;
   readonly from: RunningTemplate;
+  /** The update, with the settings that count for it. */
+  readonly object: JsonObject;
 }
 
 /**
@@ -73,6 +76,20 @@ export interface Decision {
   readonly bypassRefused: boolean;
   /** The user asked for `paused: false` while the hold needs it true. */
   readonly resumeAsked: boolean;
+  /** Annotations of another time that the update brought, and that count for nothing: see `Origin`. */
+  readonly ignored: readonly string[];
+}
+
+/** One update on its way to a decision. */
+interface Update {
+  readonly input: DecideInput;
+  readonly old: Deployment;
+  /** The object to decide on: that of the input, its restored marks put back. */
+  readonly object: JsonObject;
+  /** `object`, parsed. */
+  readonly next: Deployment;
+  /** RFC 3339, when this request is decided: the same each time admission is called for it. */
+  readonly at: string;
 }
 
 /**
@@ -81,21 +98,24 @@ export interface Decision {
  */
 export function decide(input: DecideInput): Decision {
   const old = parseDeployment(input.oldObject);
-  const next = parseDeployment(input.object);
-  const ignored = reasonToIgnore(input, next);
-  if (ignored !== undefined) return plain('Ignored', input.object, ignored);
+  const came = parseDeployment(input.object);
+  const reason = reasonToIgnore(input, came);
+  if (reason !== undefined) return plain('Ignored', input.object, reason);
 
-  // Only the old object's hold is believed, and only if it was made for this very Deployment. Without its pause it has
-  // been resumed while nobody was asked: that rollout has begun, and is never paused half way.
-  const hold = old.paused ? ownHold(old, old.uid) : undefined;
-  return hold === undefined ? decideUnheld(input, old, next) : decideHeld(input, old, next, hold);
+  const origin = originOf(old, came, input.now);
+  const at = new Date(decisionTime(old, came, origin, input.now)).toISOString();
+  if (origin !== 'Restored') return decideUpdate({ input, old, object: input.object, next: came, at });
+  const { object, ignored } = withStoredMarks(input.object, old, came);
+  const decision = decideUpdate({ input, old, object, next: parseDeployment(object), at });
+  return { ...decision, ignored };
 }
 
 /** Whether this update sets or changes the bypass, or opts out: what needs `mayBypass`. */
-export function endsGating(oldObject: unknown, object: unknown): boolean {
+export function endsGating(oldObject: unknown, object: unknown, now: number): boolean {
   const old = parseDeployment(oldObject);
   const next = parseDeployment(object);
-  return bypassReason(old, next) !== undefined || optsOut(old, next);
+  if (optsOut(old, next)) return true;
+  return bypassReason(old, next) !== undefined && originOf(old, next, now) !== 'Restored';
 }
 
 function reasonToIgnore(input: DecideInput, next: Deployment): string | undefined {
@@ -105,13 +125,23 @@ function reasonToIgnore(input: DecideInput, next: Deployment): string | undefine
   return undefined;
 }
 
-function decideHeld(input: DecideInput, old: Deployment, next: Deployment, hold: Hold): Decision {
+function decideUpdate(update: Update): Decision {
+  const { old } = update;
+  // Only the old object's hold is believed, and only if it was made for this very Deployment. Without its pause it has
+  // been resumed while nobody was asked: that rollout has begun, and is never paused half way. While a Deployment is opted out
+  // the gate is not asked, and anybody may have written one.
+  const hold = old.paused && !isOff(old) ? ownHold(old) : undefined;
+  return hold === undefined ? decideUnheld(update) : decideHeld(update, hold);
+}
+
+function decideHeld(update: Update, hold: Hold): Decision {
+  const { input, old, object, next } = update;
   const hash = next.templateHash;
   const userPaused = wantsPause(next, hold);
   const end = (decision: RecordedDecision, reason: string): Decision => {
     const paused = userPaused || next.annotations[KEEP_PAUSED_ANNOTATION] === 'true';
-    const annotations = decidedMark(input, old, next, hash, decision, reason);
-    return plain(decision, withMarks(input.object, { hold: null, paused, annotations }), reason);
+    const annotations = decidedMark(update, decision, reason);
+    return plain(decision, withMarks(object, { hold: null, paused, annotations }), reason);
   };
 
   if (optsOut(old, next)) {
@@ -127,15 +157,13 @@ function decideHeld(input: DecideInput, old: Deployment, next: Deployment, hold:
   const superseded = hash !== hold.template;
   const images = needed.map(({ image }) => image);
   const reason = superseded ? `another template while held: ${images.join(', ')}` : 'still held';
-  const begun = superseded ? newHold(input, old, next, hold.from, hash) : hold;
+  const begun = superseded ? newHold(update, hold.from) : hold;
   const held: Hold = { ...begun, userPaused };
-  const annotations = superseded
-    ? decidedMark(input, old, next, hash, 'Superseded', reason)
-    : decidedBefore(old);
+  const annotations = superseded ? decidedMark(update, 'Superseded', reason) : decidedBefore(old);
   return {
     ...plain(
       superseded ? 'Superseded' : 'Reheld',
-      withMarks(input.object, { hold: held, paused: true, annotations }),
+      withMarks(object, { hold: held, paused: true, annotations }),
       reason,
     ),
     hold: held,
@@ -145,26 +173,25 @@ function decideHeld(input: DecideInput, old: Deployment, next: Deployment, hold:
   };
 }
 
-function decideUnheld(input: DecideInput, old: Deployment, next: Deployment): Decision {
-  const from = runningTemplate(old.template);
+function decideUnheld(update: Update): Decision {
+  const { input, old, next } = update;
   const hash = next.templateHash;
   const optOut = optsOut(old, next);
   if (optOut && !input.mayBypass) return refused(input);
 
-  const clean = withoutStrayHold(input.object, old, next);
-  if (hash === from.template && !optOut) {
+  const clean = withoutStrayHold(update.object, old, next);
+  const record = (decision: RecordedDecision, reason: string): Decision =>
+    plain(decision, withMarks(clean, { annotations: decidedMark(update, decision, reason) }), reason);
+
+  if (hash === old.templateHash && !optOut) {
+    // What the record says was written while nobody was asked.
+    if (isOff(old) && !isOff(next)) return record('NotNeeded', `label ${MODE_LABEL}=${MODE_OFF} removed`);
     const kept = withMarks(clean, { annotations: decidedBefore(old) });
     return plain('Unchanged', kept, 'the template did not change');
   }
 
-  const record = (decision: RecordedDecision, reason: string): Decision =>
-    plain(
-      decision,
-      withMarks(clean, { annotations: decidedMark(input, old, next, hash, decision, reason) }),
-      reason,
-    );
-
-  if (next.labels[MODE_LABEL] === MODE_OFF) return record('OptedOut', `label ${MODE_LABEL}=${MODE_OFF}`);
+  if (isOff(next)) return record('OptedOut', `label ${MODE_LABEL}=${MODE_OFF}`);
+  const from = runningTemplate(old.template, old.templateHash);
   const needed = imagesToPull(from, next.template, hash);
   if (needed.length === 0) return record('NotNeeded', 'no image to pull');
   if (next.replicas === 0) return record('NotNeeded', 'replicas is 0');
@@ -177,7 +204,7 @@ function decideUnheld(input: DecideInput, old: Deployment, next: Deployment): De
   const reason = images.join(', ');
   if (input.mode === 'audit') return { ...record('Audited', reason), images };
   if (input.mode === 'reject') {
-    const asks = { preload: preloadNameOf(old, next, hash), from };
+    const asks = { preload: preloadNameOf(update), from, object: update.object };
     const verdict = input.progress?.verdict;
     if (verdict?.kind === 'ready') return record('Preloaded', verdict.reason);
     const denial = rejection(next, asks.preload, images, input.progress, input.dryRun);
@@ -185,8 +212,8 @@ function decideUnheld(input: DecideInput, old: Deployment, next: Deployment): De
     return { ...plain('Rejected', input.object, denial.message), images, denial, asks, bypassRefused };
   }
   const userPaused = at(clean, 'spec', 'paused') === true;
-  const hold: Hold = { ...newHold(input, old, next, from, hash), userPaused };
-  const annotations = decidedMark(input, old, next, hash, 'Held', reason);
+  const hold: Hold = { ...newHold(update, from), userPaused };
+  const annotations = decidedMark(update, 'Held', reason);
   return {
     ...plain('Held', withMarks(clean, { hold, paused: true, annotations }), reason),
     hold,
@@ -196,32 +223,15 @@ function decideUnheld(input: DecideInput, old: Deployment, next: Deployment): De
 }
 
 /** The uid comes from the old object: some multi-cluster controllers leave the new one's empty. */
-function preloadNameOf(old: Deployment, next: Deployment, template: string): string {
-  return preloadName({ name: next.name, uid: old.uid, revision: old.revision }, template);
+function preloadNameOf({ old, next }: Update): string {
+  return preloadName({ name: next.name, uid: old.uid, revision: old.revision }, next.templateHash);
 }
 
-/**
- * The uid is the old object's, as for the name of the preload. Where admission is called
- * again on its own result (reinvocation, retries), `since` stays what it was.
- */
-function newHold(
-  input: DecideInput,
-  old: Deployment,
-  next: Deployment,
-  from: RunningTemplate,
-  template: string,
-): Hold {
-  const there = ownHold(next, old.uid);
-  const begun = there?.template === template ? Date.parse(there.since) : input.now;
-  return {
-    v: 1,
-    uid: old.uid,
-    preload: preloadNameOf(old, next, template),
-    template,
-    from,
-    since: new Date(Math.min(begun, input.now)).toISOString(),
-    userPaused: false,
-  };
+/** The uid is the old object's, as for the name of the preload. */
+function newHold(update: Update, from: RunningTemplate): Hold {
+  const { old, next, at } = update;
+  const template = next.templateHash;
+  return { v: 1, uid: old.uid, preload: preloadNameOf(update), template, from, since: at, userPaused: false };
 }
 
 /**
@@ -229,31 +239,27 @@ function newHold(
  * another webhook has changed in between, the wish of the request is found in the hold on the new object. All that a
  * forger could say with it is what `spec.paused` says too.
  */
-function wantsPause(next: Deployment, hold: Hold): boolean {
-  return next.paused && hold.userPaused && ownHold(next, hold.uid)?.userPaused !== false;
-}
-
-function ownHold(deployment: Deployment, uid: string): Hold | undefined {
-  const hold = parseHold(deployment.annotations[HOLD_ANNOTATION]);
-  return hold?.uid === uid ? hold : undefined;
+function wantsPause({ annotations, paused }: Deployment, hold: Hold): boolean {
+  return paused && hold.userPaused && ownHold({ annotations, uid: hold.uid })?.userPaused !== false;
 }
 
 /**
  * A hold that the old object does not have for itself (a copy, a restored backup, something that is not JSON) goes,
  * and its pause with it: nobody would ever release it. One with the right uid that the old object does not have was put
- * there by this very request, by an earlier call of admission, and knows what the user wants. One that it has, and that
- * is not believed, has lost its pause: a pause now is the user's own.
+ * there by this very request, by an earlier call of admission, and knows what the user wants. One that it has without its
+ * pause is not believed: a pause now is the user's own.
  */
 function withoutStrayHold(object: JsonObject, old: Deployment, next: Deployment): JsonObject {
   const stray = next.annotations[HOLD_ANNOTATION];
   if (stray === undefined)
     return next.labels[HELD_LABEL] === undefined ? object : withMarks(object, { hold: null });
-  const own = ownHold(next, old.uid);
+  const own = ownHold({ annotations: next.annotations, uid: old.uid });
   const before = old.annotations[HOLD_ANNOTATION];
-  if (own !== undefined && before === stray) return withMarks(object, { hold: null });
+  if (own !== undefined && before === stray && !old.paused) return withMarks(object, { hold: null });
   const keep = next.annotations[KEEP_PAUSED_ANNOTATION] === 'true';
   const inherited = before === undefined ? old.paused : parseHold(stray)?.userPaused === true;
-  const wanted = own?.userPaused ?? (keep || inherited);
+  const isNew = own !== undefined && before !== stray;
+  const wanted = isNew ? own.userPaused : keep || (own?.userPaused ?? inherited);
   return withMarks(object, { hold: null, paused: next.paused && wanted });
 }
 
@@ -263,32 +269,14 @@ function decidedBefore(old: Deployment): Record<string, string | null> {
 }
 
 function decidedMark(
-  input: DecideInput,
-  old: Deployment,
-  next: Deployment,
-  template: string,
+  { input, old, next, at }: Update,
   decision: RecordedDecision,
   reason: string,
 ): Record<string, string> {
-  const decided: Decided = {
-    template,
-    decision,
-    by: input.username,
-    at: new Date(input.now).toISOString(),
-    reason: reason.slice(0, REASON_LIMIT),
-  };
-  const there = parseDecided(next.annotations[DECIDED_ANNOTATION]);
-  const before = parseDecided(old.annotations[DECIDED_ANNOTATION]);
-  const again =
-    there !== undefined &&
-    there.at !== before?.at &&
-    Date.parse(there.at) <= input.now &&
-    writeDecided({ ...there, at: decided.at }) === writeDecided(decided);
-  return { [DECIDED_ANNOTATION]: writeDecided(again ? there : decided) };
+  const template = next.templateHash;
+  const decided = { uid: old.uid, template, decision, by: input.username, at, reason };
+  return { [DECIDED_ANNOTATION]: writeDecided(decided) };
 }
-
-/** Annotations share 256 KiB; a reason is for people. */
-const REASON_LIMIT = 512;
 
 function bypassReason(old: Deployment, next: Deployment): string | undefined {
   const reason = next.annotations[BYPASS_ANNOTATION];
@@ -296,7 +284,11 @@ function bypassReason(old: Deployment, next: Deployment): string | undefined {
 }
 
 function optsOut(old: Deployment, next: Deployment): boolean {
-  return next.labels[MODE_LABEL] === MODE_OFF && old.labels[MODE_LABEL] !== MODE_OFF;
+  return isOff(next) && !isOff(old);
+}
+
+function isOff({ labels }: Deployment): boolean {
+  return labels[MODE_LABEL] === MODE_OFF;
 }
 
 function refused(input: DecideInput): Decision {
@@ -305,5 +297,5 @@ function refused(input: DecideInput): Decision {
 }
 
 function plain(kind: DecisionKind, object: JsonObject, reason: string): Decision {
-  return { kind, object, reason, images: [], bypassRefused: false, resumeAsked: false };
+  return { kind, object, reason, images: [], bypassRefused: false, resumeAsked: false, ignored: [] };
 }

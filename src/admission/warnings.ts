@@ -41,37 +41,49 @@ export function warningsFor(decision: Decision, update: Update, now: number): st
 
 function decisionWarnings(decision: Decision, deployment: DeploymentName, now: number): string[] {
   const id = `${deployment.namespace}/${deployment.name}`;
+  const ignored = ignoredWarnings(decision, id);
   switch (decision.kind) {
     case 'Held':
-      return holdWarnings(decision, deployment, now, `the rollout of ${id} is held`);
+      return holdWarnings(decision, deployment, now, `the rollout of ${id} is held`, ignored);
     case 'Superseded':
       return holdWarnings(
         decision,
         deployment,
         now,
         `${id} was held and is held again, for the new template`,
+        ignored,
       );
     case 'Reheld':
-      if (!decision.resumeAsked && !decision.bypassRefused) return [];
+      if (!decision.resumeAsked && !decision.bypassRefused) return ignored;
       return holdWarnings(
         decision,
         deployment,
         now,
         `${id} is still held${forSoLong(decision, now)}, stays paused`,
+        ignored,
       );
     case 'Reverted':
-      return [line(`the hold of ${id} has ended: this template needs no image beyond what runs`)];
+      return [line(`the hold of ${id} has ended: this template needs no image beyond what runs`), ...ignored];
     case 'Bypassed':
       return [line(`${id} is let through without its images on the nodes: ${decision.reason}`)];
     case 'OptedOut':
-      return [line(`${id} is not gated: ${decision.reason}`)];
+      return [line(`${id} is not gated: ${decision.reason}`), ...ignored];
     case 'Rejected':
-      return decision.bypassRefused ? [line(BYPASS_REFUSED)] : [];
+      return decision.bypassRefused ? [line(BYPASS_REFUSED), ...ignored] : ignored;
     case 'Audited':
-      return [line(`${id} would be held in mode pause until its nodes have ${decision.images.join(', ')}`)];
+      return [
+        line(`${id} would be held in mode pause until its nodes have ${decision.images.join(', ')}`),
+        ...ignored,
+      ];
     default:
-      return [];
+      return ignored;
   }
+}
+
+function ignoredWarnings({ ignored }: Decision, id: string): string[] {
+  if (ignored.length === 0) return [];
+  const end = '; they came with rollout undo or a copied manifest. Set them again to use them';
+  return [line(`annotations of an earlier version of ${id} were ignored: ${ignored.join(', ')}`, end)];
 }
 
 /** For the audit log of the API server, which puts the webhook's name before each key. */
@@ -85,12 +97,19 @@ export function auditAnnotationsFor(decision: Decision): Record<string, string> 
   };
 }
 
-function holdWarnings(decision: Decision, deployment: DeploymentName, now: number, what: string): string[] {
+function holdWarnings(
+  decision: Decision,
+  deployment: DeploymentName,
+  now: number,
+  what: string,
+  ignored: readonly string[],
+): string[] {
   const { hold, images } = decision;
   if (hold === undefined) return [];
   const watch = `; watch: kubectl -n ${deployment.namespace} get ipl ${hold.preload} -w`;
   const lines = [line(`${what} until its nodes have ${images.join(', ')}`, watch)];
   if (decision.bypassRefused) lines.push(line(BYPASS_REFUSED));
+  lines.push(...ignored);
   lines.push(`Let it through now: ${letThrough(deployment, new Date(now).toISOString())}`);
   const room = TOTAL_LIMIT - totalOf(lines) - GO_BACK.length;
   const back = goBack(deployment, hold, at(decision.object, 'spec', 'template'), room);

@@ -1,4 +1,6 @@
 import { asString, asStringMap, at, isObject } from '../json.ts';
+import { HOLD_ANNOTATION } from '../names.ts';
+import type { Deployment } from './deployment.ts';
 
 /** What a rollout is compared with: the template that runs while the new one is held. */
 export interface RunningTemplate {
@@ -62,4 +64,10 @@ export function parseHold(annotation: string | undefined): Hold | undefined {
     since,
     userPaused: json['userPaused'] === true,
   };
+}
+
+/** Returns the hold on the Deployment if it was made for this very one. */
+export function ownHold({ annotations, uid }: Pick<Deployment, 'annotations' | 'uid'>): Hold | undefined {
+  const hold = parseHold(annotations[HOLD_ANNOTATION]);
+  return hold?.uid === uid ? hold : undefined;
 }

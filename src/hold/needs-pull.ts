@@ -3,10 +3,10 @@ import { templateHash } from '../template/template-hash.ts';
 import { type TemplateImage, templateImages } from '../template/template-images.ts';
 import type { RunningTemplate } from './hold.ts';
 
-export function runningTemplate(template: unknown): RunningTemplate {
+export function runningTemplate(template: unknown, hash = templateHash(template)): RunningTemplate {
   const images: Record<string, string> = {};
   for (const { place, image } of templateImages(template)) images[place] = image;
-  return { template: templateHash(template), images };
+  return { template: hash, images };
 }
 
 /**

@@ -1,12 +1,12 @@
 import { noteEnding } from '../cluster/event-note.ts';
 import type { EventReason, GateEvent, ObjectRef } from '../cluster/events.ts';
 import { describePreload, goBack, letThrough } from '../hold/commands.ts';
-import { type Decided, parseDecided, type RecordedDecision } from '../hold/decided.ts';
+import { type Decided, ownDecided, type RecordedDecision } from '../hold/decided.ts';
 import type { Deployment } from '../hold/deployment.ts';
-import { type Hold, parseHold } from '../hold/hold.ts';
+import { type Hold, ownHold } from '../hold/hold.ts';
 import { awaitedPreload } from '../hold/preload-name.ts';
 import { isRolloutFinished } from '../hold/rollout.ts';
-import { API_VERSION, DECIDED_ANNOTATION, HOLD_ANNOTATION, IMAGE_PRELOAD_KIND, type Mode } from '../names.ts';
+import { API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL, MODE_OFF, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
 import { wordsAboutExcluded } from '../preload/eligible-nodes.ts';
 import { wordsAbout } from '../preload/pull-failure.ts';
@@ -34,10 +34,10 @@ export function decisionFacts(
   assessment: Assessment | undefined,
   now: number,
 ): GateEvent[] {
-  const hold = parseHold(deployment.annotations[HOLD_ANNOTATION]);
-  const facts = hold?.uid === deployment.uid && mode === 'reject' ? [takenOver(deployment, hold)] : [];
-  const decided = parseDecided(deployment.annotations[DECIDED_ANNOTATION]);
-  if (decided === undefined || !(now - Date.parse(decided.at) <= FACT_LIFE_MS)) return facts;
+  const hold = ownHold(deployment);
+  const facts = hold !== undefined && mode === 'reject' ? [takenOver(deployment, hold)] : [];
+  const decided = toldDecision(deployment, now);
+  if (decided === undefined) return facts;
   const reason = REASONS[decided.decision];
   if (reason === undefined) return facts;
   // As long as it may still be counted how many nodes lack the image.
@@ -53,6 +53,17 @@ export function decisionFacts(
     fact: `${decided.at} ${decided.template}`,
   });
   return facts;
+}
+
+/**
+ * Returns the decision that an Event may name a user for. Admission wrote it for this very Deployment. While a Deployment is
+ * opted out the gate is not asked, and whoever may edit it may write any record; the one that is wanted is that of the opting out.
+ */
+function toldDecision(deployment: Deployment, now: number): Decided | undefined {
+  const decided = ownDecided(deployment);
+  if (decided?.uid === undefined || Math.abs(now - Date.parse(decided.at)) > FACT_LIFE_MS) return undefined;
+  const isOff = deployment.labels[MODE_LABEL] === MODE_OFF;
+  return isOff && decided.decision !== 'OptedOut' ? undefined : decided;
 }
 
 /** Mode reject makes no holds: this one was made before the namespace had that mode. */
@@ -151,7 +162,8 @@ export function stepFacts(
   const preload = awaitedPreload(deployment, hold);
   const related = preloadReference(deployment, preload);
   const fact = `${hold.template} ${hold.since}`;
-  const seconds = Math.round((now - Date.parse(hold.since)) / 1000);
+  // The clock of whoever held it may be ahead of ours.
+  const seconds = Math.max(0, Math.round((now - Date.parse(hold.since)) / 1000));
   const { namespace, name } = deployment;
   const resume = `kubectl -n ${namespace} rollout resume deployment/${name}`;
   const released = step.paused ? `; it stays paused, as asked; start it: ${resume}` : '';
@@ -207,7 +219,7 @@ function imagesOf({ template }: Deployment): string {
 
 /** The Event for an ImagePreload that a quota, a policy or a missing right refuses: nothing is being done. */
 export function refusedFact(deployment: Deployment, preload: string, words: string): GateEvent {
-  const hold = parseHold(deployment.annotations[HOLD_ANNOTATION]);
+  const hold = ownHold(deployment);
   const text = `${words}; no node is preloaded with ${imagesOf(deployment)}, what runs goes on running`;
   return {
     type: 'Warning',

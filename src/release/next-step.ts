@@ -1,17 +1,10 @@
-import { parseDecided } from '../hold/decided.ts';
+import { ownDecided } from '../hold/decided.ts';
 import type { Deployment } from '../hold/deployment.ts';
-import { type Hold, parseHold, type RunningTemplate } from '../hold/hold.ts';
+import { type Hold, ownHold, parseHold, type RunningTemplate } from '../hold/hold.ts';
 import { imagesToPull } from '../hold/needs-pull.ts';
 import { awaitedPreload, preloadName } from '../hold/preload-name.ts';
 import { CONDITION_PREFIX, isFailed, isFailedByGate, isRolloutUnderWay } from '../hold/rollout.ts';
-import {
-  DECIDED_ANNOTATION,
-  HELD_LABEL,
-  HOLD_ANNOTATION,
-  MODE_LABEL,
-  MODE_OFF,
-  type Mode,
-} from '../names.ts';
+import { HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL, MODE_OFF, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
 import { wordsAbout } from '../preload/pull-failure.ts';
 import { pausedAfterHold } from './release-patch.ts';
@@ -115,7 +108,7 @@ export function failStep(deployment: Deployment, words: string): NextStep {
 
 /** The ImagePreload that a Deployment should have by what is stored; undefined if it needs none. */
 export function preloadFor(deployment: Deployment, mode: Mode | undefined): NeededPreload | undefined {
-  const hold = parseHold(deployment.annotations[HOLD_ANNOTATION]);
+  const hold = ownHold(deployment);
   if (hold !== undefined) return heldFor(deployment, hold);
   return besideFor(deployment, mode);
 }
@@ -131,11 +124,11 @@ const FIRST_REVISION = '1';
 
 /** For a rollout that is under way without having waited: in mode audit, or because the gate was not asked. */
 function besideFor(deployment: Deployment, mode: Mode | undefined): NeededPreload | undefined {
-  const { annotations, revision } = deployment;
+  const { revision } = deployment;
   if (mode === undefined || isOff(deployment) || !isRolloutUnderWay(deployment)) return undefined;
   if (revision === '' || revision === FIRST_REVISION) return undefined;
   const hash = deployment.templateHash;
-  const decided = parseDecided(annotations[DECIDED_ANNOTATION]);
+  const decided = ownDecided(deployment);
   const asked = decided?.template === hash;
   if (asked && decided.decision !== 'Audited') return undefined;
   if (imagesToPull(UNKNOWN, deployment.template, hash).length === 0) return undefined;

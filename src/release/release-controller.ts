@@ -7,9 +7,9 @@ import { listPages } from '../cluster/list-pages.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import { type Deployment, isMarked, parseDeployment } from '../hold/deployment.ts';
-import { type Hold, parseHold } from '../hold/hold.ts';
+import { ownHold } from '../hold/hold.ts';
 import type { Logger } from '../log.ts';
-import { API_GROUP_PATH, HELD_LABEL, HOLD_ANNOTATION, type Mode } from '../names.ts';
+import { API_GROUP_PATH, HELD_LABEL, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
 import type { ImagePreload, ImagePreloadSpec } from '../preload/image-preload.ts';
 import {
@@ -249,11 +249,6 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     start: () => queue.start(),
     stop: () => queue.stop(),
   };
-}
-
-function ownHold({ annotations, uid }: Deployment): Hold | undefined {
-  const hold = parseHold(annotations[HOLD_ANNOTATION]);
-  return hold?.uid === uid ? hold : undefined;
 }
 
 function messageOf(error: unknown): string {

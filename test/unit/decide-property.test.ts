@@ -112,21 +112,30 @@ const hold: fc.Arbitrary<string> = fc
       userPaused,
     }),
   );
-const decided = fc.record({ template, age }).map(({ template, age }) =>
-  JSON.stringify({
-    template: templateHash(template),
-    decision: 'Held',
-    by: 'a-developer',
-    at: time(age),
-    reason: 'registry.test/app:2',
-  }),
-);
+/** Of this Deployment, of another one or of version 0.1; of long ago, of this very moment, or from a clock that is ahead. */
+const decided = fc
+  .record({
+    uid: fc.constantFrom(UID, UID, 'another', undefined),
+    template,
+    age: fc.oneof(fc.integer({ min: 240_000, max: 1_000_000 }), fc.integer({ min: -10_000, max: 10_000 })),
+  })
+  .map(({ uid, template, age }) =>
+    JSON.stringify({
+      ...(uid !== undefined && { v: 1, uid }),
+      template: templateHash(template),
+      decision: 'Held',
+      by: 'a-developer',
+      at: time(age),
+      reason: 'registry.test/app:2',
+    }),
+  );
 const annotations = fc.record(
   {
     [HOLD]: fc.oneof({ weight: 4, arbitrary: hold }, fc.constantFrom('', 'junk', '{}', '{"v":1}')),
     [DECIDED]: fc.oneof(decided, fc.constant('junk')),
     [BYPASS]: fc.constantFrom('', 'urgent', 'again'),
     'pullgate.io/keep-paused': fc.constantFrom('true', 'false'),
+    'pullgate.io/min-nodes': fc.constantFrom('1', '50%'),
     'deployment.kubernetes.io/revision': fc.constantFrom('1', '2'),
     'example.com/note': fc.string(),
   },
@@ -224,20 +233,30 @@ function marks(object: unknown) {
   };
 }
 
+const isOff = (object: unknown) => parseDeployment(object).labels['pullgate.io/mode'] === 'off';
+
 /** The hold that the old object really has. */
 function believed(oldObject: unknown): Hold | undefined {
-  const { hold } = marks(oldObject);
-  return hold?.uid === UID ? hold : undefined;
+  const { hold, paused } = marks(oldObject);
+  return hold?.uid === UID && paused && !isOff(oldObject) ? hold : undefined;
 }
 
 /** All but what Pullgate may write. An empty map and none are the same to the API server. */
 function rest(object: JsonObject): unknown {
   const { metadata, spec, ...others } = object;
   const { annotations, labels, ...otherMetadata } = asObject(metadata);
-  const { [HOLD]: _h, [DECIDED]: _d, ...otherAnnotations } = asObject(annotations);
+  const otherAnnotations = Object.entries(asObject(annotations)).filter(([name]) => !isOwn(name));
   const { [HELD]: _l, ...otherLabels } = asObject(labels);
   const { paused: _p, ...otherSpec } = asObject(spec);
   return { ...others, metadata: { ...otherMetadata, otherAnnotations, otherLabels }, spec: otherSpec };
+}
+
+const isOwn = (name: string) => name.startsWith('pullgate.io/');
+
+/** The marks that a user sets, which admission may put back but never writes. */
+function wishes(object: unknown): Readonly<Record<string, string>> {
+  const { [HOLD]: _h, [DECIDED]: _d, ...annotations } = parseDeployment(object).annotations;
+  return Object.fromEntries(Object.entries(annotations).filter(([name]) => isOwn(name)));
 }
 
 test('it touches nothing but spec.paused and its own annotations and label', () => {
@@ -246,6 +265,11 @@ test('it touches nothing but spec.paused and its own annotations and label', () 
       const copy = structuredClone(input);
       const decision = decide(input);
       assert.deepEqual(rest(decision.object), rest(input.object));
+      const wished = decision.ignored.length > 0 ? input.oldObject : input.object;
+      assert.deepEqual(
+        wishes(decision.object),
+        wishes(decision.denial === undefined ? wished : input.object),
+      );
       assert.deepEqual(input, copy, 'the input itself was changed');
     }),
     RUNS,
@@ -268,8 +292,10 @@ test('it never holds what needs no pull, and holds what needs one', () => {
   fc.assert(
     fc.property(update, template, fc.boolean(), (input, running, wasHeld) => {
       const old = parseDeployment(input.oldObject);
-      // Without its pause it was resumed: that rollout has begun, and what it brought is what runs.
-      const from = wasHeld && old.paused ? running : old.template;
+      // Without its pause it was resumed: that rollout has begun, and what it brought is what runs. While the Deployment is
+      // opted out anybody may have written the hold.
+      const isHeld = wasHeld && old.paused && !isOff(input.oldObject);
+      const from = isHeld ? running : old.template;
       const oldObject = wasHeld ? withHold(input.oldObject, running) : withoutHold(input.oldObject);
       const next = parseDeployment(input.object);
       const changed = templateHash(old.template) !== templateHash(next.template);
@@ -280,7 +306,7 @@ test('it never holds what needs no pull, and holds what needs one', () => {
         needed &&
         changed &&
         next.replicas !== 0 &&
-        (old.replicas !== 0 || (wasHeld && old.paused)) &&
+        (old.replicas !== 0 || isHeld) &&
         !['off'].includes(next.labels['pullgate.io/mode'] ?? '')
       )
         assert.ok(['Bypassed', 'Ignored'].includes(decision.kind), decision.kind);
@@ -319,8 +345,7 @@ test('modes reject and audit begin no hold and pause nothing; one that is there 
   fc.assert(
     fc.property(update, fc.constantFrom('reject' as const, 'audit' as const), (input, mode) => {
       const decision = decide({ ...input, mode });
-      const old = marks(input.oldObject);
-      if (old.paused && believed(input.oldObject) !== undefined) {
+      if (believed(input.oldObject) !== undefined) {
         assert.deepEqual(decision, decide({ ...input, mode: 'pause' }));
         return;
       }
@@ -442,6 +467,7 @@ test('what is held is paused and says so; what is not held has no mark left, and
         return;
       }
       const before = marks(input.object);
+      const keepPaused = before.keepPaused || marks(input.oldObject).keepPaused;
       const after = marks(decision.object);
       assert.deepEqual(after.hold, decision.hold);
       if (decision.hold !== undefined) {
@@ -451,9 +477,9 @@ test('what is held is paused and says so; what is not held has no mark left, and
       }
       assert.deepEqual([after.annotation, after.label], [undefined, undefined]);
       // Without its pause it was resumed: who pauses it now wants it paused.
-      const ended = marks(input.oldObject).paused ? believed(input.oldObject) : undefined;
+      const ended = believed(input.oldObject);
       if (ended !== undefined && after.paused)
-        assert.ok((before.paused && ended.userPaused) || before.keepPaused, 'paused by nobody');
+        assert.ok((before.paused && ended.userPaused) || keepPaused, 'paused by nobody');
       if (ended === undefined && after.paused) assert.ok(before.paused, 'paused by nobody');
     }),
     RUNS,

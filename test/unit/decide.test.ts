@@ -89,6 +89,7 @@ describe('a hold begins', () => {
   test('and says on the Deployment who decided what, and when', () => {
     const { decided, hold } = marks(update(web.object, web.image(V2).object).object);
     assert.deepEqual(decided, {
+      uid: UID,
       template: hold?.template,
       decision: 'Held',
       by: 'a-developer',
@@ -349,11 +350,11 @@ describe('the permission is asked for', () => {
   test('only by an update that sets or changes a bypass, or that opts out', () => {
     const bypassed = web.annotate('pullgate.io/bypass', 'a');
     const off = web.label('pullgate.io/mode', 'off');
-    assert.equal(endsGating(web.object, web.image(V2).object), false);
-    assert.equal(endsGating(web.object, bypassed.object), true);
-    assert.equal(endsGating(bypassed.object, bypassed.image(V2).object), false);
-    assert.equal(endsGating(web.object, off.object), true);
-    assert.equal(endsGating(off.object, web.object), false);
+    assert.equal(endsGating(web.object, web.image(V2).object, NOW), false);
+    assert.equal(endsGating(web.object, bypassed.object, NOW), true);
+    assert.equal(endsGating(bypassed.object, bypassed.image(V2).object, NOW), false);
+    assert.equal(endsGating(web.object, off.object, NOW), true);
+    assert.equal(endsGating(off.object, web.object, NOW), false);
   });
 });
 
@@ -490,7 +491,7 @@ describe('in mode reject', () => {
     const { asks, kind, images } = reject(web, web.image(V2));
     const hold = update(web.object, web.image(V2).object).hold;
     assert.deepEqual([kind, images], ['Rejected', [V2]]);
-    assert.deepEqual(asks, { preload: hold?.preload, from: hold?.from });
+    assert.deepEqual(asks, { preload: hold?.preload, from: hold?.from, object: web.image(V2).object });
   });
 
   test('it is denied as it came, without any mark, until the preload is ready', () => {

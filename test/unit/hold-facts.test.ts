@@ -3,16 +3,17 @@ import { test } from 'node:test';
 import { type RecordedDecision, writeDecided } from '../../src/hold/decided.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { withMarks } from '../../src/hold/held-object.ts';
-import { DECIDED_ANNOTATION } from '../../src/names.ts';
+import { DECIDED_ANNOTATION, MODE_LABEL } from '../../src/names.ts';
 import { type Assessment, assess } from '../../src/preload/assess.ts';
 import { decisionFacts, preloadMadeFacts, refusedFact, stepFacts } from '../../src/release/hold-facts.ts';
 import type { NeededPreload, ReleaseReason } from '../../src/release/next-step.ts';
-import { UID } from './deployment-builder.ts';
+import { type DeploymentBuilder, UID } from './deployment-builder.ts';
 import { held, holdOf, SINCE, updated } from './held-deployment.ts';
 import { IMAGE, nodes, puller, REFUSED, situation } from './preload-builder.ts';
 
 const now = Date.parse(SINCE) + 30_000;
 const decided = (decision: RecordedDecision, at = SINCE) => ({
+  uid: UID,
   template: holdOf().template,
   decision,
   by: 'jane',
@@ -61,6 +62,44 @@ test('the same decision is the same fact, a later one another', () => {
 test('a decision of more than an hour ago was told, and one without a time is not believed', () => {
   assert.equal(fact('Held', '2025-12-31T22:00:00Z'), undefined);
   assert.equal(fact('Held', 'long ago'), undefined);
+});
+
+test('one from a clock that is hours ahead is not believed: its Event would be written again and again', () => {
+  assert.equal(fact('Held', '2026-01-01T03:00:00Z'), undefined);
+  assert.equal(fact('Held', '2026-01-01T00:00:40Z')?.reason, 'RolloutHeld');
+});
+
+const eventsOf = (builder: DeploymentBuilder) =>
+  decisionFacts(parseDeployment(builder.object), 'pause', undefined, now);
+const forged = decided('Bypassed');
+
+test('a record that was made for another Deployment, or came with its creation, names nobody', () => {
+  const copied = updated.annotate(DECIDED_ANNOTATION, writeDecided({ ...forged, uid: 'another' }));
+  assert.deepEqual(eventsOf(copied), []);
+});
+
+test('one of version 0.1, which named no Deployment, is no Event', () => {
+  const { uid: _, ...old } = forged;
+  assert.deepEqual(eventsOf(updated.annotate(DECIDED_ANNOTATION, JSON.stringify(old))), []);
+});
+
+test('while a Deployment is opted out, only its opting out is told', () => {
+  const off = updated.label(MODE_LABEL, 'off');
+  const all = ['Held', 'Superseded', 'Reverted', 'Bypassed', 'NotNeeded', 'Preloaded', 'Audited'] as const;
+  for (const decision of all)
+    assert.deepEqual(
+      eventsOf(off.annotate(DECIDED_ANNOTATION, writeDecided(decided(decision)))),
+      [],
+      decision,
+    );
+  const [event] = eventsOf(off.annotate(DECIDED_ANNOTATION, writeDecided(decided('OptedOut'))));
+  assert.equal(event?.reason, 'GateOptedOut');
+});
+
+test('names and reasons of any length are cut', () => {
+  const record = writeDecided({ ...forged, by: 'j'.repeat(9999), reason: 'r'.repeat(9999) });
+  const [event] = eventsOf(updated.annotate(DECIDED_ANNOTATION, record));
+  assert.ok((event?.note.length ?? 0) < 1000, `${event?.note.length}`);
 });
 
 const release = (reason: ReleaseReason, paused = false, assessment?: Assessment) =>

@@ -64,6 +64,7 @@ const CASES: readonly (readonly [string, Marks, Marks, boolean])[] = [
   ['a decision is changed', { annotations: decided('a') }, { annotations: decided('b') }, true],
   ['a decision is taken off', { annotations: decided('a') }, {}, true],
   ['it is opted out', {}, { labels: { 'pullgate.io/mode': 'off' } }, true],
+  ['it is opted in again', { labels: { 'pullgate.io/mode': 'off' } }, {}, true],
 ];
 
 for (const [what, before, after, asked] of CASES) {

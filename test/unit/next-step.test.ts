@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type RecordedDecision, writeDecided } from '../../src/hold/decided.ts';
+import { parseDecided, type RecordedDecision, writeDecided } from '../../src/hold/decided.ts';
 import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
 import { preloadName } from '../../src/hold/preload-name.ts';
 import {
@@ -22,7 +22,7 @@ import {
 } from '../../src/release/next-step.ts';
 import { progressCondition } from '../../src/release/progress-condition.ts';
 import { templateHash } from '../../src/template/template-hash.ts';
-import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
+import { type DeploymentBuilder, deployment, UID } from './deployment-builder.ts';
 import { held, heldObject, holdOf, SINCE, updated } from './held-deployment.ts';
 import { NOT_FOUND, nodes, preload, puller, REFUSED, type Situation, situation } from './preload-builder.ts';
 
@@ -242,8 +242,12 @@ function underWay(builder: DeploymentBuilder = updated, status: object = {}): De
   return parseDeployment({ ...builder.object, status: { ...rolling, conditions, ...status } });
 }
 const updatedHash = templateHash(plain.template);
-function decidedOn(decision: RecordedDecision, template = updatedHash): DeploymentBuilder {
-  const decided = { template, decision, by: 'a-developer', at: '2026-01-01T00:00:00Z', reason: '' };
+function decidedOn(
+  decision: RecordedDecision,
+  template = updatedHash,
+  uid: string | undefined = UID,
+): DeploymentBuilder {
+  const decided = { uid, template, decision, by: 'a-developer', at: '2026-01-01T00:00:00Z', reason: '' };
   return updated.annotate(DECIDED_ANNOTATION, writeDecided(decided));
 }
 const caughtUp = {
@@ -262,6 +266,18 @@ test('of a decision on another template the same is true, of one on this templat
   for (const decision of ['Held', 'Preloaded', 'Bypassed', 'NotNeeded', 'Reverted', 'OptedOut'] as const) {
     assert.deepEqual(nextStep(at(underWay(decidedOn(decision)))), { step: 'nothing' }, decision);
   }
+});
+
+test('of a decision on another Deployment, such as the one this was copied from, the same is true', () => {
+  const copied = decidedOn('Held', updatedHash, 'another');
+  assert.partialDeepStrictEqual(nextStep(at(underWay(copied))), caughtUp);
+});
+
+test('a decision of version 0.1, which named no Deployment, counts all the same', () => {
+  const { uid: _, ...old } =
+    parseDecided(parseDeployment(decidedOn('Held').object).annotations[DECIDED_ANNOTATION]) ?? {};
+  const builder = updated.annotate(DECIDED_ANNOTATION, JSON.stringify(old));
+  assert.deepEqual(nextStep(at(underWay(builder))), { step: 'nothing' });
 });
 
 test('a rollout that was audited gets a preload, too, and is not called ungated', () => {

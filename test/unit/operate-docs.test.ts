@@ -65,6 +65,15 @@ test('every Event has its row, and every row its Event', () => {
   assert.deepEqual(firstCellsOf(sectionOf(page, 'Events')).toSorted(), reasons.toSorted());
 });
 
+test('every decision of admission has its row, and every row its decision', () => {
+  const kinds = [
+    ...textsIn('src/hold/decided.ts', 'const DECISIONS ='),
+    ...textsIn('src/admission/decide.ts', 'export type DecisionKind ='),
+  ];
+  assert.ok(kinds.length > 10);
+  assert.deepEqual(firstCellsOf(sectionOf(page, 'Decisions')).toSorted(), kinds.toSorted());
+});
+
 test('every reason for which a pull fails, or a node leaves the count, has its row, and every row its reason', () => {
   const reasons = [
     ...textsIn('src/preload/pull-failure.ts', 'const PULL_FAILURE_REASONS ='),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { writeDecided } from '../../src/hold/decided.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { writeHold } from '../../src/hold/hold.ts';
 import { CONDITION_PREFIX } from '../../src/hold/rollout.ts';
@@ -12,7 +13,7 @@ import {
   MIN_NODES_ANNOTATION,
   MODE_LABEL,
 } from '../../src/names.ts';
-import { deployment } from './deployment-builder.ts';
+import { deployment, UID } from './deployment-builder.ts';
 import { gateWorld, PODS, WEB, type World } from './gate-world.ts';
 import { heldObject, holdOf, SINCE, updated } from './held-deployment.ts';
 import { refusal } from './memory-api.ts';
@@ -394,16 +395,17 @@ test('it is told once, also over a restart', async () => {
 });
 
 test('an audited rollout is preloaded beside, and told with how many nodes lack the image', async () => {
-  const decided = {
+  const decided = writeDecided({
+    uid: UID,
     template: holdOf().template,
     decision: 'Audited',
     by: 'a-developer',
     at: SINCE,
     reason: 'registry.test/app:2',
-  };
+  });
   const world = gateWorld();
   world.optIn('audit');
-  await holding(world, ungated(updated.annotate(DECIDED_ANNOTATION, JSON.stringify(decided))));
+  await holding(world, ungated(updated.annotate(DECIDED_ANNOTATION, decided)));
   await world.pass(2000);
   assert.equal(world.web().paused, false);
   assert.equal(world.api.called('create', PODS).length, 2);
@@ -436,10 +438,17 @@ test('a refusal by the registry is on the Deployment at once, and off it when th
 });
 
 test('a decision of admission is told as an event', async () => {
-  const decided = { template: 't', decision: 'Held', by: 'jane', at: SINCE, reason: 'app:2' };
+  const decided = {
+    uid: UID,
+    template: 't',
+    decision: 'Held',
+    by: 'jane',
+    at: SINCE,
+    reason: 'app:2',
+  } as const;
   const world = await holding(
     gateWorld(),
-    heldObject(updated.annotate(DECIDED_ANNOTATION, JSON.stringify(decided))),
+    heldObject(updated.annotate(DECIDED_ANNOTATION, writeDecided(decided))),
   );
   assert.ok(reasons(world).includes('RolloutHeld'));
 });

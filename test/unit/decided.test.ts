@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Decided, ownDecided, parseDecided, writeDecided } from '../../src/hold/decided.ts';
+import { DECIDED_ANNOTATION } from '../../src/names.ts';
+
+const DECIDED: Decided = {
+  uid: '8f2d1c1e-0000-4000-8000-000000000001',
+  template: '614cd7d6cd3e',
+  decision: 'Held',
+  by: 'jane',
+  at: '2026-01-01T00:00:00.000Z',
+  reason: 'registry.test/app:2',
+};
+const own = (record: string, uid = DECIDED.uid ?? '') =>
+  ownDecided({ uid, annotations: { [DECIDED_ANNOTATION]: record } });
+
+test('a record reads back as it was written, and is compact JSON with its version first', () => {
+  const text = writeDecided(DECIDED);
+  assert.deepEqual(parseDecided(text), DECIDED);
+  assert.match(
+    text,
+    /^\{"v":1,"uid":"8f2d1c1e-[^ ]*","template":"614cd7d6cd3e","decision":"Held","by":"jane",/,
+  );
+});
+
+test('a record of version 0.1 names no Deployment, and is of whichever carries it', () => {
+  const { uid: _, ...fields } = DECIDED;
+  const old = JSON.stringify(fields);
+  assert.deepEqual(parseDecided(old), { ...DECIDED, uid: undefined });
+  assert.deepEqual(own(old), { ...DECIDED, uid: undefined });
+});
+
+test('one with a version has to name its Deployment, and is believed on that one alone', () => {
+  assert.equal(parseDecided(JSON.stringify({ ...DECIDED, v: 1, uid: undefined })), undefined);
+  assert.equal(parseDecided(JSON.stringify({ ...DECIDED, v: 1, uid: '' })), undefined);
+  assert.deepEqual(own(writeDecided(DECIDED)), DECIDED);
+  assert.equal(own(writeDecided(DECIDED), 'another'), undefined);
+});
+
+test('names and reasons are cut, however long they are and whatever they hold', () => {
+  for (const text of ['x'.repeat(300_000), '\u0000'.repeat(300_000), '"'.repeat(300_000)]) {
+    const written = writeDecided({ ...DECIDED, by: text, reason: text });
+    assert.ok(written.length < 5500, `${written.length}`);
+    assert.deepEqual(parseDecided(written), {
+      ...DECIDED,
+      by: text.slice(0, 340),
+      reason: text.slice(0, 512),
+    });
+  }
+});
+
+test('what admission never writes is not read', () => {
+  const { uid: _, ...fields } = DECIDED;
+  for (const junk of [
+    '',
+    'junk',
+    '[]',
+    'null',
+    '{}',
+    JSON.stringify({ ...fields, decision: 'Forged' }),
+    JSON.stringify({ ...fields, at: 'long ago' }),
+    JSON.stringify({ ...fields, template: '' }),
+    JSON.stringify({ ...fields, reason: 'x'.repeat(6000) }),
+    `${'['.repeat(100_000)}`,
+  ]) {
+    assert.equal(parseDecided(junk), undefined, junk.slice(0, 100));
+  }
+});
