@@ -23,6 +23,7 @@ export type EventReason =
   | 'HoldDeadlineExceeded'
   | 'NoEligibleNodes'
   | 'UngatedRollout'
+  | 'LimitExceeded'
   | 'InvalidMode'
   | 'InvalidSetting';
 

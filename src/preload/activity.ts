@@ -14,7 +14,7 @@ import type { ImagePreload } from './image-preload.ts';
  * - `standalone`: made by hand.
  * - `unserved`: made by hand where nobody opted in.
  * - `finished`: its rollout is over, or it was made by hand and has its answer, or nobody asks for it any more.
- * - `superseded`: its Deployment has another template by now, or is gone.
+ * - `superseded`: its Deployment has another template by now, or is gone; or it asks for more than the gate carries.
  */
 export type Activity =
   | 'holding'
@@ -38,10 +38,8 @@ interface ActivityInput {
 }
 
 export function activityOf({ preload, deployment, mode, siblings, now }: ActivityInput): Activity {
-  if (preload.owner === undefined) {
-    if (preload.status?.finishedAt !== undefined) return 'finished';
-    return mode === undefined ? 'unserved' : 'standalone';
-  }
+  if (preload.owner === undefined) return activityByHand(preload, mode);
+  if (preload.refused !== undefined) return 'superseded';
   if (deployment === undefined || deployment.uid !== preload.owner.uid || deployment.deleting)
     return 'superseded';
   if (mode === undefined) return 'superseded';
@@ -58,6 +56,12 @@ export function activityOf({ preload, deployment, mode, siblings, now }: Activit
   // Once finished, always finished: a pod that fails later, or a scaling, is no rollout.
   const finished = preload.status?.finishedAt !== undefined || isRolloutFinished(deployment);
   return finished ? 'finished' : 'rolling';
+}
+
+function activityByHand({ status, refused }: ImagePreload, mode: Mode | undefined): Activity {
+  if (status?.finishedAt !== undefined) return 'finished';
+  if (mode === undefined) return 'unserved';
+  return refused === undefined ? 'standalone' : 'superseded';
 }
 
 /** For the revision that runs, and nobody has asked for another template since. */

@@ -1,36 +1,7 @@
-import { asString, asStringMap, at, isObject, type JsonObject } from '../json.ts';
+import type { Scheduling } from '../template/scheduling.ts';
 import type { Node } from './node.ts';
-import { matchesNodeAffinity } from './node-affinity.ts';
-import { parseTolerations, type Toleration, tolerates } from './taints.ts';
-
-/** What of a pod spec says where its pods may land. The shape is that of `ImagePreload.spec.scheduling`. */
-export interface Scheduling {
-  readonly nodeSelector?: Readonly<Record<string, string>>;
-  /** As in a pod spec; only `nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution` is kept and read. */
-  readonly affinity?: JsonObject;
-  readonly tolerations?: readonly Toleration[];
-  readonly runtimeClassName?: string;
-}
-
-/** Reads a pod spec, or `ImagePreload.spec.scheduling`: the fields have the same names. */
-export function schedulingOf(podSpec: JsonObject): Scheduling {
-  const nodeSelector = asStringMap(podSpec['nodeSelector']);
-  const required = requiredNodeAffinity(podSpec['affinity']);
-  const tolerations = parseTolerations(podSpec['tolerations']);
-  const runtimeClassName = asString(podSpec['runtimeClassName']);
-  return {
-    ...(Object.keys(nodeSelector).length > 0 && { nodeSelector }),
-    ...(isObject(required) && {
-      affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: required } },
-    }),
-    ...(tolerations.length > 0 && { tolerations }),
-    ...(runtimeClassName && { runtimeClassName }),
-  };
-}
-
-function requiredNodeAffinity(affinity: unknown): unknown {
-  return at(affinity, 'nodeAffinity', 'requiredDuringSchedulingIgnoredDuringExecution');
-}
+import { nodeAffinity } from './node-affinity.ts';
+import { tolerates } from './taints.ts';
 
 /** Why a node is left out, in the order in which the reasons are judged. */
 export type ExclusionReason =
@@ -67,8 +38,9 @@ export function wordsAboutExcluded(excluded: readonly ExcludedNodes[]): string {
 export function eligibleNodes(nodes: Iterable<Node>, scheduling: Scheduling): EligibleNodes {
   const eligible: Node[] = [];
   const left = new Map<ExclusionReason, { count: number; node: string }>();
+  const reasonFor = exclusion(scheduling);
   for (const node of nodes) {
-    const reason = exclusionReason(node, scheduling);
+    const reason = reasonFor(node);
     if (reason === undefined) {
       eligible.push(node);
       continue;
@@ -88,16 +60,22 @@ export function eligibleNodes(nodes: Iterable<Node>, scheduling: Scheduling): El
  * What the pods ask for comes first: a node they could never land on is that, whatever else is wrong with it. Taints
  * come last, as the node controller taints a node that is cordoned or not ready by itself.
  */
-function exclusionReason(node: Node, scheduling: Scheduling): ExclusionReason | undefined {
-  const { nodeSelector = {}, affinity, tolerations = [] } = scheduling;
-  if (node.os !== 'linux') return 'OperatingSystem';
-  if (Object.entries(nodeSelector).some(([key, value]) => node.labels[key] !== value)) return 'NodeSelector';
-  if (!matchesNodeAffinity(requiredNodeAffinity(affinity), node)) return 'NodeAffinity';
-  if (node.deleting) return 'Deleting';
-  if (node.unschedulable) return 'Cordoned';
-  if (!node.ready) return 'NotReady';
-  if (!tolerates(tolerations, node.taints)) return 'Taint';
-  return undefined;
+function exclusion(scheduling: Scheduling): (node: Node) => ExclusionReason | undefined {
+  const labels = Object.entries(scheduling.nodeSelector ?? {});
+  const matchesAffinity = nodeAffinity(
+    scheduling.affinity?.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution,
+  );
+  const { tolerations = [] } = scheduling;
+  return (node) => {
+    if (node.os !== 'linux') return 'OperatingSystem';
+    if (labels.some(([key, value]) => node.labels[key] !== value)) return 'NodeSelector';
+    if (!matchesAffinity(node)) return 'NodeAffinity';
+    if (node.deleting) return 'Deleting';
+    if (node.unschedulable) return 'Cordoned';
+    if (!node.ready) return 'NotReady';
+    if (!tolerates(tolerations, node.taints)) return 'Taint';
+    return undefined;
+  };
 }
 
 /** By code unit: the same order on every machine. */

@@ -1,9 +1,14 @@
 import { type CountOrPercent, parseCountOrPercent } from '../hold/count-or-percent.ts';
+import { type PreloadNeeds, readNeeds } from '../hold/preload-needs.ts';
 import { LONGEST_DEADLINE_SECONDS, LONGEST_NODE_TIMEOUT_SECONDS } from '../hold/settings.ts';
-import { asArray, asNumber, asObject, asString, at } from '../json.ts';
-import { type Scheduling, schedulingOf } from './eligible-nodes.ts';
-import type { DigestNodes } from './image-divergence.ts';
+import { asArray, asNumber, asString, at } from '../json.ts';
+import { NAME_CHARACTERS } from '../template/scheduling.ts';
+import { weighsMoreThan } from '../template/weight.ts';
+import { elide, TEXT_LIMIT } from '../text.ts';
+import { type DigestNodes, NAMED_NODES } from './image-divergence.ts';
 import { parseTimestamp } from './timestamp.ts';
+
+export type { PreloadImage } from '../hold/preload-needs.ts';
 
 /** An ImagePreload. `spec` and `status` have the shape of the API object (deploy/crd.yaml) and can be written as they are. */
 export interface ImagePreload {
@@ -17,20 +22,12 @@ export interface ImagePreload {
   /** Absent for one made by hand: a pre-pull without a rollout. */
   readonly owner?: { readonly kind: string; readonly name: string; readonly uid: string };
   readonly spec: ImagePreloadSpec;
+  /** Why the gate does not carry out what was asked for. `spec` asks for nothing then. */
+  readonly refused?: string;
   readonly status?: ImagePreloadStatus;
 }
 
-export interface PreloadImage {
-  readonly image: string;
-  readonly imagePullPolicy: 'Always' | 'IfNotPresent';
-}
-
-export interface ImagePreloadSpec {
-  readonly images: readonly PreloadImage[];
-  readonly scheduling: Scheduling;
-  readonly imagePullSecrets: readonly { readonly name: string }[];
-  /** Empty is the namespace's default one. */
-  readonly serviceAccountName: string;
+export interface ImagePreloadSpec extends PreloadNeeds {
   /** Hash of the pod template it was made for; absent for one made by hand. */
   readonly templateHash?: string;
   /** How many nodes pull at a time; absent: the larger of 20 and 10% of them. */
@@ -97,7 +94,23 @@ export interface Condition {
 export const FAILURES_LIMIT = 20;
 export const DIGESTS_LIMIT = 10;
 export const IMAGE_NAMES_LIMIT = 256;
-const IMAGES_LIMIT = 100;
+/** With hundreds of nodes and three named nodes each, one image has some kilobytes of them. */
+export const DIVERGED_IMAGES_LIMIT = 10;
+
+/** What a status is cut to when it is read: nobody but the gate should have written it, and it writes no more than that. */
+const STATUS_LIMITS = {
+  excluded: 32,
+  images: 100,
+  conditions: 16,
+  image: 1024,
+  digest: 256,
+  message: 1024,
+  word: 63,
+};
+/** Memory of the whole: 100 images, each with 10 digests. */
+export const STATUS_BYTES = 256 * 1024;
+/** A UUID has 36 characters; API servers do not check that of an owner. */
+const UID_CHARACTERS = 63;
 
 /**
  * Reads any object as an ImagePreload. What is missing or out of range reads as its default: the API server checks
@@ -107,6 +120,7 @@ export function parseImagePreload(raw: unknown): ImagePreload {
   const metadata = at(raw, 'metadata');
   const owner = parseOwner(at(metadata, 'ownerReferences'));
   const status = at(raw, 'status') ?? undefined;
+  const { spec, refused } = parseSpec(at(raw, 'spec'));
   return {
     namespace: asString(at(metadata, 'namespace')) ?? '',
     name: asString(at(metadata, 'name')) ?? '',
@@ -115,7 +129,8 @@ export function parseImagePreload(raw: unknown): ImagePreload {
     createdAt: parseTimestamp(at(metadata, 'creationTimestamp')) ?? 0,
     deleting: typeof at(metadata, 'deletionTimestamp') === 'string',
     ...(owner !== undefined && { owner }),
-    spec: parseSpec(at(raw, 'spec')),
+    spec,
+    ...(refused !== undefined && { refused }),
     ...(status !== undefined && { status: parseStatus(status) }),
   };
 }
@@ -125,24 +140,26 @@ function parseOwner(references: unknown): ImagePreload['owner'] {
   const owner = asArray(references).find((reference) => at(reference, 'kind') === 'Deployment');
   const name = asString(at(owner, 'name'));
   const uid = asString(at(owner, 'uid'));
-  return name && uid ? { kind: 'Deployment', name, uid } : undefined;
+  if (!name || !uid) return undefined;
+  // Cut, it is the name of no Deployment; without an owner it would be one made by hand.
+  return { kind: 'Deployment', name: elide(name, NAME_CHARACTERS), uid: elide(uid, UID_CHARACTERS) };
 }
 
 const MINUTE = 60;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-function parseSpec(spec: unknown): ImagePreloadSpec {
-  const templateHash = asString(at(spec, 'templateHash'));
+const NO_NEEDS: PreloadNeeds = { images: [], scheduling: {}, imagePullSecrets: [], serviceAccountName: '' };
+
+function parseSpec(spec: unknown): { spec: ImagePreloadSpec; refused: string | undefined } {
+  const { needs, refused } = readNeeds(spec);
+  return { spec: { ...(refused === undefined ? needs : NO_NEEDS), ...parsePace(spec) }, refused };
+}
+
+function parsePace(spec: unknown): Omit<ImagePreloadSpec, keyof PreloadNeeds> {
+  const templateHash = text(spec, 'templateHash', STATUS_LIMITS.word);
   const parallelism = parseCountOrPercent(at(spec, 'parallelism'));
   return {
-    images: asArray(at(spec, 'images')).flatMap(parseImage).slice(0, IMAGES_LIMIT),
-    scheduling: schedulingOf(asObject(at(spec, 'scheduling'))),
-    imagePullSecrets: asArray(at(spec, 'imagePullSecrets')).flatMap((secret) => {
-      const name = asString(at(secret, 'name'));
-      return name ? [{ name }] : [];
-    }),
-    serviceAccountName: asString(at(spec, 'serviceAccountName')) ?? '',
     ...(templateHash && { templateHash }),
     ...(parallelism !== undefined && { parallelism }),
     // The ends of the ranges only keep out what was meant in another unit.
@@ -165,12 +182,6 @@ function parseSpec(spec: unknown): ImagePreloadSpec {
   };
 }
 
-function parseImage(raw: unknown): PreloadImage[] {
-  const image = asString(at(raw, 'image'));
-  if (!image) return [];
-  return [{ image, imagePullPolicy: at(raw, 'imagePullPolicy') === 'Always' ? 'Always' : 'IfNotPresent' }];
-}
-
 function integer(
   value: unknown,
   { min, max, fallback }: { min: number; max: number; fallback: number },
@@ -181,50 +192,59 @@ function integer(
     : fallback;
 }
 
-function parseStatus(status: unknown): ImagePreloadStatus {
+function parseStatus(raw: unknown): ImagePreloadStatus {
+  const status = parseWholeStatus(raw);
+  // What matters to what comes next are the conditions and the times.
+  return weighsMoreThan(STATUS_BYTES, status) ? { ...status, images: [], failures: [] } : status;
+}
+
+function parseWholeStatus(status: unknown): ImagePreloadStatus {
   const startedAt = asString(at(status, 'startedAt'));
   const finishedAt = asString(at(status, 'finishedAt'));
   return {
     phase: PHASES.find((phase) => phase === at(status, 'phase')) ?? 'Pending',
-    ready: text(status, 'ready'),
-    imageNames: text(status, 'imageNames'),
+    ready: text(status, 'ready', STATUS_LIMITS.word),
+    imageNames: text(status, 'imageNames', IMAGE_NAMES_LIMIT),
     desiredNodes: count(status, 'desiredNodes'),
     readyNodes: count(status, 'readyNodes'),
     pullingNodes: count(status, 'pullingNodes'),
     failedNodes: count(status, 'failedNodes'),
-    excluded: asArray(at(status, 'excluded')).map((entry) => ({
-      reason: text(entry, 'reason'),
+    excluded: list(status, 'excluded', STATUS_LIMITS.excluded).map((entry) => ({
+      reason: text(entry, 'reason', STATUS_LIMITS.word),
       count: count(entry, 'count'),
     })),
-    images: asArray(at(status, 'images')).map(parseImageStatus),
-    failures: asArray(at(status, 'failures')).map((failure) => ({
-      node: text(failure, 'node'),
-      image: text(failure, 'image'),
-      reason: text(failure, 'reason'),
-      message: text(failure, 'message'),
+    images: list(status, 'images', STATUS_LIMITS.images).map(parseImageStatus),
+    failures: list(status, 'failures', FAILURES_LIMIT).map((failure) => ({
+      node: text(failure, 'node', NAME_CHARACTERS),
+      image: text(failure, 'image', STATUS_LIMITS.image),
+      reason: text(failure, 'reason', STATUS_LIMITS.word),
+      message: text(failure, 'message', STATUS_LIMITS.message),
     })),
-    conditions: asArray(at(status, 'conditions')).map(parseCondition),
-    ...(startedAt !== undefined && { startedAt }),
-    ...(finishedAt !== undefined && { finishedAt }),
+    conditions: list(status, 'conditions', STATUS_LIMITS.conditions).map(parseCondition),
+    ...(startedAt !== undefined && { startedAt: elide(startedAt, STATUS_LIMITS.word) }),
+    ...(finishedAt !== undefined && { finishedAt: elide(finishedAt, STATUS_LIMITS.word) }),
   };
 }
 
 function parseImageStatus(raw: unknown): ImageStatus {
   const slowest = at(raw, 'slowest') ?? undefined;
-  const digestNodes = asArray(at(raw, 'digestNodes')).map((entry) => ({
-    digest: text(entry, 'digest'),
+  const digestNodes = list(raw, 'digestNodes', DIGESTS_LIMIT).map((entry) => ({
+    digest: text(entry, 'digest', STATUS_LIMITS.digest),
     count: count(entry, 'count'),
-    nodes: strings(at(entry, 'nodes')),
+    nodes: strings(entry, 'nodes', NAMED_NODES, NAME_CHARACTERS),
   }));
   return {
-    image: text(raw, 'image'),
-    digests: strings(at(raw, 'digests')),
+    image: text(raw, 'image', STATUS_LIMITS.image),
+    digests: strings(raw, 'digests', DIGESTS_LIMIT, STATUS_LIMITS.digest),
     ...(digestNodes.length > 0 && { digestNodes }),
     alreadyPresent: count(raw, 'alreadyPresent'),
     pulled: count(raw, 'pulled'),
     failed: count(raw, 'failed'),
     ...(slowest !== undefined && {
-      slowest: { node: text(slowest, 'node'), seconds: asNumber(at(slowest, 'seconds')) ?? 0 },
+      slowest: {
+        node: text(slowest, 'node', NAME_CHARACTERS),
+        seconds: asNumber(at(slowest, 'seconds')) ?? 0,
+      },
     }),
   };
 }
@@ -232,21 +252,27 @@ function parseImageStatus(raw: unknown): ImageStatus {
 function parseCondition(raw: unknown): Condition {
   const status = at(raw, 'status');
   return {
-    type: text(raw, 'type'),
+    type: text(raw, 'type', STATUS_LIMITS.word),
     status: status === 'True' || status === 'False' ? status : 'Unknown',
     observedGeneration: count(raw, 'observedGeneration'),
-    lastTransitionTime: text(raw, 'lastTransitionTime'),
-    reason: text(raw, 'reason'),
-    message: text(raw, 'message'),
+    lastTransitionTime: text(raw, 'lastTransitionTime', STATUS_LIMITS.word),
+    reason: text(raw, 'reason', STATUS_LIMITS.word),
+    message: text(raw, 'message', TEXT_LIMIT),
   };
 }
 
-function strings(value: unknown): string[] {
-  return asArray(value).filter((entry) => typeof entry === 'string');
+function list(object: unknown, field: string, limit: number): readonly unknown[] {
+  return asArray(at(object, field)).slice(0, limit);
 }
 
-function text(object: unknown, field: string): string {
-  return asString(at(object, field)) ?? '';
+function strings(object: unknown, field: string, limit: number, characters: number): string[] {
+  return list(object, field, limit)
+    .filter((entry) => typeof entry === 'string')
+    .map((entry) => elide(entry, characters));
+}
+
+function text(object: unknown, field: string, limit: number): string {
+  return elide(asString(at(object, field)) ?? '', limit);
 }
 
 function count(object: unknown, field: string): number {

@@ -1,39 +1,28 @@
-import { asArray, asString, at } from '../json.ts';
+import type { NodeRequirement, NodeSelector, NodeSelectorTerm } from '../template/scheduling.ts';
 import type { Node } from './node.ts';
 
+type Matches = (node: Pick<Node, 'name' | 'labels'>) => boolean;
+
 /**
- * Whether the node meets `requiredDuringSchedulingIgnoredDuringExecution` (a NodeSelector), judged as the scheduler
+ * Returns whether a node meets `requiredDuringSchedulingIgnoredDuringExecution` (a NodeSelector), judged as the scheduler
  * does (k8s.io/component-helpers `nodeaffinity`, k8s.io/apimachinery `labels.NewRequirement`): terms are ORed, the
  * requirements of one are ANDed, an empty term matches nothing, and one requirement that is not valid makes its
  * whole term match nothing, NotIn included. No NodeSelector at all asks for nothing.
+ *
+ * What can be known without a node is looked at once: there may be 5,000 nodes.
  */
-export function matchesNodeAffinity(required: unknown, node: Pick<Node, 'name' | 'labels'>): boolean {
-  if (required === undefined || required === null) return true;
-  return asArray(at(required, 'nodeSelectorTerms')).some((term) => matchesTerm(term, node));
+export function nodeAffinity(required: NodeSelector | undefined): Matches {
+  if (required === undefined) return () => true;
+  const terms = (required.nodeSelectorTerms ?? []).flatMap((term) => matchTerm(term) ?? []);
+  return (node) => terms.some((matches) => matches(node));
 }
 
-function matchesTerm(term: unknown, node: Pick<Node, 'name' | 'labels'>): boolean {
-  const expressions = asArray(at(term, 'matchExpressions')).map(parseRequirement);
-  const fields = asArray(at(term, 'matchFields')).map(parseRequirement);
-  if (expressions.length + fields.length === 0) return false;
-  return (
-    expressions.every((expression) => isValid(expression) && matchesLabel(expression, node.labels)) &&
-    fields.every((field) => matchesField(field, node.name))
-  );
-}
-
-interface Requirement {
-  readonly key: string;
-  readonly operator: string;
-  readonly values: readonly unknown[];
-}
-
-function parseRequirement(raw: unknown): Requirement {
-  return {
-    key: asString(at(raw, 'key')) ?? '',
-    operator: asString(at(raw, 'operator')) ?? '',
-    values: asArray(at(raw, 'values')),
-  };
+/** Undefined for a term that matches nothing. */
+function matchTerm({ matchExpressions = [], matchFields = [] }: NodeSelectorTerm): Matches | undefined {
+  const requirements = [...matchExpressions.map(matchLabel), ...matchFields.map(matchField)];
+  const valid = requirements.filter((matches) => matches !== undefined);
+  if (valid.length === 0 || valid.length < requirements.length) return undefined;
+  return (node) => valid.every((matches) => matches(node));
 }
 
 const NAME = '(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)';
@@ -42,54 +31,59 @@ const DNS_LABEL = '[a-z0-9](?:[a-z0-9-]*[a-z0-9])?';
 const LABEL_KEY = new RegExp(`^(?:(?=[^/]{1,253}/)${DNS_LABEL}(?:\\.${DNS_LABEL})*/)?${NAME}$`);
 
 /**
- * The API server checks operators, keys and the number of values, but not that the values could be those of a label
- * (`"a b"`): such a template is stored, and only the scheduler refuses the term.
+ * Undefined for a requirement that is not valid. The API server checks operators, keys and the number of values, but not that the
+ * values could be those of a label (`"a b"`): such a template is stored, and only the scheduler refuses the term.
  */
-function isValid({ key, operator, values }: Requirement): boolean {
-  if (!LABEL_KEY.test(key)) return false;
-  if (!values.every((value) => typeof value === 'string' && LABEL_VALUE.test(value))) return false;
+function matchLabel({ key = '', operator = '', values = [] }: NodeRequirement): Matches | undefined {
+  if (!LABEL_KEY.test(key) || !values.every((value) => LABEL_VALUE.test(value))) return undefined;
+  const labelOf = ({ labels }: Pick<Node, 'labels'>) =>
+    Object.hasOwn(labels, key) ? labels[key] : undefined;
+  const wanted = new Set(values);
   switch (operator) {
     case 'In':
+      return wanted.size === 0 ? undefined : (node) => wanted.has(labelOf(node) ?? NO_LABEL);
     case 'NotIn':
-      return values.length > 0;
+      return wanted.size === 0 ? undefined : (node) => !wanted.has(labelOf(node) ?? NO_LABEL);
     case 'Exists':
+      return values.length > 0 ? undefined : (node) => labelOf(node) !== undefined;
     case 'DoesNotExist':
-      return values.length === 0;
+      return values.length > 0 ? undefined : (node) => labelOf(node) === undefined;
     case 'Gt':
-    case 'Lt':
-      return values.length === 1 && parseInt64(values[0]) !== undefined;
+    case 'Lt': {
+      const bound = values.length === 1 ? parseInt64(values[0]) : undefined;
+      return bound === undefined ? undefined : (node) => compares(operator, parseInt64(labelOf(node)), bound);
+    }
     default:
-      return false;
+      return undefined;
   }
 }
 
-/** For a valid requirement. */
-function matchesLabel({ key, operator, values }: Requirement, labels: Node['labels']): boolean {
-  const label = Object.hasOwn(labels, key) ? labels[key] : undefined;
-  if (operator === 'DoesNotExist') return label === undefined;
-  if (operator === 'NotIn') return label === undefined || !values.includes(label);
-  if (label === undefined) return false;
-  if (operator === 'Exists') return true;
-  if (operator === 'In') return values.includes(label);
-  const actual = parseInt64(label);
-  const bound = parseInt64(values[0]);
-  if (actual === undefined || bound === undefined) return false;
+/** What no label can be. */
+const NO_LABEL = ' ';
+
+function compares(operator: 'Gt' | 'Lt', actual: Integer | undefined, bound: Integer): boolean {
+  if (actual === undefined) return false;
   return operator === 'Gt' ? actual > bound : actual < bound;
 }
 
 /** The one field a node has is `metadata.name`; any other reads as empty. Exactly one value. */
-function matchesField({ key, operator, values }: Requirement, nodeName: string): boolean {
-  if (values.length !== 1) return false;
-  const field = key === 'metadata.name' ? nodeName : '';
-  if (operator === 'In') return field === values[0];
-  return operator === 'NotIn' && field !== values[0];
+function matchField({ key, operator, values = [] }: NodeRequirement): Matches | undefined {
+  const [value, ...more] = values;
+  if (value === undefined || more.length > 0) return undefined;
+  const field = ({ name }: Pick<Node, 'name'>) => (key === 'metadata.name' ? name : '');
+  if (operator === 'In') return (node) => field(node) === value;
+  return operator === 'NotIn' ? (node) => field(node) !== value : undefined;
 }
 
+/** A bigint only where a number would not be exact. */
+type Integer = number | bigint;
 const INT64_MAX = 2n ** 63n - 1n;
+const EXACT_DIGITS = 15;
 
 /** As Go's `strconv.ParseInt(text, 10, 64)`. */
-function parseInt64(text: unknown): bigint | undefined {
-  if (typeof text !== 'string' || !/^[+-]?[0-9]+$/.test(text)) return undefined;
+function parseInt64(text: string | undefined): Integer | undefined {
+  if (text === undefined || !/^[+-]?[0-9]+$/.test(text)) return undefined;
+  if (text.length <= EXACT_DIGITS) return Number(text);
   const number = BigInt(text.replace(/^\+/, ''));
   return number > INT64_MAX || number < -INT64_MAX - 1n ? undefined : number;
 }

@@ -21,8 +21,8 @@ import type { Node } from './node.ts';
 import { createPodIndex } from './pod-index.ts';
 import { createPodTroubles } from './pod-trouble.ts';
 import { createPodWriter, RETRY_MS } from './pod-writer.ts';
-import { preloadFacts } from './preload-facts.ts';
-import { endedStatus, noNodesSince, preloadStatus } from './preload-status.ts';
+import { preloadFacts, refusedPreloadFact } from './preload-facts.ts';
+import { endedStatus, noNodesSince, preloadStatus, refusedStatus } from './preload-status.ts';
 import { recordedFailure } from './pull-failure.ts';
 import { pullOutcome } from './pull-outcome.ts';
 import type { PullTimes } from './pull-times.ts';
@@ -334,7 +334,12 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     if (activity === 'unserved') return removeIn;
     let statusIn: number | undefined;
     if (state.status?.finishedAt === undefined) {
-      const status = endedStatus(await lastStatus(preload, state), activity, clock.now());
+      const { refused } = preload;
+      if (refused !== undefined) writeEvent(refusedPreloadFact(preload, refused));
+      const status =
+        refused === undefined
+          ? endedStatus(await lastStatus(preload, state), activity, clock.now())
+          : refusedStatus(preload, refused, clock.now());
       statusIn = await writeStatus(key, preload, state, status);
     }
     return earliest(removeIn, statusIn) ?? (await expire(preload, state.status?.finishedAt));

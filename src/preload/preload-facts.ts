@@ -75,6 +75,18 @@ export function preloadFacts(
   return facts;
 }
 
+/** The Event for one that asks for more than the gate carries. */
+export function refusedPreloadFact(preload: ImagePreload, why: string): GateEvent {
+  return {
+    type: 'Warning',
+    reason: 'LimitExceeded',
+    action: 'Preload',
+    regarding: reference(preload),
+    note: `nothing is preloaded: ${why}; make an ImagePreload that asks for less, or several`,
+    fact: `${preload.uid} ${preload.generation}`,
+  };
+}
+
 /** Why the rollout that waits for it does not begin before something has changed. */
 function failureOf(
   preload: ImagePreload,

@@ -1,12 +1,11 @@
 import type { CountOrPercent } from '../hold/count-or-percent.ts';
 import type { Deployment } from '../hold/deployment.ts';
 import type { RunningTemplate } from '../hold/hold.ts';
-import { imagesToPull } from '../hold/needs-pull.ts';
+import { preloadNeeds } from '../hold/preload-needs.ts';
 import { settingsOf } from '../hold/settings.ts';
-import { asArray, asObject, asString, asStringMap, at, type JsonObject } from '../json.ts';
+import type { JsonObject } from '../json.ts';
 import { API_VERSION, IMAGE_PRELOAD_KIND } from '../names.ts';
 import { templateHash } from '../template/template-hash.ts';
-import { schedulingOf } from './eligible-nodes.ts';
 import type { ImagePreloadSpec } from './image-preload.ts';
 
 /** What the operator sets for every preload that the gate makes, unless its Deployment says otherwise. */
@@ -27,25 +26,11 @@ export function preloadSpec(
   from: RunningTemplate,
   settings: PreloadSettings,
 ): ImagePreloadSpec {
-  const { template, templateHash } = deployment;
-  const podSpec = asObject(template['spec']);
-  const { nodeSelector, ...own } = settingsOf(deployment).settings;
+  const { nodeSelector: _, ...own } = settingsOf(deployment).settings;
   const { parallelism, ...rest } = { ...settings, ...own };
   return {
-    images: imagesToPull(from, template, templateHash).map(({ image, imagePullPolicy }) => ({
-      image,
-      imagePullPolicy: imagePullPolicy === 'Always' ? 'Always' : 'IfNotPresent',
-    })),
-    scheduling: schedulingOf({
-      ...podSpec,
-      nodeSelector: { ...asStringMap(podSpec['nodeSelector']), ...nodeSelector },
-    }),
-    imagePullSecrets: asArray(podSpec['imagePullSecrets']).flatMap((secret) => {
-      const name = asString(at(secret, 'name'));
-      return name ? [{ name }] : [];
-    }),
-    serviceAccountName: asString(podSpec['serviceAccountName']) ?? '',
-    templateHash,
+    ...preloadNeeds(deployment, from).needs,
+    templateHash: deployment.templateHash,
     ...(parallelism !== undefined && { parallelism }),
     ...rest,
   };

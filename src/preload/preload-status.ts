@@ -5,10 +5,12 @@ import { wordsAboutDivergence } from './image-divergence.ts';
 import {
   type Condition,
   DIGESTS_LIMIT,
+  DIVERGED_IMAGES_LIMIT,
   FAILURES_LIMIT,
   IMAGE_NAMES_LIMIT,
   type ImagePreload,
   type ImagePreloadStatus,
+  type ImageStatus,
   type PreloadPhase,
 } from './image-preload.ts';
 import { wordsAbout } from './pull-failure.ts';
@@ -54,11 +56,7 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
     pullingNodes: assessment.pulling,
     failedNodes: assessment.failed,
     excluded: assessment.excluded.map(({ reason: why, count }) => ({ reason: why, count })),
-    images: assessment.images.map(({ digests, digestNodes, ...image }) => ({
-      ...image,
-      digests: digests.slice(0, DIGESTS_LIMIT),
-      ...(digestNodes && { digestNodes: digestNodes.slice(0, DIGESTS_LIMIT) }),
-    })),
+    images: imageStatuses(assessment),
     failures: assessment.failures
       .slice(0, FAILURES_LIMIT)
       .map(({ node, image, reason: why, message: text }) => ({ node, image, reason: why, message: text })),
@@ -75,6 +73,15 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
     startedAt: before?.startedAt ?? time,
     ...(finishedAt !== undefined && { finishedAt }),
   };
+}
+
+function imageStatuses({ images }: Assessment): ImageStatus[] {
+  let diverged = 0;
+  return images.map(({ digests, digestNodes, ...image }) => {
+    if (digestNodes !== undefined) diverged += 1;
+    const told = diverged > DIVERGED_IMAGES_LIMIT ? undefined : digestNodes?.slice(0, DIGESTS_LIMIT);
+    return { ...image, digests: digests.slice(0, DIGESTS_LIMIT), ...(told && { digestNodes: told }) };
+  });
 }
 
 /** What is wrong, a pull that fails before all else. */
@@ -105,6 +112,38 @@ export function endedStatus(last: ImagePreloadStatus, activity: Activity, now: n
         : condition,
     ),
     finishedAt: last.finishedAt ?? time,
+  };
+}
+
+/** The status of one that asks for more than the gate carries. */
+export function refusedStatus(preload: ImagePreload, why: string, now: number): ImagePreloadStatus {
+  const time = rfc3339(now);
+  const condition = (type: string, status: 'True' | 'False'): Condition => ({
+    type,
+    status,
+    observedGeneration: preload.generation,
+    lastTransitionTime: time,
+    reason: 'LimitExceeded',
+    message: `nothing is preloaded: ${why}`,
+  });
+  return {
+    phase: 'Failed',
+    ready: '0/0',
+    imageNames: '',
+    desiredNodes: 0,
+    readyNodes: 0,
+    pullingNodes: 0,
+    failedNodes: 0,
+    excluded: [],
+    images: [],
+    failures: [],
+    conditions: [
+      condition('Ready', 'False'),
+      condition('Progressing', 'False'),
+      condition('Degraded', 'True'),
+    ],
+    startedAt: time,
+    finishedAt: time,
   };
 }
 

@@ -9,8 +9,8 @@ import {
   PULL_LABEL,
   PULLER_LABEL,
 } from '../names.ts';
+import type { Toleration } from '../template/scheduling.ts';
 import { shortHash } from '../template/template-hash.ts';
-import type { Toleration } from './taints.ts';
 
 /** What is pulled, and as whom. */
 export interface PullSpec {

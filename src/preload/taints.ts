@@ -1,18 +1,10 @@
-import { asArray, asNumber, asString, at } from '../json.ts';
+import { asArray, asString, at } from '../json.ts';
+import type { Toleration } from '../template/scheduling.ts';
 
 export interface Taint {
   readonly key: string;
   readonly value: string;
   readonly effect: string;
-}
-
-/** As in a pod spec, and written back as it is: a puller pod carries those of its workload. */
-export interface Toleration {
-  readonly key?: string;
-  readonly operator?: string;
-  readonly value?: string;
-  readonly effect?: string;
-  readonly tolerationSeconds?: number;
 }
 
 export function parseTaints(raw: unknown): Taint[] {
@@ -21,23 +13,6 @@ export function parseTaints(raw: unknown): Taint[] {
     value: asString(at(taint, 'value')) ?? '',
     effect: asString(at(taint, 'effect')) ?? '',
   }));
-}
-
-export function parseTolerations(raw: unknown): Toleration[] {
-  return asArray(raw).map((toleration) => {
-    const key = asString(at(toleration, 'key'));
-    const operator = asString(at(toleration, 'operator'));
-    const value = asString(at(toleration, 'value'));
-    const effect = asString(at(toleration, 'effect'));
-    const tolerationSeconds = asNumber(at(toleration, 'tolerationSeconds'));
-    return {
-      ...(key !== undefined && { key }),
-      ...(operator !== undefined && { operator }),
-      ...(value !== undefined && { value }),
-      ...(effect !== undefined && { effect }),
-      ...(tolerationSeconds !== undefined && { tolerationSeconds }),
-    };
-  });
 }
 
 /** PreferNoSchedule is a wish of the node's, not a bar. */

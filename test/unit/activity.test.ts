@@ -212,3 +212,11 @@ test('a request that has ended stays so', () => {
 test('once the update has passed, the request has become its rollout', () => {
   assert.equal(of(rolledOut({ updatedReplicas: 1 }), readyAt(1), { mode: 'reject' }), 'rolling');
 });
+
+test('one that asks for more than the gate carries is needed by nobody', () => {
+  const refused = 'tolerations has 101 entries, more than 100';
+  const { owner: _, ...byHand } = itsOwn;
+  assert.equal(of(undefined, { ...byHand, refused }), 'superseded');
+  assert.equal(of(held.object, { ...itsOwn, refused }), 'superseded');
+  assert.equal(of(undefined, { ...byHand, refused }, { mode: undefined }), 'unserved');
+});

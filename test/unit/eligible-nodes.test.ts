@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { eligibleNodes, type Scheduling, schedulingOf } from '../../src/preload/eligible-nodes.ts';
+import { eligibleNodes } from '../../src/preload/eligible-nodes.ts';
 import { parseNode } from '../../src/preload/node.ts';
+import type { Scheduling } from '../../src/template/scheduling.ts';
 
 interface RawNode {
   name?: string;
@@ -142,42 +143,6 @@ test('the answer does not depend on the order of the nodes', () => {
       },
     ),
   );
-});
-
-test('scheduling is what of a pod spec says where its pods may land, and nothing else', () => {
-  const required = { nodeSelectorTerms: [{ matchExpressions: [{ key: 'zone', operator: 'Exists' }] }] };
-  const podSpec = {
-    containers: [{ name: 'app', image: 'example.com/app:1' }],
-    nodeSelector: { disk: 'ssd' },
-    affinity: {
-      nodeAffinity: {
-        requiredDuringSchedulingIgnoredDuringExecution: required,
-        preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 1, preference: {} }],
-      },
-      podAntiAffinity: {},
-    },
-    tolerations: [{ key: 'dedicated', operator: 'Exists' }],
-    runtimeClassName: 'gvisor',
-  };
-  assert.deepEqual(JSON.parse(JSON.stringify(schedulingOf(podSpec))), {
-    nodeSelector: { disk: 'ssd' },
-    affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: required } },
-    tolerations: [{ key: 'dedicated', operator: 'Exists' }],
-    runtimeClassName: 'gvisor',
-  });
-});
-
-test('scheduling that is read, written and read again stays the same', () => {
-  fc.assert(
-    fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (podSpec) => {
-      const once = schedulingOf(podSpec);
-      assert.deepEqual(schedulingOf({ ...once }), once);
-    }),
-  );
-});
-
-test('a pod spec without any of it can land everywhere', () => {
-  assert.deepEqual(schedulingOf({ containers: [], affinity: { podAffinity: {} }, tolerations: null }), {});
 });
 
 test('the images of a node are all the names it reports', () => {

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { parse } from 'yaml';
 import { parseCountOrPercent } from '../../src/hold/count-or-percent.ts';
+import { NEEDS_LIMITS } from '../../src/hold/preload-needs.ts';
 import { asArray, asObject, asString, at, isObject, type JsonObject } from '../../src/json.ts';
 import { API_VERSION, GROUP, IMAGE_PRELOAD_KIND } from '../../src/names.ts';
 import { NAMED_NODES } from '../../src/preload/image-divergence.ts';
@@ -14,6 +15,7 @@ import {
   type ImagePreload,
   parseImagePreload,
 } from '../../src/preload/image-preload.ts';
+import { NAME_CHARACTERS, SCHEDULING_LIMITS } from '../../src/template/scheduling.ts';
 
 const crd: unknown = parse(await readFile(new URL('../../deploy/crd.yaml', import.meta.url), 'utf8'));
 const version = asArray(at(crd, 'spec', 'versions'))[0];
@@ -126,7 +128,7 @@ test('one made by hand with nothing but an image has the defaults and no owner',
 
 test('entries of the lists that cannot be used are left out', () => {
   const { images, imagePullSecrets } = specOf({
-    images: [{ image: '' }, 'web', { image: 7 }, null, { image: 'web:1', imagePullPolicy: 'Never' }],
+    images: [{ image: '' }, 'web', null, { image: 'web:1', imagePullPolicy: 'Never' }],
     imagePullSecrets: [{}, { name: '' }, 'x', { name: 'registry' }],
   });
   assert.deepEqual(images, [{ image: 'web:1', imagePullPolicy: 'IfNotPresent' }]);
@@ -185,7 +187,6 @@ test('the defaults and the ranges of the CRD are those of the code', () => {
   }
   assert.equal(defaults.minNodes, property('spec', 'minNodes')['default']);
   assert.equal(property('spec', 'images', 'imagePullPolicy')['default'], 'IfNotPresent');
-  assert.equal(property('spec', 'images')['maxItems'], 100);
 });
 
 test('the pattern of the CRD takes the counts and percentages that the code takes', () => {
@@ -211,6 +212,67 @@ test('the CRD has room for what the code writes, and no more', () => {
   assert.equal(property('status', 'images', 'digestNodes')['maxItems'], DIGESTS_LIMIT);
   assert.equal(property('status', 'images', 'digestNodes', 'nodes')['maxItems'], NAMED_NODES);
   assert.equal(property('status', 'imageNames')['maxLength'], IMAGE_NAMES_LIMIT);
+});
+
+test('the CRD takes as much of each list, and texts as long, as the gate carries', () => {
+  const limits = SCHEDULING_LIMITS;
+  const affinity = ['spec', 'scheduling', 'affinity', 'nodeAffinity'];
+  const terms = [...affinity, 'requiredDuringSchedulingIgnoredDuringExecution', 'nodeSelectorTerms'];
+  assert.equal(property('spec', 'images')['maxItems'], NEEDS_LIMITS.images);
+  assert.equal(property('spec', 'images', 'image')['maxLength'], NEEDS_LIMITS.image);
+  assert.equal(property('spec', 'imagePullSecrets')['maxItems'], NEEDS_LIMITS.imagePullSecrets);
+  for (const path of [
+    ['imagePullSecrets', 'name'],
+    ['serviceAccountName'],
+    ['scheduling', 'runtimeClassName'],
+  ])
+    assert.equal(property('spec', ...path)['maxLength'], NAME_CHARACTERS, path.join('.'));
+  const nodeSelector = property('spec', 'scheduling', 'nodeSelector');
+  assert.equal(nodeSelector['maxProperties'], limits.nodeSelector.entries);
+  assert.equal(at(nodeSelector, 'additionalProperties', 'maxLength'), limits.nodeSelector.value);
+  assert.equal(property('spec', 'scheduling', 'tolerations')['maxItems'], limits.tolerations);
+  assert.equal(property(...terms)['maxItems'], limits.terms);
+  for (const field of ['matchExpressions', 'matchFields']) {
+    assert.equal(property(...terms, field)['maxItems'], limits.requirements);
+    assert.equal(property(...terms, field, 'values')['maxItems'], limits.values);
+    assert.equal(at(property(...terms, field, 'values'), 'items', 'maxLength'), limits.value);
+  }
+});
+
+test('every list and every text of the spec has a limit in the CRD, and nothing in it is free of a type', () => {
+  for (const [path, node] of schemas(property('spec'), 'spec')) {
+    assert.equal(node['x-kubernetes-preserve-unknown-fields'], undefined, path);
+    if (node['type'] === 'array') assert.ok(node['maxItems'] !== undefined, path);
+    if (node['type'] === 'string') assert.ok((node['maxLength'] ?? node['enum']) !== undefined, path);
+    const map = asObject(node['additionalProperties']);
+    if (map['type'] === 'string') assert.ok(node['maxProperties'] !== undefined && map['maxLength'], path);
+  }
+});
+
+test('what asks for more than the gate carries asks for nothing, and says why', () => {
+  const many = Array.from({ length: 101 }, (_, n) => ({ image: `example.com/web:${n}` }));
+  const scheduling = { nodeSelector: { disk: 'ssd' } };
+  for (const [spec, words] of [
+    [{ images: many }, 'images has 101 entries, more than 100'],
+    [{ images: [{ image: 'x'.repeat(1025) }] }, 'the name of an image has 1025 characters, more than 1024'],
+    [
+      { images: many.slice(1).map(({ image }) => ({ image: image.padEnd(1024, 'x') })) },
+      'its images, node affinity and other scheduling take more than 64 KiB',
+    ],
+  ] as const) {
+    const preload = parseImagePreload({ spec: { ...spec, scheduling } });
+    assert.equal(preload.refused, words);
+    assert.deepEqual([preload.spec.images, preload.spec.scheduling], [[], {}]);
+  }
+});
+
+test('an owner with a name that no Deployment can have is still an owner, and no Deployment', () => {
+  const name = 'x'.repeat(100_000);
+  const owner = parseImagePreload({
+    metadata: { ownerReferences: [{ kind: 'Deployment', name, uid: name }] },
+  }).owner;
+  assert.ok(owner !== undefined && owner.name.length <= 253 && owner.uid.length <= 63);
+  assert.ok(!/^[a-z0-9.-]+$/.test(owner.name));
 });
 
 /** Every schema below `node`, with where it is. */

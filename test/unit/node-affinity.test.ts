@@ -1,7 +1,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { matchesNodeAffinity } from '../../src/preload/node-affinity.ts';
+import { nodeAffinity } from '../../src/preload/node-affinity.ts';
+import { createBoundedReader } from '../../src/template/bounded-reader.ts';
+import { readScheduling } from '../../src/template/scheduling.ts';
+
+/** As it is read from a pod template. */
+function matchesNodeAffinity(
+  required: unknown,
+  one: { name: string; labels: Record<string, string> },
+): boolean {
+  const nodeAffinityOfPod = { requiredDuringSchedulingIgnoredDuringExecution: required };
+  const { affinity } = readScheduling(
+    { affinity: { nodeAffinity: nodeAffinityOfPod } },
+    createBoundedReader(),
+  );
+  return nodeAffinity(affinity?.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution)(one);
+}
 
 const node = (labels: Record<string, string> = {}, name = 'node-a') => ({ name, labels });
 const expression = (key: string, operator: string, ...values: unknown[]) => ({ key, operator, values });
@@ -107,12 +122,10 @@ for (const [what, invalid] of [
   ['DoesNotExist with a value', expression('l', 'DoesNotExist', 'a')],
   ['Gt with two values', expression('n', 'Gt', '1', '2')],
   ['NotIn with a value that no label can have', expression('k', 'NotIn', 'a b')],
-  ['NotIn with a value that is not text', expression('k', 'NotIn', 7)],
   ['NotIn with a value of 64 characters', expression('k', 'NotIn', 'x'.repeat(64))],
   ['a key that no label can have', expression('-k', 'DoesNotExist')],
   ['a key with two slashes', expression('a/b/c', 'DoesNotExist')],
   ['an empty key', expression('', 'DoesNotExist')],
-  ['a requirement that is no object', 'k'],
 ] as const) {
   test(`${what} makes its term match nothing, and leaves the other terms alone`, () => {
     const have = node({ k: 'c', n: '5' });

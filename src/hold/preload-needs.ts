@@ -1,0 +1,92 @@
+import { asObject, asStringMap, at } from '../json.ts';
+import { type BoundedReader, createBoundedReader } from '../template/bounded-reader.ts';
+import { NAME_CHARACTERS, readScheduling, type Scheduling } from '../template/scheduling.ts';
+import { weighsMoreThan } from '../template/weight.ts';
+import type { Deployment } from './deployment.ts';
+import type { RunningTemplate } from './hold.ts';
+import { imagesToPull } from './needs-pull.ts';
+import { settingsOf } from './settings.ts';
+
+/** What is pulled, where and as whom: these fields of an ImagePreload's spec. */
+export interface PreloadNeeds {
+  readonly images: readonly PreloadImage[];
+  readonly scheduling: Scheduling;
+  readonly imagePullSecrets: readonly { readonly name: string }[];
+  /** Empty is the namespace's default one. */
+  readonly serviceAccountName: string;
+}
+
+export interface PreloadImage {
+  readonly image: string;
+  readonly imagePullPolicy: 'Always' | 'IfNotPresent';
+}
+
+/** The limits of deploy/crd.yaml. A pod that people write has a handful of each. */
+export const NEEDS_LIMITS = {
+  images: 100,
+  /** The longest reference that a runtime accepts has 782 characters. */
+  image: 1024,
+  imagePullSecrets: 100,
+} as const;
+
+/**
+ * Memory of the whole, as `weighsMoreThan` counts it: each of the limits above can be reached, but not all of them at once. It is
+ * room for 500 names of nodes, or for 100 images of 250 characters. An API server stores objects of 1.5 MB: as they are, 110 of those fill the
+ * container's memory (deploy/deployment.yaml).
+ */
+export const NEEDS_BYTES = 64 * 1024;
+
+/** Returns the needs, and why the gate does not carry them: they must not be used then, as they are not the whole. */
+export interface BoundedNeeds {
+  readonly needs: PreloadNeeds;
+  /** In words, such as `tolerations has 200 entries, more than 100`. */
+  readonly refused: string | undefined;
+}
+
+/** Returns what the Deployment's template needs beyond the images of `from`, with the node selector of its settings. */
+export function preloadNeeds(
+  deployment: Pick<Deployment, 'annotations' | 'template' | 'templateHash'>,
+  from: RunningTemplate,
+): BoundedNeeds {
+  const { template, templateHash } = deployment;
+  const podSpec = asObject(template['spec']);
+  const { nodeSelector } = settingsOf(deployment).settings;
+  const scheduling =
+    nodeSelector === undefined
+      ? podSpec
+      : { ...podSpec, nodeSelector: { ...asStringMap(podSpec['nodeSelector']), ...nodeSelector } };
+  return readNeeds({ ...podSpec, images: imagesToPull(from, template, templateHash), scheduling });
+}
+
+/** Reads the spec of an ImagePreload. */
+export function readNeeds(spec: unknown): BoundedNeeds {
+  const reader = createBoundedReader();
+  const needs: PreloadNeeds = {
+    images: readImages(at(spec, 'images'), reader),
+    scheduling: readScheduling(at(spec, 'scheduling'), reader),
+    imagePullSecrets: reader
+      .list(at(spec, 'imagePullSecrets'), 'imagePullSecrets', NEEDS_LIMITS.imagePullSecrets)
+      .flatMap((secret) => {
+        const name = reader.text(at(secret, 'name'), 'the name of a pull secret', NAME_CHARACTERS);
+        return name ? [{ name }] : [];
+      }),
+    serviceAccountName:
+      reader.text(at(spec, 'serviceAccountName'), 'serviceAccountName', NAME_CHARACTERS) ?? '',
+  };
+  const refused =
+    reader.refused() ??
+    (weighsMoreThan(NEEDS_BYTES, needs)
+      ? `its images, node affinity and other scheduling take more than ${NEEDS_BYTES / 1024} KiB`
+      : undefined);
+  return { needs, refused };
+}
+
+function readImages(raw: unknown, reader: BoundedReader): PreloadImage[] {
+  return reader.list(raw, 'images', NEEDS_LIMITS.images).flatMap((entry): PreloadImage[] => {
+    const image = reader.text(at(entry, 'image'), 'the name of an image', NEEDS_LIMITS.image);
+    if (!image) return [];
+    return [
+      { image, imagePullPolicy: at(entry, 'imagePullPolicy') === 'Always' ? 'Always' : 'IfNotPresent' },
+    ];
+  });
+}

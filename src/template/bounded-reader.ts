@@ -1,0 +1,73 @@
+import { isObject } from '../json.ts';
+
+/** Reads JSON that a tenant wrote: lists and texts have a limit, and what has another type than it should have is not passed over. */
+export interface BoundedReader {
+  list(value: unknown, name: string, limit: number): readonly unknown[];
+  /** `limit`: in characters. */
+  text(value: unknown, name: string, limit: number): string | undefined;
+  labels(value: unknown, name: string, limits: LabelLimits): Readonly<Record<string, string>>;
+  object(value: unknown, name: string): Readonly<Record<string, unknown>>;
+  /**
+   * Returns the first thing that was refused, in words such as `tolerations has 200 entries, more than 100`. What was read is
+   * then a part of what was meant, and must not be used.
+   */
+  refused(): string | undefined;
+}
+
+export interface LabelLimits {
+  readonly entries: number;
+  readonly key: number;
+  readonly value: number;
+}
+
+export function createBoundedReader(): BoundedReader {
+  let first: string | undefined;
+  function refuse(words: string): void {
+    first ??= words;
+  }
+
+  function text(value: unknown, name: string, limit: number): string | undefined {
+    if (value === undefined || value === null) return undefined;
+    if (typeof value !== 'string') {
+      refuse(`${name} is not a text`);
+      return undefined;
+    }
+    if (value.length <= limit) return value;
+    refuse(`${name} has ${value.length} characters, more than ${limit}`);
+    return undefined;
+  }
+
+  function object(value: unknown, name: string): Readonly<Record<string, unknown>> {
+    if (isObject(value)) return value;
+    if (value !== undefined && value !== null) refuse(`${name} is not an object`);
+    return {};
+  }
+
+  return {
+    text,
+    object,
+    list(value, name, limit) {
+      if (value === undefined || value === null) return [];
+      if (!Array.isArray(value)) refuse(`${name} is not a list`);
+      else if (value.length <= limit) return value;
+      else refuse(`${name} has ${value.length} entries, more than ${limit}`);
+      return [];
+    },
+    labels(value, name, limits) {
+      const entries = Object.entries(object(value, name));
+      if (entries.length > limits.entries) {
+        refuse(`${name} has ${entries.length} entries, more than ${limits.entries}`);
+        return {};
+      }
+      const labels: Record<string, string> = {};
+      for (const [key, entry] of entries) {
+        const label = text(key, `a key of ${name}`, limits.key);
+        // `__proto__` as a key would set the prototype instead. It is no label, and no node has it.
+        if (label === '__proto__') refuse(`${name} has the key __proto__`);
+        else if (label !== undefined) labels[label] = text(entry, `a value of ${name}`, limits.value) ?? '';
+      }
+      return labels;
+    },
+    refused: () => first,
+  };
+}

@@ -1,0 +1,41 @@
+// V8 on 64 bits, without pointer compression. A string has a header of 16 bytes and ends at a multiple of 8. An object has 24 bytes
+// and room for 4 fields of 8 bytes. A name that no other object has in that place costs a description of its own (a Map, 80 bytes);
+// names that all objects share cost nothing, but which ones those are cannot be told. A list has 48 bytes and 8 for each entry,
+// and grows by half.
+const STRING_BYTES = 24;
+const OBJECT_BYTES = 56;
+const FIELD_BYTES = 80;
+const LIST_BYTES = 48;
+const ENTRY_BYTES = 12;
+const NUMBER_BYTES = 16;
+
+/**
+ * Whether a JSON value takes more than so many bytes of memory. Counted on the safe side, and not to the end: of a value that is
+ * far too large only as much is looked at as exceeds the limit.
+ */
+export function weighsMoreThan(limit: number, value: unknown): boolean {
+  let bytes = 0;
+  // A list rather than recursion: values may nest as deep as they like.
+  const open: unknown[] = [value];
+  while (open.length > 0 && bytes <= limit) {
+    const next = open.pop();
+    bytes += ownWeight(next);
+    if (bytes > limit || typeof next !== 'object' || next === null) continue;
+    const entries: Iterable<unknown> = Array.isArray(next) ? next : Object.values(next);
+    for (const entry of entries) open.push(entry);
+  }
+  return bytes > limit;
+}
+
+/** Without what is in it. */
+function ownWeight(value: unknown): number {
+  if (typeof value === 'string') return weightOfText(value);
+  if (Array.isArray(value)) return LIST_BYTES + value.length * ENTRY_BYTES;
+  if (typeof value !== 'object' || value === null) return NUMBER_BYTES;
+  return Object.keys(value).reduce((bytes, key) => bytes + FIELD_BYTES + weightOfText(key), OBJECT_BYTES);
+}
+
+function weightOfText(text: string): number {
+  // Beyond Latin-1 each character takes two bytes.
+  return STRING_BYTES + (/[\u0100-\uffff]/.test(text) ? 2 * text.length : text.length);
+}

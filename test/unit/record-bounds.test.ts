@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { NEEDS_BYTES } from '../../src/hold/preload-needs.ts';
+import type { JsonObject } from '../../src/json.ts';
+import { parseImagePreload, STATUS_BYTES } from '../../src/preload/image-preload.ts';
+import { retainedBytes } from './retained-bytes.ts';
+
+const COPIES = 10;
+const list = <T>(length: number, entry: (n: number) => T): T[] => Array.from({ length }, (_, n) => entry(n));
+/** What every record has: the texts and numbers of its own. */
+const IDENTITY_BYTES = 4096;
+
+/** What one record takes in the cache, of an object as it comes from the API server. */
+function bytesOf(parse: (raw: unknown) => unknown, object: JsonObject): number {
+  const text = JSON.stringify(object);
+  return retainedBytes(() => list(COPIES, () => parse(JSON.parse(text)))) / COPIES;
+}
+
+const required = (nodeSelector: unknown) => ({
+  affinity: { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: nodeSelector } },
+});
+const preload = (spec: JsonObject, status?: JsonObject): JsonObject => ({
+  metadata: { namespace: 'evil', name: 'large', uid: 'uid-large', generation: 1 },
+  spec: { images: [{ image: 'registry.test/app:1' }], ...spec },
+  ...(status !== undefined && { status }),
+});
+const values = (count: number, length: number) => ({
+  nodeSelectorTerms: [
+    {
+      matchExpressions: [
+        { key: 'k', operator: 'In', values: list(count, (n) => `${n}`.padEnd(length, 'x')) },
+      ],
+    },
+  ],
+});
+
+for (const [what, spec, isRefused] of [
+  ['1.4 MB of empty lists in its affinity', { scheduling: required({ x: list(460_000, () => []) }) }, false],
+  [
+    'an affinity that nests 2,000 levels deep',
+    { scheduling: required(JSON.parse(`${'{"x":'.repeat(2000)}1${'}'.repeat(2000)}`)) },
+    false,
+  ],
+  ['1.4 MB of terms', { scheduling: required({ nodeSelectorTerms: list(460_000, () => ({})) }) }, true],
+  [
+    '1.4 MB of tolerations',
+    { scheduling: { tolerations: list(50_000, () => ({ operator: 'Exists' })) } },
+    true,
+  ],
+  ['1.4 MB of pull secrets', { imagePullSecrets: list(100_000, () => ({ name: 'a' })) }, true],
+  ['1.4 MB of images', { images: list(60_000, (n) => ({ image: `i${n}` })) }, true],
+  ['a name of 1.4 MB', { serviceAccountName: 'x'.repeat(1_400_000) }, true],
+  ['a hash of 1.4 MB', { templateHash: 'x'.repeat(1_400_000) }, false],
+  ['all the values that are carried', { scheduling: required(values(500, 90)) }, false],
+  [
+    'all the images that are carried',
+    { images: list(100, (n) => ({ image: `i${n}`.padEnd(250, 'x') })) },
+    false,
+  ],
+  ['values that are just too many', { scheduling: required(values(500, 130)) }, true],
+] as const) {
+  test(`an ImagePreload with ${what} is ${isRefused ? 'refused' : 'carried'} and stays small`, () => {
+    const object = preload(spec);
+    assert.equal(parseImagePreload(object).refused !== undefined, isRefused);
+    const bytes = bytesOf(parseImagePreload, object);
+    assert.ok(bytes <= NEEDS_BYTES + IDENTITY_BYTES, `${bytes} bytes`);
+  });
+}
+
+test('an ImagePreload with the largest status that is kept stays small, and its conditions are kept', () => {
+  const long = 'x'.repeat(2000);
+  const entries = list(200, (n) => ({
+    image: `${n}${long.slice(0, 500)}`,
+    digests: list(10, () => long),
+    node: long,
+  }));
+  const conditions = [{ type: 'Ready', status: 'True', reason: long, message: long }];
+  const status = {
+    phase: 'Ready',
+    images: entries,
+    failures: entries,
+    excluded: entries,
+    conditions,
+    finishedAt: long,
+  };
+  const object = preload({}, status);
+  const bytes = bytesOf(parseImagePreload, object);
+  assert.ok(bytes <= STATUS_BYTES + IDENTITY_BYTES, `${bytes} bytes`);
+  assert.equal(parseImagePreload(object).status?.conditions[0]?.type, 'Ready');
+});
