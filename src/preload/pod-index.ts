@@ -2,12 +2,12 @@ import { pullOutcome } from './pull-outcome.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 
 /**
- * The puller pods, by what they pull and where. A pod that was just asked for counts before the watch shows
+ * The gate's own puller pods, by what they pull and where. A pod that was just asked for counts before the watch shows
  * it, so that nothing is created twice; a refused one stays as a failure until its attempt is due again.
  */
 export interface PodIndex {
-  /** What the watch says; undefined for a pod that is gone. */
-  observe(key: string, pod: PullerPod | undefined): void;
+  /** What the watch says; undefined for a pod that is gone, or that is not the gate's. Returns what was known of it. */
+  observe(key: string, pod: PullerPod | undefined): PullerPod | undefined;
   /**
    * A pod that is about to be created. Its place is taken by the real one as soon as the watch shows it. False if one of
    * that name is still there, on its way out: the watch will tell when it is gone.
@@ -18,8 +18,8 @@ export interface PodIndex {
   /** An expected pod that will not come after all, or a retired one that nobody needs any more. */
   forget(pod: PullerPod): void;
   /** Pods of this pull on this node that are not being deleted: the same list as long as they are the same. */
-  find(pull: string, node: string): readonly PullerPod[];
-  ofPull(pull: string): readonly PullerPod[];
+  find(pull: Pull, node: string): readonly PullerPod[];
+  ofPull(pull: Pull): readonly PullerPod[];
   /**
    * Forgets what was expected long ago and never seen: made and deleted in a gap of the watch. Returns when the next one
    * is due, in ms since the epoch.
@@ -34,6 +34,9 @@ export interface PodIndex {
   readonly running: number;
 }
 
+/** What may share a pod on a node. Never that of another namespace, whatever its pods claim to pull. */
+export type Pull = Pick<PullerPod, 'namespace' | 'pull'>;
+
 /** Of one pull, on one node. */
 interface Place {
   readonly all: readonly PullerPod[];
@@ -47,9 +50,13 @@ export function podKey({ namespace, name }: { namespace: string; name: string })
   return `${namespace}/${name}`;
 }
 
+export function pullPlace({ namespace, pull }: Pull): string {
+  return `${namespace}/${pull}`;
+}
+
 export function createPodIndex(): PodIndex {
   const pods = new Map<string, PullerPod>();
-  /** By pull, then by node. */
+  /** By `pullPlace`, then by node. */
   const places = new Map<string, Map<string, Place>>();
   const expected = new Set<string>();
   /** In the order in which they were seen to have succeeded. */
@@ -58,16 +65,15 @@ export function createPodIndex(): PodIndex {
   const retired = new Set<string>();
   let running = 0;
 
-  function change(
-    { pull, node }: PullerPod,
-    next: (pods: readonly PullerPod[]) => readonly PullerPod[],
-  ): void {
-    const nodes = places.get(pull) ?? new Map<string, Place>();
+  function change(pod: PullerPod, next: (pods: readonly PullerPod[]) => readonly PullerPod[]): void {
+    const { node } = pod;
+    const place = pullPlace(pod);
+    const nodes = places.get(place) ?? new Map<string, Place>();
     const all = next(nodes.get(node)?.all ?? NONE);
     if (all.length === 0) nodes.delete(node);
     else nodes.set(node, { all, staying: all.filter(({ deleting }) => !deleting) });
-    if (nodes.size === 0) places.delete(pull);
-    else places.set(pull, nodes);
+    if (nodes.size === 0) places.delete(place);
+    else places.set(place, nodes);
   }
 
   function put(key: string, pod: PullerPod | undefined): void {
@@ -87,9 +93,11 @@ export function createPodIndex(): PodIndex {
 
   return {
     observe(key, pod) {
-      if (retired.has(key)) return;
+      const before = pods.get(key);
+      if (retired.has(key)) return before;
       expected.delete(key);
       put(key, pod);
+      return before;
     },
     expect(pod) {
       const key = podKey(pod);
@@ -114,8 +122,8 @@ export function createPodIndex(): PodIndex {
       }
       return oldest.flatMap((key) => pods.get(key) ?? []);
     },
-    find: (pull, node) => places.get(pull)?.get(node)?.staying ?? NONE,
-    ofPull: (pull) => [...(places.get(pull)?.values() ?? [])].flatMap(({ all }) => all),
+    find: (pull, node) => places.get(pullPlace(pull))?.get(node)?.staying ?? NONE,
+    ofPull: (pull) => [...(places.get(pullPlace(pull))?.values() ?? [])].flatMap(({ all }) => all),
     expire(now) {
       let next: number | undefined;
       for (const key of expected) {

@@ -18,7 +18,8 @@ import { createEndedPulls, type EndedPull } from './ended-pulls.ts';
 import type { ImagePreload, ImagePreloadStatus, PreloadImage } from './image-preload.ts';
 import { isListed, type Judgements } from './judged-node.ts';
 import type { Node } from './node.ts';
-import { createPodIndex } from './pod-index.ts';
+import { createOwnPods } from './own-pods.ts';
+import { createPodIndex, type Pull, pullPlace } from './pod-index.ts';
 import { createPodTroubles } from './pod-trouble.ts';
 import { createPodWriter, RETRY_MS } from './pod-writer.ts';
 import { preloadFacts, refusedPreloadFact } from './preload-facts.ts';
@@ -75,6 +76,8 @@ const BEGUN_MS = 1000;
 /** The status is for people: once a second is as fast as they read. */
 const STATUS_INTERVAL_MS = 1000;
 const STATUS_RETRY_MS = 5000;
+/** Nothing waits for it: such pods count for nothing. */
+const SWEEP_RETRY_MS = 60_000;
 /** Nodes report something all the time, and each time every preload has to look at all of them. */
 const NODES_INTERVAL_MS = 1000;
 /**
@@ -92,7 +95,7 @@ interface State {
   /** Nothing forbids to edit its spec on servers without CEL. */
   readonly generation: number;
   /** By `imageKey`. */
-  readonly pulls: ReadonlyMap<string, { readonly spec: PullSpec; readonly key: string }>;
+  readonly pulls: ReadonlyMap<string, { readonly spec: PullSpec } & Pull>;
   assessment: Assessment | undefined;
   /** Whether it may need its pods; until it has been looked at, it may. Without, `assessment` is of the past. */
   live: boolean;
@@ -111,6 +114,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   const pods = createPodIndex();
   const endedPulls = createEndedPulls(clock, (pull) => options.onPullEnded?.(pull));
   const states = new Map<string, State>();
+  /** Keys of the preloads that need a pull, by `pullPlace`. */
   const byPull = new Map<string, Set<string>>();
   const lookups = createWorkloadLookups({ client, log });
   let nodesVersion = 0;
@@ -121,8 +125,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     client,
     clock,
     log,
-    onFound({ pull }) {
-      if (!stopped) wakeSharers(pull);
+    onFound(pod) {
+      if (!stopped) wakeSharers(pod);
     },
   });
   const queue = createWorkQueue({ name: 'preload', reconcile, restMs, clock, log, random });
@@ -132,6 +136,22 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     wake: queue.add,
   });
   const writer = createPodWriter({ client, clock, log, pods, onRefused: endedPulls.refused });
+
+  const ownPods = createOwnPods({ preloads, clock, onChange: ownPodChanged });
+
+  function ownPodChanged(key: string, now: PullerPod | undefined, before: PullerPod | undefined): void {
+    const known = pods.observe(key, now);
+    endedPulls.observe(now, before);
+    const pod = now ?? known;
+    if (pod === undefined) return;
+    if (now?.deleting === true && !isNeeded(now)) void writer.remove(now);
+    const hasOnlyBegun = isUnderWay(now) && (before === undefined || isUnderWay(before));
+    const withinMs = hasOnlyBegun ? BEGUN_MS : 0;
+    wakeSharers(pod, withinMs);
+    for (const surplus of pods.retire(KEPT_PODS)) void writer.delete(surplus);
+    queue.addWithin(`${pod.namespace}/${pod.preload}`, withinMs);
+    budget.share();
+  }
 
   /** To look at thousands of nodes takes milliseconds. */
   function restMs(key: string): number {
@@ -146,6 +166,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     }
     const expiresAt = expirePods();
     const state = stateOf(key, preload);
+    const sweepIn = await sweep(key);
     const known = withStatus(preload, state.status);
     const activity = activityOf({
       preload: known,
@@ -158,7 +179,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     // What was known of it before says nothing about now: its pods are gone.
     if (live && !state.live) state.assessment = undefined;
     state.live = live;
-    if (!live) return await finish(key, preload, state, activity);
+    if (!live) return earliest(sweepIn, await finish(key, preload, state, activity));
 
     const input = await assessInput(known, state);
     const assessment = assess(input);
@@ -177,7 +198,13 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const statusIn = await writeStatus(key, preload, state, status);
     const endsAt = activity === 'requested' ? requestEndsAt(withStatus(preload, state.status)) : undefined;
     const wakeAt = earliest(assessment.wakeAt, expiresAt, endsAt);
-    return earliest(statusIn, wakeAt === undefined ? undefined : Math.max(0, wakeAt - clock.now()));
+    return earliest(sweepIn, statusIn, wakeAt === undefined ? undefined : Math.max(0, wakeAt - clock.now()));
+  }
+
+  /** Returns in how many ms to come back for pods that could not be deleted. */
+  async function sweep(key: string): Promise<number | undefined> {
+    const swept = await Promise.all(ownPods.misnamed(key).map(writer.delete));
+    return swept.includes(false) ? SWEEP_RETRY_MS : undefined;
   }
 
   function expirePods(): number | undefined {
@@ -200,14 +227,15 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   function stateOf(key: string, preload: ImagePreload): State {
     const there = states.get(key);
     if (there?.uid === preload.uid && there.generation === preload.generation) return there;
-    forget(key);
     const pulls = new Map(
       preload.spec.images.map((image) => {
         const spec = pullSpec(preload, image);
-        return [imageKey(image), { spec, key: pullKey(spec) }];
+        return [imageKey(image), { spec, namespace: preload.namespace, pull: pullKey(spec) }];
       }),
     );
-    for (const { key: pull } of pulls.values()) byPull.set(pull, (byPull.get(pull) ?? new Set()).add(key));
+    const places = new Set([...pulls.values()].map(pullPlace));
+    forget(key, places);
+    for (const place of places) byPull.set(place, (byPull.get(place) ?? new Set()).add(key));
     const state: State = {
       uid: preload.uid,
       generation: preload.generation,
@@ -224,26 +252,25 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     return state;
   }
 
-  function forget(key: string): void {
+  /** @param needed pulls that are still needed under its name: see `pullPlace` */
+  function forget(key: string, needed: ReadonlySet<string> = new Set()): void {
     const state = states.get(key);
     if (state === undefined) return;
     states.delete(key);
     budget.satisfied(key);
-    for (const { key: pull } of state.pulls.values()) {
-      const sharers = byPull.get(pull);
+    for (const pull of state.pulls.values()) {
+      const place = pullPlace(pull);
+      const sharers = byPull.get(place);
       sharers?.delete(key);
-      if (sharers === undefined || sharers.size > 0) {
-        wakeSharers(pull);
-        continue;
-      }
-      byPull.delete(pull);
+      if (sharers?.size === 0) byPull.delete(place);
+      const isLeft = byPull.has(place) || needed.has(place);
       for (const pod of pods.ofPull(pull)) {
-        // The garbage collector takes the pods. Those that were refused are only known here.
-        pods.forget(pod);
-        // Those that are being deleted, with their namespace say, have nothing to end, and their kubelet may take half a
-        // minute to see that.
-        if (pod.deleting) void writer.delete(pod);
+        // What only the index knows of: pods that were refused, for one.
+        if (pod.preloadUid === state.uid) pods.forget(pod);
+        // A preload that is being deleted may stay for as long as a finalizer keeps it, and so would its pods.
+        if (!isLeft) void writer.remove(pod);
       }
+      wakeSharers(pull);
     }
   }
 
@@ -286,7 +313,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     state: State,
     image: PreloadImage,
   ): (node: string) => readonly PullerPod[] {
-    const pull = state.pulls.get(imageKey(image))?.key ?? '';
+    const pull = state.pulls.get(imageKey(image));
+    if (pull === undefined) return () => [];
     if (image.imagePullPolicy === 'IfNotPresent') return (node) => pods.find(pull, node);
     const isMine = (pod: PullerPod) => pod.preloadUid === preload.uid || pod.createdAt > preload.createdAt;
     return (node) => {
@@ -326,10 +354,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   ): Promise<number | undefined> {
     budget.satisfied(key);
     state.judged.clear();
-    const unneeded = [...state.pulls.values()].filter(({ key: pull }) => !isNeeded(pull));
-    const removed = await Promise.all(
-      unneeded.flatMap(({ key: pull }) => pods.ofPull(pull)).map(writer.remove),
-    );
+    const unneeded = [...state.pulls.values()].filter((pull) => !isNeeded(pull));
+    const removed = await Promise.all(unneeded.flatMap(pods.ofPull).map(writer.remove));
     const removeIn = removed.includes(false) ? RETRY_MS : undefined;
     if (activity === 'unserved') return removeIn;
     let statusIn: number | undefined;
@@ -366,8 +392,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     return undefined;
   }
 
-  function isNeeded(pull: string): boolean {
-    for (const key of byPull.get(pull) ?? []) if (states.get(key)?.live === true) return true;
+  function isNeeded(pull: Pull): boolean {
+    for (const key of byPull.get(pullPlace(pull)) ?? []) if (states.get(key)?.live === true) return true;
     return false;
   }
 
@@ -413,8 +439,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     log.info({ ...fields, verdict, ready, desired }, `preload ${verdict.kind}`);
   }
 
-  function wakeSharers(pull: string, withinMs = 0): void {
-    for (const key of byPull.get(pull) ?? []) queue.addWithin(key, withinMs);
+  function wakeSharers(pull: Pull, withinMs = 0): void {
+    for (const key of byPull.get(pullPlace(pull)) ?? []) queue.addWithin(key, withinMs);
   }
 
   function wakeLive(): void {
@@ -426,6 +452,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       const preload = preloads.get(key);
       // At once, before any other is looked at: it may need the pods of that one.
       if (preload !== undefined && !preload.deleting) stateOf(key, preload);
+      ownPods.preloadChanged(key);
       queue.add(key);
       // A request for another template ends those before it.
       if (preload !== undefined && options.modeOf(preload.namespace) === 'reject') {
@@ -443,18 +470,11 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       });
     },
     podChanged(key, now, before) {
-      pods.observe(key, now);
-      endedPulls.observe(now, before);
       if (before !== undefined && before.uid !== now?.uid) writer.gone(before);
-      if (now?.deleting === true && !isNeeded(now.pull)) void writer.remove(now);
-      const hasOnlyBegun = isUnderWay(now) && (before === undefined || isUnderWay(before));
-      const withinMs = hasOnlyBegun ? BEGUN_MS : 0;
-      for (const pull of new Set([now?.pull, before?.pull]))
-        if (pull !== undefined) wakeSharers(pull, withinMs);
-      for (const surplus of pods.retire(KEPT_PODS)) void writer.delete(surplus);
-      const pod = now ?? before;
-      if (pod !== undefined) queue.addWithin(`${pod.namespace}/${pod.preload}`, withinMs);
-      budget.share();
+      ownPods.observe(key, now);
+      const owner = `${now?.namespace}/${now?.preload}`;
+      // It may be one that has to go.
+      if (states.has(owner)) queue.addWithin(owner, BEGUN_MS);
     },
     assessmentOf(key) {
       const state = states.get(key);

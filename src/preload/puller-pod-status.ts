@@ -1,5 +1,11 @@
 import { asArray, asNumber, asString, at } from '../json.ts';
-import { ATTEMPT_ANNOTATION, FIRST_ATTEMPT_ANNOTATION, PRELOAD_LABEL, PULL_LABEL } from '../names.ts';
+import {
+  ATTEMPT_ANNOTATION,
+  FIRST_ATTEMPT_ANNOTATION,
+  GROUP,
+  IMAGE_PRELOAD_KIND,
+  PULL_LABEL,
+} from '../names.ts';
 import { elide } from '../text.ts';
 import { PULL_CONTAINER } from './puller-pod.ts';
 import { parseTimestamp } from './timestamp.ts';
@@ -10,7 +16,7 @@ export interface PullerPod {
   readonly name: string;
   readonly uid: string;
   readonly node: string;
-  /** Name of the ImagePreload that made it, and its uid: another one may have had the name before. */
+  /** Name and uid of the ImagePreload that controls it; empty if none does. */
   readonly preload: string;
   readonly preloadUid: string;
   /** See `pullKey`. */
@@ -49,10 +55,7 @@ export function parsePullerPod(raw: unknown): PullerPod {
   const status = at(raw, 'status');
   const labels = at(metadata, 'labels');
   const annotations = at(metadata, 'annotations');
-  const preload = asString(at(labels, PRELOAD_LABEL)) ?? '';
-  const owner = asArray(at(metadata, 'ownerReferences')).find(
-    (reference) => at(reference, 'name') === preload,
-  );
+  const owner = asArray(at(metadata, 'ownerReferences')).find(isControllingPreload);
   const createdAt = parseTimestamp(at(metadata, 'creationTimestamp')) ?? 0;
   const container = asArray(at(status, 'containerStatuses')).find(
     (entry) => at(entry, 'name') === PULL_CONTAINER,
@@ -62,7 +65,7 @@ export function parsePullerPod(raw: unknown): PullerPod {
     name: asString(at(metadata, 'name')) ?? '',
     uid: asString(at(metadata, 'uid')) ?? '',
     node: asString(at(raw, 'spec', 'nodeName')) ?? '',
-    preload,
+    preload: asString(at(owner, 'name')) ?? '',
     preloadUid: asString(at(owner, 'uid')) ?? '',
     pull: asString(at(labels, PULL_LABEL)) ?? '',
     attempt: parseAttempt(at(annotations, ATTEMPT_ANNOTATION)),
@@ -76,9 +79,27 @@ export function parsePullerPod(raw: unknown): PullerPod {
   };
 }
 
+function isControllingPreload(reference: unknown): boolean {
+  return (
+    at(reference, 'controller') === true &&
+    at(reference, 'kind') === IMAGE_PRELOAD_KIND &&
+    asString(at(reference, 'apiVersion'))?.startsWith(`${GROUP}/`) === true &&
+    isShort(at(reference, 'name')) &&
+    isShort(at(reference, 'uid'))
+  );
+}
+
+/** API servers take references to names and uids of any length; no object has longer ones. */
+function isShort(text: unknown): boolean {
+  return typeof text === 'string' && text.length <= 253;
+}
+
+/** At one attempt every 5 min, which is where the back-off ends, nine years. */
+const LAST_ATTEMPT = 1_000_000;
+
 function parseAttempt(annotation: unknown): number {
   const attempt = Number(asString(annotation));
-  return Number.isSafeInteger(attempt) && attempt >= 1 ? attempt : 1;
+  return Number.isSafeInteger(attempt) && attempt >= 1 && attempt <= LAST_ATTEMPT ? attempt : 1;
 }
 
 function parseContainer(raw: unknown): PullContainer {

@@ -151,7 +151,13 @@ function serviceAccount({ serviceAccountName }: PullSpec): string {
 /** With the hyphen and the 12 digits of the hash it makes 63, the longest host name. */
 const PREFIX_LIMIT = 50;
 
-function podName(preload: PullerPodOptions['preload'], key: string, node: string, attempt: number): string {
+/** The name is a claim that can be checked: nobody else makes a pod of that name for another pull, node or attempt. */
+export function podName(
+  preload: PullerPodOptions['preload'],
+  key: string,
+  node: string,
+  attempt: number,
+): string {
   const prefix = preload.name
     .slice(0, PREFIX_LIMIT)
     .replace(/[^a-z0-9]+/g, '-')

@@ -20,7 +20,7 @@ test('each pull is told once, when it has ended, with how long it took', async (
   assert.deepEqual(world.ended.pulls, []);
   world.pulled('n1');
   await world.pass(1000);
-  assert.deepEqual(world.ended.pulls, ['Pulled 0']);
+  assert.deepEqual(world.ended.pulls, ['Pulled 30']);
   await world.pass(60_000);
   world.preloadController.nodesChanged();
   await world.pass(5000);
@@ -32,10 +32,12 @@ test('a pull takes from when the kubelet took its pod on until when the kubelet 
   const time = (ms: number) => new Date(world.clock.now() + ms).toISOString().replace(/\.\d+/, '');
   const [path = '', pod] = [...world.api.objects].find(([key]) => key.startsWith(PODS)) ?? [];
   const terminated = { reason: 'StartError', exitCode: 128, finishedAt: time(43_000) };
+  const startTime = time(1000);
+  await world.pass(50_000);
   world.api.put(path, {
     ...pod,
     status: {
-      startTime: time(1000),
+      startTime,
       containerStatuses: [{ name: 'pull', imageID: 'sha256:ab', state: { terminated } }],
     },
   });

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { GateEvent } from '../../src/cluster/events.ts';
 import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
-import { asObject, asString, at, type JsonObject } from '../../src/json.ts';
+import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import { ATTEMPT_ANNOTATION, MODE_LABEL, type Mode, PRELOAD_LABEL } from '../../src/names.ts';
 import { type ImagePreload, parseImagePreload } from '../../src/preload/image-preload.ts';
 import { parseNode } from '../../src/preload/node.ts';
@@ -122,6 +122,14 @@ export function gateWorld({
       if (on(raw)) api.update(path, (pod) => ({ ...pod, status }));
     }
   }
+  /** Those whose ImagePreload is gone. */
+  function collectGarbage(): void {
+    const uids = new Set([...api.objects.values()].map((object) => at(object, 'metadata', 'uid')));
+    for (const { path, raw } of podsOf()) {
+      const owners = asArray(at(raw, 'metadata', 'ownerReferences'));
+      if (!owners.some((owner) => uids.has(at(owner, 'uid')))) api.put(path, undefined);
+    }
+  }
   const onNode = (node: string) => (pod: JsonObject) => at(pod, 'spec', 'nodeName') === node;
   const time = () => new Date(clock.now()).toISOString().replace(/\.\d+/, '');
 
@@ -156,6 +164,7 @@ export function gateWorld({
     optIn,
     pass,
     addNode,
+    collectGarbage,
     preloadController,
     releaseController,
     start(): void {

@@ -66,7 +66,7 @@ test('a look at what has changed alone comes to the same as a look at everything
         const spec = { images: images(IMAGE, OTHER), minNodes: 1 };
         const input: AssessInput = {
           ...situation({ preload: preload(spec), nodes: [...nodes.values()], now: seconds, withSecret }),
-          podsFor: (wanted, where) => index.find(wanted.image, where),
+          podsFor: (wanted, where) => index.find({ namespace: 'shop', pull: wanted.image }, where),
         };
         const { newlyReady: _, ...fresh } = assess(input);
         const { newlyReady: __, ...known } = assess({ ...input, judged });
@@ -81,7 +81,11 @@ test('a node where nothing has happened is not remembered', () => {
   const judged: Judgements = new Map();
   const nodes = NAMES.map((name) => node(name));
   const look = () =>
-    assess({ ...situation({ nodes }), podsFor: ({ image }, name) => index.find(image, name), judged });
+    assess({
+      ...situation({ nodes }),
+      podsFor: ({ image }, name) => index.find({ namespace: 'shop', pull: image }, name),
+      judged,
+    });
   const { pod } = puller('n2').pulling();
   index.observe(podKey(pod), pod);
   look();
@@ -96,8 +100,11 @@ test('a node is ready for the first time once, and again after it was not', () =
   const judged: Judgements = new Map();
   const nodes = NAMES.map((name) => node(name));
   const ready = () =>
-    assess({ ...situation({ nodes }), podsFor: ({ image }, name) => index.find(image, name), judged })
-      .newlyReady;
+    assess({
+      ...situation({ nodes }),
+      podsFor: ({ image }, name) => index.find({ namespace: 'shop', pull: image }, name),
+      judged,
+    }).newlyReady;
   const { pod } = puller('n2').pulled(5);
   assert.deepEqual(ready(), []);
   index.observe(podKey(pod), pod);

@@ -8,7 +8,8 @@ import { at, IMAGE, puller, REFUSED } from './preload-builder.ts';
 
 /** As the controller makes it before it asks the API server. */
 const expected = (seconds = 0, node = 'n1') => puller(node).with({ uid: '', createdAt: at(seconds) }).pod;
-const found = (index: ReturnType<typeof createPodIndex>, node = 'n1') => index.find(IMAGE, node);
+const pull = (image = IMAGE) => ({ namespace: 'shop', pull: image });
+const found = (index: ReturnType<typeof createPodIndex>, node = 'n1') => index.find(pull(), node);
 
 test('pods are found by what they pull and where', () => {
   const index = createPodIndex();
@@ -18,8 +19,16 @@ test('pods are found by what they pull and where', () => {
     found(index).map(({ name }) => name),
     [puller('n1').pod.name],
   );
-  assert.equal(index.ofPull(IMAGE).length, 2);
-  assert.deepEqual(index.find('nothing', 'n1'), []);
+  assert.equal(index.ofPull(pull()).length, 2);
+  assert.deepEqual(index.find(pull('nothing'), 'n1'), []);
+});
+
+test('a pod of another namespace is never found, whatever it claims to pull', () => {
+  const index = createPodIndex();
+  const stranger = puller('n1').pulled(5).with({ namespace: 'evil' }).pod;
+  index.observe(podKey(stranger), stranger);
+  assert.deepEqual([found(index), index.ofPull(pull())], [[], []]);
+  assert.deepEqual(index.find({ namespace: 'evil', pull: IMAGE }, 'n1'), [stranger]);
 });
 
 test('a pod that was just asked for counts, and the real one takes its place', () => {
@@ -114,14 +123,14 @@ test('whatever happens, the running count is what a recount says, and every pod 
         else if (act === 'refuse') index.refuse(pod, 'no');
         else index.forget(pod);
 
-        const all = ['a:1', 'b:1'].flatMap((image) => index.ofPull(image));
+        const all = ['a:1', 'b:1'].flatMap((image) => index.ofPull(pull(image)));
         const running = all.filter(
           (one) => !one.deleting && ['starting', 'pulling'].includes(pullOutcome(one).state),
         );
         assert.equal(index.running, running.length);
         assert.equal(new Set(all.map(podKey)).size, all.length);
         const places = ['a:1', 'b:1'].flatMap((image) =>
-          ['n1', 'n2'].flatMap((node) => index.find(image, node)),
+          ['n1', 'n2'].flatMap((node) => index.find(pull(image), node)),
         );
         assert.deepEqual(new Set(places), new Set(all.filter(({ deleting }) => !deleting)));
       }
@@ -145,5 +154,5 @@ test('of the successes that are kept the oldest go first, and count all the same
   assert.deepEqual(found(index), [oldest]);
   index.forget(oldest);
   assert.deepEqual(found(index), []);
-  assert.equal(index.ofPull(IMAGE).length, 3);
+  assert.equal(index.ofPull(pull()).length, 3);
 });

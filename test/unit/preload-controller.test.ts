@@ -272,8 +272,7 @@ test('if the owner of shared pods goes, the other makes its own', async () => {
   const web = world.preloads().find(({ name }) => name.startsWith('web'));
   world.api.put(WEB, undefined);
   world.api.put(`/apis/pullgate.io/v1alpha1/namespaces/shop/imagepreloads/${web?.name}`, undefined);
-  // As the garbage collector does.
-  for (const path of world.api.objects.keys()) if (path.startsWith(PODS)) world.api.put(path, undefined);
+  world.collectGarbage();
   await world.pass(2000);
   assert.deepEqual(world.pods(), ['api n1 1', 'api n2 1']);
 });
@@ -470,6 +469,7 @@ test('an assessment of the past counts for nothing when a rollout waits again', 
   world.hold(heldObject());
   await world.pass(1500);
   assert.equal(world.preloadController.assessmentOf(key)?.verdict.kind, 'Preloading');
+  world.collectGarbage();
   assert.deepEqual(world.pods(), ['web n1 1', 'web n2 1']);
   assert.equal(world.preload().status?.finishedAt, undefined);
 });

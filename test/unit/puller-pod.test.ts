@@ -205,3 +205,36 @@ test('what it was made of can be read from it again', () => {
   assert.equal(pod.attempt, 3);
   assert.equal(pod.firstAttemptAt, options.firstAttemptAt);
 });
+
+test('an attempt that no preload can come to is the first one', () => {
+  const metadata = asObject(pullerPod(options)['metadata']);
+  const attemptOf = (attempt: string) =>
+    parsePullerPod({ metadata: { ...metadata, annotations: { 'pullgate.io/attempt': attempt } } }).attempt;
+  for (const attempt of ['0', '-1', '1.5', '1e300', '1000001', 'Infinity', '', 'x']) {
+    assert.equal(attemptOf(attempt), 1, attempt);
+  }
+  assert.equal(attemptOf('1000000'), 1_000_000);
+});
+
+test('who controls a pod is said by its controller reference alone', () => {
+  const pod = pullerPod(options);
+  const metadata = asObject(pod['metadata']);
+  const [owner] = asArray(metadata['ownerReferences']).map(asObject);
+  const ownerOf = (fields: JsonObject) => {
+    const ownerReferences = [
+      { ...owner, name: 'other', controller: false },
+      { ...owner, ...fields },
+    ];
+    const { preload, preloadUid } = parsePullerPod({ ...pod, metadata: { ...metadata, ownerReferences } });
+    return [preload, preloadUid];
+  };
+  assert.deepEqual(ownerOf({}), ['web-0123456789ab', 'a-uid']);
+  for (const fields of [
+    { controller: false },
+    { controller: 'true' },
+    { kind: 'Pod' },
+    { apiVersion: 'v1' },
+  ]) {
+    assert.deepEqual(ownerOf(fields), ['', '']);
+  }
+});

@@ -130,14 +130,6 @@ function annotate({ api }: World, name: string, value: string): void {
   });
 }
 
-/** As the garbage collector does with the pods of a preload that is gone. */
-function collectGarbage({ api }: World, owner: string): void {
-  for (const [path, object] of api.objects) {
-    if (path.startsWith(PODS) && JSON.stringify(object).includes(`"uid":"${owner}"`))
-      api.put(path, undefined);
-  }
-}
-
 test('fewer nodes asked for during a hold release it at once, though a node never answers', async () => {
   const world = await holding(gateWorld());
   world.pulled('n1');
@@ -160,7 +152,7 @@ test('a preload that is made anew for a setting goes on with what the nodes have
   assert.notEqual(uid, first);
   assert.deepEqual([spec.deadlineSeconds, status?.ready], [7200, '1/2']);
   assert.equal(world.api.called('create', PODS).length, 2, 'the pods of the first one do');
-  collectGarbage(world, first);
+  world.collectGarbage();
   await world.pass(1500);
   assert.equal(world.api.called('create', PODS).length, 4, 'as soon as they are gone it makes its own');
   assert.equal(world.web().paused, true);

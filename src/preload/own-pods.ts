@@ -1,0 +1,94 @@
+import type { Clock } from '../clock.ts';
+import type { Reflector } from '../cluster/reflector.ts';
+import { believedTimes } from './believed-times.ts';
+import type { ImagePreload } from './image-preload.ts';
+import { podName } from './puller-pod.ts';
+import type { PullerPod } from './puller-pod-status.ts';
+
+/**
+ * Tells the gate's own puller pods from all others with their label. A pod is the gate's if an ImagePreload of its namespace
+ * controls it, by uid, and if its name is the one that the gate gives to what the pod claims to pull, where, and for which
+ * time. It stays the gate's when the ImagePreload is gone, until the garbage collector has come. Pods and ImagePreloads are
+ * watched apart: either may be seen first.
+ */
+export interface OwnPods {
+  /** What the watch says; undefined for a pod that is gone. */
+  observe(key: string, pod: PullerPod | undefined): void;
+  /** Call it for each change of an ImagePreload, after the cache shows it. */
+  preloadChanged(key: string): void;
+  /** Pods that an ImagePreload controls, but that have no name of ours: of another version, or somebody has edited them. */
+  misnamed(preloadKey: string): readonly PullerPod[];
+}
+
+export interface OwnPodsOptions {
+  readonly preloads: Pick<Reflector<ImagePreload>, 'get'>;
+  readonly clock: Pick<Clock, 'now'>;
+  /** `now` is undefined for a pod that is gone, and for one that is not, or no longer, the gate's. */
+  readonly onChange: (key: string, now: PullerPod | undefined, before: PullerPod | undefined) => void;
+}
+
+export function createOwnPods({ preloads, clock, onChange }: OwnPodsOptions): OwnPods {
+  const own = new Map<string, PullerPod>();
+  /** Pods that an ImagePreload is said to control and that are not the gate's, by `namespace/name` of the ImagePreload. */
+  const others = new Map<string, Map<string, PullerPod>>();
+  const ownerOfOther = new Map<string, string>();
+
+  function adopt(key: string, pod: PullerPod): void {
+    const before = own.get(key);
+    const preload = preloads.get(ownerKey(pod));
+    const notBefore = preload?.uid === pod.preloadUid ? preload.createdAt : before?.firstAttemptAt;
+    const now = believedTimes(pod, before, { notBefore, now: clock.now() });
+    own.set(key, now);
+    onChange(key, now, before);
+  }
+
+  function disown(key: string): void {
+    const before = own.get(key);
+    own.delete(key);
+    onChange(key, undefined, before);
+  }
+
+  function isOwn(key: string, pod: PullerPod): boolean {
+    if (pod.name !== podName({ name: pod.preload, uid: pod.preloadUid }, pod.pull, pod.node, pod.attempt))
+      return false;
+    return preloads.get(ownerKey(pod))?.uid === pod.preloadUid || own.get(key)?.uid === pod.uid;
+  }
+
+  function putOther(key: string, pod: PullerPod): void {
+    const owner = ownerKey(pod);
+    others.set(owner, (others.get(owner) ?? new Map()).set(key, pod));
+    ownerOfOther.set(key, owner);
+  }
+
+  function dropOther(key: string): void {
+    const owner = ownerOfOther.get(key);
+    if (owner === undefined) return;
+    ownerOfOther.delete(key);
+    others.get(owner)?.delete(key);
+    if (others.get(owner)?.size === 0) others.delete(owner);
+  }
+
+  return {
+    observe(key, pod) {
+      dropOther(key);
+      if (pod !== undefined && isOwn(key, pod)) return adopt(key, pod);
+      disown(key);
+      if (pod !== undefined && pod.preloadUid !== '') putOther(key, pod);
+    },
+    preloadChanged(key) {
+      for (const [podKey, pod] of others.get(key) ?? []) {
+        if (!isOwn(podKey, pod)) continue;
+        dropOther(podKey);
+        adopt(podKey, pod);
+      }
+    },
+    misnamed(preloadKey) {
+      const pods = [...(others.get(preloadKey)?.values() ?? [])];
+      return pods.filter(({ preloadUid }) => preloadUid === preloads.get(preloadKey)?.uid);
+    },
+  };
+}
+
+function ownerKey({ namespace, preload }: PullerPod): string {
+  return `${namespace}/${preload}`;
+}
