@@ -26,8 +26,8 @@ const MEGABYTES = 64;
 const ROTATED_FILES = 3;
 
 /**
- * The gate's own requests alone, and of those not the bodies; each once, when it has been answered. By the name that the
- * request was made with: `kubectl --as` is not the gate.
+ * The gate's own requests, and everybody's updates of Deployments, which the gate is asked about; not the bodies; each once, when
+ * it has been answered. By the name that the request was made with: `kubectl --as` is not the gate.
  */
 const POLICY_TEXT = `apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -35,10 +35,15 @@ omitStages: [RequestReceived, ResponseStarted]
 rules:
   - level: Metadata
     users: ["${ACCOUNT}"]
+  - level: Metadata
+    verbs: [update, patch]
+    resources:
+      - group: apps
+        resources: [deployments]
   - level: None
 `;
 
-/** What the API server needs to write down what the gate asks of it. */
+/** What the API server needs to write that down. */
 export const AUDIT = {
   argv: [
     `--audit-policy-file=${POLICY}`,
@@ -63,6 +68,18 @@ export interface AuditedRequest {
   readonly forbidden: boolean;
 }
 
+/** An update of a Deployment, by whomever. */
+export interface AuditedUpdate {
+  readonly namespace: string;
+  readonly name: string;
+  readonly user: string;
+  /** When the API server received it, in ms since the epoch. */
+  readonly at: number;
+  readonly code: number;
+  /** Names of the webhooks that failed and that it passed without. */
+  readonly failedOpen: readonly string[];
+}
+
 /** From now on the log counts. Returns the period's name, for `readAudit`. */
 export function beginAudit(now: Date, folder = FOLDER): string {
   const period = now.toISOString();
@@ -84,18 +101,48 @@ export async function readAudit(period: string, folder = FOLDER): Promise<Audite
       `the lab was begun anew after ${period}: its audit log tells of a part of that time only`,
     );
   }
-  const files = logFiles(folder);
-  if (files.length > ROTATED_FILES) {
-    throw new LabError(`the audit log may have lost what is older than ${files.length} × ${MEGABYTES} MB`);
+  const count = logFiles(folder).length;
+  if (count > ROTATED_FILES) {
+    throw new LabError(`the audit log may have lost what is older than ${count} × ${MEGABYTES} MB`);
   }
   const requests = new Map<string, AuditedRequest>();
-  for (const file of files) {
-    for await (const line of createInterface(createReadStream(join(folder, file)))) {
-      const request = parseRequest(line, period);
-      if (request !== undefined) requests.set(JSON.stringify(request), request);
-    }
+  for await (const line of linesOf(folder)) {
+    const request = parseRequest(line, period);
+    if (request !== undefined) requests.set(JSON.stringify(request), request);
   }
   return [...requests.values()];
+}
+
+/** What the log still has of the updates of Deployments in that namespace. */
+export async function readUpdates(namespace: string, folder = FOLDER): Promise<AuditedUpdate[]> {
+  const updates: AuditedUpdate[] = [];
+  for await (const line of linesOf(folder)) {
+    // Most lines are about others.
+    if (!line.includes(`"${namespace}"`)) continue;
+    const event = eventOf(line);
+    const { resource, subresource, namespace: of, name = '' } = event?.objectRef ?? {};
+    if (event === undefined || resource !== 'deployments' || subresource !== undefined || of !== namespace)
+      continue;
+    if (event.verb !== 'update' && event.verb !== 'patch') continue;
+    updates.push({
+      namespace,
+      name,
+      user: event.user?.username ?? '',
+      at: Date.parse(event.requestReceivedTimestamp),
+      code: event.responseStatus?.code ?? 0,
+      failedOpen: Object.entries(event.annotations ?? {})
+        .filter(([key]) => key.startsWith(FAILED_OPEN))
+        .map(([, webhook]) => webhook),
+    });
+  }
+  return updates;
+}
+
+/** k8s.io/apiserver, plugin/webhook/mutating: MutationAuditAnnotationFailedOpenKeyPrefix. The round and the place follow. */
+const FAILED_OPEN = 'failed-open.mutation.webhook.admission.k8s.io/';
+
+async function* linesOf(folder: string): AsyncGenerator<string> {
+  for (const file of logFiles(folder)) yield* createInterface(createReadStream(join(folder, file)));
 }
 
 function logFiles(folder: string): string[] {
@@ -105,6 +152,7 @@ function logFiles(folder: string): string[] {
 
 interface AuditEvent {
   verb: string;
+  user?: { username?: string };
   requestReceivedTimestamp: string;
   objectRef?: {
     apiGroup?: string;
@@ -138,7 +186,8 @@ function eventOf(line: string): AuditEvent | undefined {
 function parseRequest(line: string, period: string): AuditedRequest | undefined {
   const event = eventOf(line);
   if (event === undefined) return undefined;
-  const { verb, requestReceivedTimestamp, objectRef, responseStatus, annotations } = event;
+  const { verb, user, requestReceivedTimestamp, objectRef, responseStatus, annotations } = event;
+  if (user?.username !== ACCOUNT) return undefined;
   // Paths of no resource, such as /version, are open to everybody.
   if (Date.parse(requestReceivedTimestamp) < Date.parse(period) || objectRef?.resource === undefined) {
     return undefined;

@@ -7,6 +7,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
@@ -151,6 +152,16 @@ export async function ensureRunning(component: Component, inside: string[] = [])
 
 function logFile(component: string): string {
   return state('logs', `${component.replace('/', '-')}.log`);
+}
+
+/** How much the component has logged so far, for `logSince`. */
+export function logSize(component: string): number {
+  return statSync(logFile(component), { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/** The lines that it has logged since then. */
+export function logSince(component: string, size: number): string[] {
+  return readFileSync(logFile(component)).subarray(size).toString().split('\n');
 }
 
 export function logTail(component: string, lines = 5): string {

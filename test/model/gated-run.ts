@@ -1,3 +1,4 @@
+import type { JsonObject } from '../../src/json.ts';
 import type { PullTimes } from '../../src/preload/pull-times.ts';
 import { freePort, type GateProcess, startGate } from '../e2e/gate-process.ts';
 import type { Lab } from '../lab/lab.ts';
@@ -24,6 +25,8 @@ export const TIMES: GateTimes = {
 export interface RunningGate {
   /** When it may not have answered; the last one is open as long as it is down. */
   readonly down: readonly Span[];
+  /** Its log, of all its processes. */
+  lines(): readonly JsonObject[];
   /** What it has written that it should not have. */
   readonly faults: readonly string[];
   start(): Promise<void>;
@@ -41,12 +44,14 @@ export async function runGate(lab: Lab): Promise<RunningGate> {
   ].flatMap((pair) => pair.map(String));
   const down: { from: number; to: number }[] = [];
   const faults: string[] = [];
+  const logs: (readonly JsonObject[])[] = [];
   let process: GateProcess | undefined;
 
   async function start(): Promise<void> {
     if (process !== undefined) return;
     const started = await startGate(lab, { flags, port, pullTimes: PULL_TIMES });
     process = started;
+    logs.push(started.lines);
     const open = down.at(-1);
     if (open !== undefined) open.to = performance.now() + ANSWERS_AGAIN_MS;
     void started.ended.then((code) => {
@@ -58,6 +63,7 @@ export async function runGate(lab: Lab): Promise<RunningGate> {
   return {
     down,
     faults,
+    lines: () => logs.flat(),
     start,
     async kill() {
       const killed = process;

@@ -4,7 +4,7 @@ import type { Pull } from '../sim/kubelet.ts';
 import type { Update } from './workload.ts';
 
 /** All times are milliseconds of this process's monotonic clock. */
-export type Kind = 'Deployment' | 'ReplicaSet' | 'Pod' | 'ImagePreload' | 'Node';
+export type Kind = 'Deployment' | 'ReplicaSet' | 'Pod' | 'ImagePreload' | 'Node' | 'UngatedEvent';
 
 /** One change of one object, when it was heard of. */
 export interface Moment {
@@ -47,6 +47,8 @@ export interface History {
   readonly modes: readonly (Span & { readonly mode: Mode | 'none' })[];
   /** When nobody may have answered for the gate. */
   readonly down: readonly Span[];
+  /** Updates that passed without an answer of the gate, by the API server's audit log: the name, and when it got them. */
+  readonly failedOpen: readonly { readonly of: string; readonly at: number }[];
   readonly pulls: readonly Pull[];
   readonly times: GateTimes;
 }

@@ -8,6 +8,7 @@ import {
   MODE_LABEL,
   MODE_OFF,
 } from '../../src/names.ts';
+import { hasFailedOpen, whatIsUntold } from './failed-open.ts';
 import { type History, overlaps, type UserUpdate } from './history.ts';
 import { type NeededImage, SLACK_MS, whyNotYet } from './on-nodes.ts';
 import { mergePatched, ownFields, readStored, type Stored, templateText } from './stored.ts';
@@ -102,6 +103,7 @@ function foldVersions(history: History, versions: readonly Version[], book: Book
     const past = versions.slice(0, versions.indexOf(now) + 1);
     checkLetGo(history, believed, { user, before, now, past }, book);
     believed = { wish, ...heldAfter(believed, user, before, now) };
+    checkTold(history, versions, { user, before, now }, book);
     before = now;
   }
   checkForeign(history, versions, book);
@@ -154,17 +156,18 @@ function afterOthers(wish: boolean, before: Version, now: Version, book: Book): 
 function afterUser(
   history: History,
   wish: boolean,
-  { update, text, ...span }: UserUpdate,
+  user: UserUpdate,
   before: Version,
   now: Version,
   book: Book,
 ): boolean {
+  const { update, text } = user;
   const sent = asSent(before.object, update);
   const own = ownFields(sent);
   if (own !== now.own) book.tell(now.at, `${text}: stored is ${now.own}, not ${own}`);
-  const down = isDown(history, { from: span.began, to: span.ended });
+  const unasked = isUnasked(history, user);
   const raw = readStored(sent);
-  if (down && raw.paused === now.paused && raw.hold?.text === now.hold?.text) {
+  if (unasked && raw.paused === now.paused && raw.hold?.text === now.hold?.text) {
     book.count('stored as sent');
     if (now.hold === undefined) return now.paused;
     return now.paused && wish;
@@ -192,6 +195,11 @@ function asSent(object: JsonObject, { verb, body }: UserUpdate['update']): JsonO
     annotations: at(body, 'metadata', 'annotations'),
   };
   return { ...object, metadata, spec: body['spec'] };
+}
+
+/** Whether it may have been stored without the gate's answer. */
+function isUnasked(history: History, user: UserUpdate): boolean {
+  return isDown(history, { from: user.began, to: user.ended }) || hasFailedOpen(history, user);
 }
 
 function isDown({ down }: History, span: { from: number; to: number }): boolean {
@@ -256,6 +264,19 @@ function isValid(value: string | undefined): value is string {
   return value !== undefined && value !== '0';
 }
 
+/** Nobody was asked about it, so nothing was held: then at least somebody is to hear of it. */
+function checkTold(
+  history: History,
+  versions: readonly Version[],
+  { user, before, now }: Omit<Change, 'past'>,
+  book: Book,
+): void {
+  if (user === undefined || now.template === before.template || !hasFailedOpen(history, user)) return;
+  book.count('failed open');
+  const untold = whatIsUntold(history, versions, now);
+  if (untold !== undefined) book.tell(now.at, `${user.text}: ${untold}`);
+}
+
 function neededImages(from: Stored, now: Stored, since: number): NeededImage[] {
   const had = new Set(from.images.map(({ image }) => image));
   return now.images
@@ -292,7 +313,7 @@ function isExempt(history: History, user: UserUpdate | undefined, before: Stored
   return (
     (bypass !== undefined && bypass !== before.annotations[BYPASS_ANNOTATION]) ||
     ((now.replicas === 0 || before.replicas === 0) && !isHeld(before)) ||
-    isDown(history, { from: user.began, to: user.ended })
+    isUnasked(history, user)
   );
 }
 

@@ -17,11 +17,15 @@ export interface Observer {
 
 export async function observe(api: ApiClient, namespace: string, group: string): Promise<Observer> {
   const moments: Moment[] = [];
-  const follow = (kind: Kind, path: string, labelSelector?: string) => {
+  const follow = (
+    kind: Kind,
+    path: string,
+    query: { readonly labelSelector?: string; readonly fieldSelector?: string } = {},
+  ) => {
     const reflector = createReflector<JsonObject>({
       client: api,
       path,
-      ...(labelSelector !== undefined && { query: { labelSelector } }),
+      query,
       parse: asObject,
       onChange(_key, now, before) {
         const metadata = at(now ?? before, 'metadata');
@@ -42,7 +46,10 @@ export async function observe(api: ApiClient, namespace: string, group: string):
     follow('ReplicaSet', `${apps}/replicasets`),
     follow('Pod', `/api/v1/namespaces/${namespace}/pods`),
     follow('ImagePreload', `${API_GROUP_PATH}/namespaces/${namespace}/imagepreloads`),
-    follow('Node', '/api/v1/nodes', `${GROUP_LABEL}=${group}`),
+    follow('Node', '/api/v1/nodes', { labelSelector: `${GROUP_LABEL}=${group}` }),
+    follow('UngatedEvent', `/api/v1/namespaces/${namespace}/events`, {
+      fieldSelector: 'reason=UngatedRollout',
+    }),
   ]);
   await Promise.all([...reflectors.values()].map(({ synced }) => synced));
   return {

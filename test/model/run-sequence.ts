@@ -6,11 +6,14 @@ import { asArray, asObject, asString, asStringMap, at, type JsonObject } from '.
 import { API_GROUP_PATH, HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL, type Mode } from '../../src/names.ts';
 import { createNamespace, isPullerPod, type Scope } from '../e2e/namespace.ts';
 import { until } from '../e2e/until.ts';
+import { readUpdates } from '../lab/audit-log.ts';
 import type { Lab } from '../lab/lab.ts';
+import { logSince, logSize } from '../lab/process-table.ts';
 import { GROUP_LABEL } from '../sim/node-object.ts';
 import { simulateNodes } from '../sim/simulated-nodes.ts';
 import { type Caller, createCaller, nameOf } from './call.ts';
-import { TIMES } from './gated-run.ts';
+import { evidenceText } from './evidence.ts';
+import { type RunningGate, TIMES } from './gated-run.ts';
 import type { History, Span, UserUpdate } from './history.ts';
 import { judge } from './invariants.ts';
 import { type Observer, observe } from './observe.ts';
@@ -35,12 +38,15 @@ const KUBELET_BACKOFF_MS = 2000;
 /** As a user does who runs the command again. */
 const REPEAT_MS = 500;
 const NEVER = new AbortController().signal;
+const API_SERVER = 'hub/kube-apiserver';
 
 export interface Outcome {
   readonly steps: number;
   /** What went wrong, and then what had been done. */
   readonly problems: readonly string[];
   readonly script: readonly string[];
+  /** See `evidenceText`; empty if nothing went wrong. */
+  readonly evidence: readonly string[];
   readonly counts: Readonly<Record<string, number>>;
 }
 
@@ -48,18 +54,20 @@ export interface Outcome {
 export async function runSequence(
   lab: Lab,
   sequence: Sequence,
-  down: readonly Span[],
+  gate: Pick<RunningGate, 'down' | 'lines'>,
   onBegun: () => void,
 ): Promise<Outcome> {
   const closing: (() => unknown)[] = [];
   const scope: Scope = { after: (end) => closing.unshift(end) };
   const script: string[] = [];
   const problems: string[] = [];
+  const evidence: string[] = [];
+  const [began, logged] = [Date.now(), logSize(API_SERVER)];
   let counts: Outcome['counts'] = {};
   try {
     const api = await connect(lab);
     scope.after(() => api.close());
-    const run = await begin(scope, lab, api, sequence, down, script);
+    const run = await begin(scope, lab, api, sequence, gate.down, script);
     onBegun();
     try {
       for (const step of sequence.steps) await run.step(step);
@@ -67,8 +75,18 @@ export async function runSequence(
     } catch (error) {
       problems.push(messageOf(error));
     }
-    const judgement = judge(run.history);
+    const updates = await readUpdates(run.namespace);
+    const failedOpen = updates
+      .filter((update) => update.failedOpen.length > 0)
+      .map(({ name, at: when }) => ({ of: name, at: when - performance.timeOrigin }));
+    const judgement = judge({ ...run.history, failedOpen });
     problems.push(...judgement.violations);
+    if (problems.length > 0) {
+      const { namespace } = run;
+      const [lines, apiServer] = [gate.lines(), logSince(API_SERVER, logged)];
+      const known = { namespace, from: began, to: Date.now(), gate: lines, updates, apiServer };
+      evidence.push(...evidenceText(known));
+    }
     counts = { ...judgement.counts, refused: run.history.updates.filter(isRefused).length };
   } catch (error) {
     problems.push(messageOf(error));
@@ -82,7 +100,7 @@ export async function runSequence(
       }
     }
   }
-  return { steps: sequence.steps.length, problems, script, counts };
+  return { steps: sequence.steps.length, problems, script, evidence, counts };
 }
 
 function isRefused({ resourceVersion }: UserUpdate): boolean {
@@ -95,7 +113,8 @@ async function connect(lab: Lab): Promise<ApiClient> {
 }
 
 interface Run {
-  readonly history: History;
+  readonly namespace: string;
+  readonly history: Omit<History, 'failedOpen'>;
   step(step: Step): Promise<void>;
   /** Heals the world, and waits until nothing is held, or pulled, or rolled out any more. */
   rest(): Promise<void>;
@@ -126,7 +145,7 @@ async function begin(
   const world = createWorld(api, namespace, nodes, onMode);
   const updates: UserUpdate[] = [];
   const { moments } = observer;
-  const history: History = { moments, updates, modes, down, pulls: nodes.pulls, times: TIMES };
+  const history = { moments, updates, modes, down, pulls: nodes.pulls, times: TIMES };
 
   // Not by a nodeSelector: the nodes' group alone would then decide, and relabelling nothing.
   const outside = { key: POOL_LABEL, operator: 'DoesNotExist' };
@@ -145,6 +164,7 @@ async function begin(
   const began = performance.now();
   const seconds = () => `${((performance.now() - began) / 1000).toFixed(1)} s`;
   return {
+    namespace,
     history,
     async step(step) {
       script.push(`${seconds()} ${stepText(step)}`);

@@ -25,6 +25,7 @@ export interface Failure {
   readonly index: number;
   readonly problems: readonly string[];
   readonly script: readonly string[];
+  readonly evidence: readonly string[];
 }
 
 export interface Report {
@@ -47,17 +48,12 @@ export async function run(options: RunOptions): Promise<Report> {
 
   async function one(index: number, onBegun: () => void = () => undefined): Promise<void> {
     const began = performance.now();
-    const outcome: Outcome = await runSequence(
-      lab,
-      generate(seed, index, index >= DISTURBED),
-      gate.down,
-      onBegun,
-    );
+    const outcome: Outcome = await runSequence(lab, generate(seed, index, index >= DISTURBED), gate, onBegun);
     runs += 1;
     steps += outcome.steps;
     for (const [what, count] of Object.entries(outcome.counts)) counts[what] = (counts[what] ?? 0) + count;
-    const { problems, script } = outcome;
-    if (problems.length > 0) failures.push({ index, problems, script });
+    const { problems, script, evidence } = outcome;
+    if (problems.length > 0) failures.push({ index, problems, script, evidence });
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     const result = problems.length === 0 ? 'ok' : `${problems.length} PROBLEMS`;
     progress(`sequence ${index}: ${outcome.steps} steps in ${seconds} s, ${result}`);
@@ -82,7 +78,7 @@ export async function run(options: RunOptions): Promise<Report> {
   } finally {
     await stop(gate);
   }
-  if (gate.faults.length > 0) failures.push({ index: -1, problems: gate.faults, script: [] });
+  if (gate.faults.length > 0) failures.push({ index: -1, problems: gate.faults, script: [], evidence: [] });
   return { runs, steps, failures, counts };
 }
 
@@ -109,10 +105,10 @@ async function inParallel(indices: readonly number[], one: (index: number) => Pr
   await Promise.all(Array.from({ length: PARALLEL }, worker));
 }
 
-export function failureText({ index, problems, script }: Failure, seed: number): string {
+export function failureText({ index, problems, script, evidence }: Failure, seed: number): string {
   return [
     `sequence ${index} of seed ${seed}; again: npm run test:model -- --seed ${seed} --only ${index}`,
     ...problems.map((problem) => `  - ${problem}`),
-    ...script.map((line) => `    ${line}`),
+    ...[...script, ...evidence].map((line) => `    ${line}`),
   ].join('\n');
 }

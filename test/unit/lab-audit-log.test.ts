@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { beginAudit, readAudit } from '../lab/audit-log.ts';
+import { beginAudit, readAudit, readUpdates } from '../lab/audit-log.ts';
 
 const NOON = new Date('2026-03-01T12:00:00.000Z');
 
@@ -19,6 +19,7 @@ function line(rest: Readonly<Record<string, unknown>> = {}): string {
     kind: 'Event',
     stage: 'ResponseComplete',
     verb: 'list',
+    user: { username: 'system:serviceaccount:pullgate:pullgate' },
     objectRef: { resource: 'nodes', apiVersion: 'v1' },
     responseStatus: { metadata: {}, code: 200 },
     requestReceivedTimestamp: '2026-03-01T12:00:01.000000Z',
@@ -52,6 +53,7 @@ test('requests of the period are read, of all files, each kind once', async (t) 
     line({ verb: 'watch' }),
     line({ verb: 'get', requestReceivedTimestamp: '2026-03-01T11:59:59.000000Z' }),
     line({ objectRef: undefined }),
+    line({ verb: 'delete', user: { username: 'somebody-else' } }),
   );
   assert.deepEqual(await readAudit(period, folder), [NODES, { ...NODES, verb: 'watch' }]);
 });
@@ -121,4 +123,31 @@ test('a log that may have dropped its oldest part is not read; a new period begi
   const next = beginAudit(new Date(NOON.getTime() + 500), folder);
   assert.ok(!existsSync(join(folder, 'audit-1.log')));
   assert.equal((await readAudit(next, folder)).length, 1);
+});
+
+test('updates of Deployments tell who made them, and which webhooks they passed without', async (t) => {
+  const folder = folderOf(t);
+  const objectRef = { apiGroup: 'apps', resource: 'deployments', namespace: 'shop', name: 'web' };
+  const update = { verb: 'patch', user: { username: 'a-developer' }, objectRef };
+  const failed = { 'failed-open.mutation.webhook.admission.k8s.io/round_0_index_0': 'pause.pullgate.io' };
+  write(
+    folder,
+    'audit.log',
+    line(update),
+    line({ ...update, annotations: failed }),
+    line({ ...update, verb: 'get' }),
+    line({ ...update, objectRef: { ...objectRef, namespace: 'other' } }),
+    line({ ...update, objectRef: { ...objectRef, subresource: 'status' } }),
+  );
+  const read = {
+    namespace: 'shop',
+    name: 'web',
+    user: 'a-developer',
+    at: Date.parse('2026-03-01T12:00:01Z'),
+    code: 200,
+  };
+  assert.deepEqual(await readUpdates('shop', folder), [
+    { ...read, failedOpen: [] },
+    { ...read, failedOpen: ['pause.pullgate.io'] },
+  ]);
 });

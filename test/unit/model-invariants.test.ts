@@ -72,6 +72,7 @@ function historyOf(states: readonly State[], pulls: readonly Pull[], paused?: bo
     updates: [update],
     modes: [{ from: 0, to: Number.POSITIVE_INFINITY, mode: 'pause' }],
     down: [],
+    failedOpen: [],
     pulls,
     times,
   };
@@ -120,6 +121,46 @@ test('an update whose answer was lost explains the version that a later update w
   assert.equal(judge({ ...history, updates: [answered] }).violations.length, 1);
 });
 
+/** The update at 20 s went past the gate, and its rollout is going on. */
+function passedBy(kind: 'told' | 'untold'): History {
+  const history = historyOf([RUNNING, RELEASED], []);
+  const moments = history.moments.map((moment): Moment => {
+    if (moment.kind !== 'Deployment' || moment.object === undefined) return moment;
+    const conditions = [{ type: 'Progressing', status: 'True', reason: 'ReplicaSetUpdated' }];
+    const status = { observedGeneration: 9, replicas: 2, updatedReplicas: 1, conditions };
+    return { ...moment, object: { ...moment.object, status } };
+  });
+  const event = { involvedObject: { kind: 'Deployment', name: 'web', uid: UID } };
+  const told: Moment = { at: 21_000, kind: 'UngatedEvent', name: 'web.1', uid: 'e', object: event };
+  const last: Moment = { ...node('c'), at: 40_000 };
+  return {
+    ...history,
+    moments: [...moments, ...(kind === 'told' ? [told] : []), last],
+    failedOpen: [{ of: 'web', at: 20_000 }],
+  };
+}
+
+test('an update that failed open is no early release, if its rollout is told of as ungated', () => {
+  assert.deepEqual(judge(passedBy('told')), {
+    violations: [],
+    counts: { 'stored as sent': 1, 'let through exempt': 1, 'failed open': 1 },
+  });
+});
+
+test('a rollout that ended before the leader could see it, or in a namespace that gates nothing, need not be told of', () => {
+  const history = passedBy('untold');
+  const short = history.moments.filter(({ at }) => at <= 20_000);
+  assert.deepEqual(judge({ ...history, moments: short }).violations, []);
+  const modes = [{ from: 0, to: Number.POSITIVE_INFINITY, mode: 'audit' as const }];
+  assert.deepEqual(judge({ ...history, modes }).violations, []);
+});
+
+test('of another Deployment, or at another time, it excuses nothing', () => {
+  const history = passedBy('told');
+  for (const failedOpen of [[{ of: 'api', at: 20_000 }], [{ of: 'web', at: 15_000 }]])
+    assert.match(judge({ ...history, failedOpen }).violations.join('\n'), /too early/);
+});
+
 const BROKEN: readonly (readonly [string, History, RegExp])[] = [
   [
     'released too early',
@@ -127,6 +168,7 @@ const BROKEN: readonly (readonly [string, History, RegExp])[] = [
     /too early: 1 of 2 nodes had new, 2 needed/,
   ],
   ['never held', historyOf([RUNNING, RELEASED], []), /let go by image too early/],
+  ['never told', passedBy('untold'), /no UngatedRollout tells of it/],
   [
     'left paused',
     historyOf([RUNNING, HELD, { ...RELEASED, paused: true }], EVERYWHERE),
