@@ -1,21 +1,37 @@
+import { LRUCache } from 'lru-cache';
 import type { Clock } from './clock.ts';
+import { createTokenBuckets } from './token-bucket.ts';
 
-/** Writes at most one line per minute, and tells the next line how many were left out. */
-export type LogLimit = (write: (fields: { readonly leftOut?: number }) => void) => void;
+/**
+ * Calls `write` unless there have been too many lines of that kind. The next line that is written gets the number of lines that
+ * were left out before it.
+ */
+export type LogLimit = (kind: string, write: (fields: { readonly leftOut?: number }) => void) => void;
 
-/** Nobody can fill the log by causing the same line again and again. */
-const INTERVAL_MS = 60_000;
+export interface LogRate {
+  /** Lines of one kind at once. */
+  readonly burst: number;
+  /** After that, one line in so many milliseconds. */
+  readonly everyMs: number;
+}
 
-export function createLogLimit(clock: Clock): LogLimit {
-  let nextAt = Number.NEGATIVE_INFINITY;
-  let leftOut = 0;
-  return (write) => {
-    if (clock.monotonic() < nextAt) {
-      leftOut += 1;
+/** Nobody can fill the log by causing the same line again and again: at 1 kB a line, one kind is 1.4 MB a day. */
+const RATE: LogRate = { burst: 1, everyMs: 60_000 };
+const REMEMBERED_KINDS = 10_000;
+
+export function createLogLimit(
+  clock: Pick<Clock, 'monotonic'>,
+  { burst, everyMs }: LogRate = RATE,
+): LogLimit {
+  const buckets = createTokenBuckets({ burst, refillMs: everyMs, clock });
+  const leftOut = new LRUCache<string, number>({ max: REMEMBERED_KINDS });
+  return (kind, write) => {
+    const missing = leftOut.get(kind) ?? 0;
+    if (!buckets.take(kind)) {
+      leftOut.set(kind, missing + 1);
       return;
     }
-    nextAt = clock.monotonic() + INTERVAL_MS;
-    write(leftOut === 0 ? {} : { leftOut });
-    leftOut = 0;
+    leftOut.delete(kind);
+    write(missing === 0 ? {} : { leftOut: missing });
   };
 }

@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import type { Logger } from '../log.ts';
+import { createLogLimit } from '../log-limit.ts';
+import { elide } from '../text.ts';
 import type { ApiClient } from './api-client.ts';
 import { isAlreadyExists } from './api-error.ts';
+import { createEventQueue } from './event-queue.ts';
+import { createFactMemory } from './fact-memory.ts';
 import { microTime } from './micro-time.ts';
 
 export type EventReason =
@@ -70,59 +73,69 @@ export interface EventWriterOptions {
 export const NOTE_BYTES = 1024;
 // With a dot and the hash well below the 253 of an object's name.
 const NAME_CHARACTERS = 200;
-// Facts remembered, so that a level-triggered caller may repeat itself at no cost.
-const REMEMBERED_FACTS = 10_000;
-// Not yet written. A rollout on a large cluster has some hundreds of facts; beyond that the API server is in trouble.
-const QUEUE_LENGTH = 1000;
+/** Of some 150 bytes each. A hold has about ten. */
+const REMEMBERED_FACTS = 20_000;
+/** As client-go limits what a controller tells of one object (EventSourceObjectSpamFilter). */
+const FACT_RATE = { burst: 25, everyMs: 300_000 };
+/** A fact may repeat what a user wrote, such as the value of an annotation. */
+const FACT_CHARACTERS = 256;
 
 /**
  * Writes facts as Events and as one log line each with `audit: true` (Events expire after an hour by default). An Event that
- * cannot be written is lost, with one warning per outage. The same fact given again is then tried again, but not logged
- * again.
+ * cannot be written is lost, with a warning. The same fact given again is then tried again, but not logged again.
+ *
+ * Each object has 25 facts of one reason at once, and then one in 5 minutes. More of them are neither written nor logged. The
+ * next audit line of that object and reason says how many were left out, and a fact that is still true then is told when
+ * it is given again.
  */
-export function createEventWriter(client: ApiClient, options: EventWriterOptions): EventWriter {
+export function createEventWriter(
+  client: Pick<ApiClient, 'create'>,
+  options: EventWriterOptions,
+): EventWriter {
   const { log, clock } = options;
-  const facts = new LRUCache<string, 'logged' | 'queued' | 'written'>({ max: REMEMBERED_FACTS });
-  const queue: { readonly name: string; readonly path: string; readonly body: unknown }[] = [];
-  let writing = false;
-  let written = Promise.resolve();
-  let warned = false;
-
-  function fail(name: string, err: unknown): void {
-    facts.set(name, 'logged');
-    if (!warned) log.warn({ err, event: name }, 'events cannot be written');
-    warned = true;
-  }
-
-  async function writeQueue(): Promise<void> {
-    writing = true;
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+  const facts = createFactMemory(REMEMBERED_FACTS);
+  const limitFacts = createLogLimit(clock, FACT_RATE);
+  const limitFailures = createLogLimit(clock);
+  const queue = createEventQueue({
+    async write({ namespace, name, body }) {
       try {
-        await client.create(next.path, next.body);
-        facts.set(next.name, 'written');
-        warned = false;
+        await client.create(`/apis/events.k8s.io/v1/namespaces/${namespace}/events`, body);
+        facts.set(namespace, name, 'written');
       } catch (error) {
-        if (isAlreadyExists(error)) facts.set(next.name, 'written');
-        else fail(next.name, error);
+        if (isAlreadyExists(error)) facts.set(namespace, name, 'written');
+        else fail(namespace, name, error);
       }
-    }
-    writing = false;
+    },
+    onDropped: ({ namespace, name }, room) =>
+      fail(namespace, name, new Error(`${room} events are waiting already`)),
+    clock,
+  });
+
+  function fail(namespace: string, name: string, err: unknown): void {
+    facts.set(namespace, name, 'logged');
+    limitFailures(namespace, (fields) =>
+      log.warn({ ...fields, err, namespace, event: name }, 'events cannot be written'),
+    );
   }
 
   function write(event: GateEvent): void {
     const name = eventName(event);
-    const seen = facts.get(name);
-    if (seen === 'queued' || seen === 'written') return;
-    if (seen === undefined) log.info(auditFields(event), event.note);
-    if (queue.length >= QUEUE_LENGTH) {
-      fail(name, new Error(`${QUEUE_LENGTH} events are waiting already`));
-      return;
-    }
-    facts.set(name, 'queued');
     const namespace = namespaceOf(event.regarding);
-    queue.push({
+    const seen = facts.get(namespace, name);
+    if (seen === 'queued' || seen === 'written') return;
+    if (seen === 'logged') add(name, namespace, event);
+    else
+      limitFacts(`${identityOf(event.regarding)} ${event.reason}`, (fields) => {
+        log.info({ ...auditFields(event), ...fields }, event.note);
+        add(name, namespace, event);
+      });
+  }
+
+  function add(name: string, namespace: string, event: GateEvent): void {
+    facts.set(namespace, name, 'queued');
+    queue.add({
+      namespace,
       name,
-      path: `/apis/events.k8s.io/v1/namespaces/${namespace}/events`,
       body: {
         apiVersion: 'events.k8s.io/v1',
         kind: 'Event',
@@ -139,10 +152,9 @@ export function createEventWriter(client: ApiClient, options: EventWriterOptions
         note: cutToBytes(event.note, NOTE_BYTES),
       },
     });
-    if (!writing) written = writeQueue();
   }
 
-  return { write, settled: () => written };
+  return { write, settled: queue.settled };
 }
 
 function auditFields({ type, reason, action, regarding, related, fact }: GateEvent): Record<string, unknown> {
@@ -156,15 +168,19 @@ function auditFields({ type, reason, action, regarding, related, fact }: GateEve
     [regarding.kind.toLowerCase()]: object,
     uid: regarding.uid,
     related: related && `${related.kind}/${related.name}`,
-    fact,
+    fact: elide(fact, FACT_CHARACTERS),
   };
 }
 
 function eventName({ reason, regarding, fact }: GateEvent): string {
-  const { kind, namespace, name, uid } = regarding;
-  const identity = JSON.stringify([reason, uid ?? [kind, namespace, name], fact]);
+  const { name } = regarding;
+  const identity = JSON.stringify([reason, identityOf(regarding), fact]);
   const hash = createHash('sha256').update(identity).digest('hex').slice(0, 16);
   return `${name.slice(0, NAME_CHARACTERS).replace(/(?<![.-])[.-]+$/, '')}.${hash}`;
+}
+
+function identityOf({ kind, namespace, name, uid }: ObjectRef): unknown {
+  return uid ?? [kind, namespace, name];
 }
 
 /** Events are namespaced: those of a Namespace are best found inside it, other cluster-scoped objects' go to `default`. */

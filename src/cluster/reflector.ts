@@ -113,20 +113,24 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
         what === 'parse'
           ? new GateError('PG_OBJECT_UNREADABLE', { object: key, path, detail })
           : new GateError('PG_INTERNAL', { detail });
-      limitLog((fields) => log.error({ ...fields, code: error.code, key, err }, error.message));
+      limitLog(`${error.code} ${namespaceOf(key)}`, (fields) =>
+        log.error({ ...fields, code: error.code, key, err }, error.message),
+      );
     },
   });
   const lists = createNamespaceLists({
     list: listNamespace,
     onFailure: (namespace, err) =>
-      limitLog((fields) => log.warn({ ...fields, namespace, err }, 'the namespace cannot be listed')),
+      limitLog(`list ${namespace}`, (fields) =>
+        log.warn({ ...fields, namespace, err }, 'the namespace cannot be listed'),
+      ),
     clock,
     random,
   });
 
-  function reportLargeObject(object: string): void {
+  function reportLargeObject(object: string, namespace = namespaceOf(object)): void {
     const { code, message } = new GateError('PG_OBJECT_TOO_LARGE', { object, path, limit: MAX_OBJECT_BYTES });
-    limitLog((fields) => log.error({ ...fields, code }, message));
+    limitLog(`${code} ${namespace}`, (fields) => log.error({ ...fields, code }, message));
   }
 
   function heard(): void {
@@ -238,7 +242,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   /** The next event or bookmark moves the resourceVersion on. The cache keeps the object as it was before. */
   function onLargeEvent({ bytes, beginning }: LongLine): void {
     contact();
-    reportLargeObject(`an event of ${bytes} bytes, ${beginning}`);
+    reportLargeObject(`an event of ${bytes} bytes, ${beginning}`, '');
   }
 
   function note(error: unknown): void {
@@ -323,6 +327,11 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
 function isRefusal(error: Error | undefined): boolean {
   if (error instanceof GateError) return error.code === 'PG_CRD_MISSING' || error.code === 'PG_RBAC';
   return error instanceof ApiError;
+}
+
+/** Of a key or name with a namespace in front. Each namespace has lines of its own in the log. */
+function namespaceOf(key: string): string {
+  return key.slice(0, Math.max(0, key.indexOf('/')));
 }
 
 /** A refusal to open the watch that has nothing to do with where it was to begin. */

@@ -192,15 +192,6 @@ test('events that cannot be written are one warning and no error, and are tried 
     assert.equal(lines.filter(({ audit }) => audit === true).length, 2);
   }));
 
-test('a queue that is full drops what comes, with one warning', () =>
-  staged(async ({ writer, double, lines }) => {
-    double.route('POST', EVENTS, () => undefined);
-    const write = writer();
-    for (let fact = 0; fact < 1500; fact++) write({ ...HELD, fact: String(fact) });
-    assert.equal(lines.filter(({ audit }) => audit === true).length, 1500);
-    assert.equal(lines.filter(({ level }) => level === 40).length, 1);
-  }));
-
 test('who has to end can wait until all has been written', () =>
   staged(async ({ client, bodies }) => {
     const { log } = logDouble();
@@ -216,3 +207,113 @@ test('who has to end can wait until all has been written', () =>
     await settled();
     assert.equal(bodies().length, 20);
   }));
+
+/** A writer before an API server that takes Events when the test lets it. */
+function world({ taken = async () => ({}) }: { taken?: (namespace: string) => Promise<unknown> } = {}) {
+  const clock = manualClock();
+  const { log, lines } = logDouble();
+  const created: { namespace: string; note: string }[] = [];
+  const { write, settled } = createEventWriter(
+    {
+      create: async (_path, body) => {
+        const namespace = String(at(body, 'metadata', 'namespace'));
+        created.push({ namespace, note: String(at(body, 'note')) });
+        return await taken(namespace);
+      },
+    },
+    { reportingController: 'pullgate.io/gate', reportingInstance: 'gate-0', clock, log },
+  );
+  return {
+    clock,
+    settled,
+    write,
+    notesIn: (namespace: string) =>
+      created.filter((event) => event.namespace === namespace).map(({ note }) => note),
+    audited: () => lines.filter(({ audit }) => audit === true),
+    warnings: () => lines.filter(({ level }) => Number(level) >= 40),
+  };
+}
+
+function event(namespace: string, n: number, fields: Partial<GateEvent> = {}): GateEvent {
+  const regarding = { ...HELD.regarding, namespace, uid: `uid-of-${namespace}` };
+  return { ...HELD, regarding, fact: `fact-${n}`, note: `${n}`, ...fields };
+}
+
+test('an object has 25 Events of one reason, then one in 5 minutes, and the log says how many were left out', async () => {
+  const { clock, write, settled, notesIn, audited } = world();
+  const flood = (from: number) => {
+    for (let n = from; n < from + 1000; n += 1) write(event('shop', n));
+  };
+  flood(0);
+  await settled();
+  assert.deepEqual([notesIn('shop').length, audited().length], [25, 25]);
+  clock.advance(300_000);
+  flood(1000);
+  await settled();
+  assert.deepEqual([notesIn('shop').length, audited().length], [26, 26]);
+  assert.equal(audited().at(-1)?.['leftOut'], 975);
+  write(event('shop', 0, { reason: 'RolloutReleased' }));
+  write(event('shop', 0, { regarding: { ...HELD.regarding, uid: 'another' } }));
+  await settled();
+  assert.equal(notesIn('shop').length, 28, 'another reason and another object have Events of their own');
+});
+
+test('a fact that was left out is told when it is given again later, if it is still true', async () => {
+  const { clock, write, settled, notesIn } = world();
+  for (let n = 0; n < 100; n += 1) write(event('shop', n));
+  clock.advance(300_000);
+  write(event('shop', 99));
+  await settled();
+  assert.equal(notesIn('shop').at(-1), '99');
+});
+
+test('the log does not repeat a fact of any length that a user wrote', async () => {
+  const { write, audited } = world();
+  write(event('shop', 1, { fact: `pullgate.io/parallelism ${'x'.repeat(200_000)}` }));
+  write(event('shop', 2, { fact: `pullgate.io/parallelism ${'x'.repeat(200_001)}` }));
+  assert.deepEqual(
+    audited().map(({ fact }) => String(fact).length),
+    [256, 256],
+  );
+});
+
+test('a namespace whose Events are never taken delays no Event of another', async () => {
+  const never = new Promise<unknown>(() => undefined);
+  const { write, notesIn } = world({
+    taken: (namespace) => (namespace === 'shop' ? Promise.resolve() : never),
+  });
+  for (let n = 0; n < 20; n += 1) {
+    write(event('hostile-1', n));
+    write(event('hostile-2', n));
+    write(event('shop', n));
+  }
+  await until(() => notesIn('shop').length === 20);
+});
+
+test('a leader that tells of all that was decided in the last hour drops no Event of a namespace for those of another', async () => {
+  const { write, settled, notesIn, audited, warnings } = world();
+  const of = (namespace: string, n: number) =>
+    event(namespace, n, { regarding: { ...HELD.regarding, namespace, uid: `uid-${namespace}-${n}` } });
+  for (let n = 0; n < 10_000; n += 1) write(of('large', n));
+  for (let n = 0; n < 40; n += 1) for (let ns = 0; ns < 50; ns += 1) write(of(`small-${ns}`, n));
+  await settled();
+  for (let ns = 0; ns < 50; ns += 1) assert.equal(notesIn(`small-${ns}`).length, 40);
+  assert.ok(notesIn('large').length >= 3000 && notesIn('large').length < 10_000);
+  assert.equal(warnings().length, 1);
+  assert.equal(audited().length, 12_000, 'each is logged');
+  // Level-triggered: who has more to tell than there is room for tells it again.
+  for (let n = 0; n < 10_000; n += 1) write(of('large', n));
+  await settled();
+  assert.equal(audited().length, 12_000, 'and not again');
+});
+
+test('as many facts as there may be of one namespace make the writer forget none of another', async () => {
+  const { write, settled, audited } = world();
+  write(event('shop', 1));
+  for (let n = 0; n < 30_000; n += 1)
+    write(event('hostile', n, { regarding: { ...HELD.regarding, namespace: 'hostile', uid: `uid-${n}` } }));
+  await settled();
+  const before = audited().length;
+  write(event('shop', 1));
+  assert.equal(audited().length, before);
+});

@@ -1,0 +1,74 @@
+import type { Clock } from '../clock.ts';
+import { largestShare } from './by-namespace.ts';
+import { createLane } from './lane.ts';
+
+export interface QueuedEvent {
+  readonly namespace: string;
+  readonly name: string;
+  readonly body: unknown;
+}
+
+/** Events that wait to be written, those of one namespace in order. */
+export interface EventQueue {
+  add(event: QueuedEvent): void;
+  /** Resolves when none is left. */
+  settled(): Promise<void>;
+}
+
+/**
+ * In memory 10 MB, at 2 kB for each. A leader that has just taken over may tell of every decision of the last hour again, and
+ * an API server takes about 100 Events a second.
+ */
+const ROOM = 5000;
+/** One for each of four namespaces: Events are not urgent. */
+const WRITES_AT_A_TIME = 4;
+
+/**
+ * Writes the Events of each namespace in order, of several namespaces side by side and in turn. If there is no room left, the
+ * namespace with the most Events loses its last one: a flood of Events of one namespace never drops one of another.
+ */
+export function createEventQueue(options: {
+  /** Never rejects. */
+  readonly write: (event: QueuedEvent) => Promise<void>;
+  readonly onDropped: (event: QueuedEvent, room: number) => void;
+  readonly clock: Pick<Clock, 'monotonic'>;
+}): EventQueue {
+  const { write, onDropped, clock } = options;
+  const writing = createLane(WRITES_AT_A_TIME, clock);
+  const waiting = new Map<string, QueuedEvent[]>();
+  const draining = new Map<string, Promise<void>>();
+  let size = 0;
+
+  async function drain(namespace: string, events: QueuedEvent[]): Promise<void> {
+    for (let next = events.shift(); next !== undefined; next = events.shift()) {
+      const event = next;
+      size -= 1;
+      await writing(namespace, () => write(event));
+    }
+    waiting.delete(namespace);
+    draining.delete(namespace);
+  }
+
+  function dropOne(): void {
+    const [, longest] = largestShare(waiting, (events) => events.length) ?? [];
+    const dropped = longest?.pop();
+    if (dropped === undefined) return;
+    size -= 1;
+    onDropped(dropped, ROOM);
+  }
+
+  return {
+    add(event) {
+      const { namespace } = event;
+      const events = waiting.get(namespace) ?? [];
+      waiting.set(namespace, events);
+      events.push(event);
+      size += 1;
+      if (size > ROOM) dropOne();
+      if (!draining.has(namespace)) draining.set(namespace, drain(namespace, events));
+    },
+    async settled() {
+      while (draining.size > 0) await Promise.all(draining.values());
+    },
+  };
+}
