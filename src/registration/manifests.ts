@@ -7,6 +7,8 @@ export interface Manifests {
   /** Namespace, ServiceAccount, RBAC, PriorityClass. */
   readonly base: readonly JsonObject[];
   readonly crd: JsonObject;
+  /** ValidatingAdmissionPolicies and their bindings. */
+  readonly policies: readonly JsonObject[];
   readonly webhookConfiguration: JsonObject;
 }
 
@@ -15,12 +17,15 @@ const DEPLOY = new URL('../../deploy/', import.meta.url);
 
 /** They are part of the package: any error here is a bug, or a broken installation. */
 export async function readManifests(): Promise<Manifests> {
-  const [account, rbac, priority, crd, webhook] = await Promise.all(
-    ['service-account', 'rbac', 'priority-class', 'crd', 'webhook-configuration'].map(readManifest),
+  const [account, rbac, priority, crd, policies, webhook] = await Promise.all(
+    ['service-account', 'rbac', 'priority-class', 'crd', 'puller-pod-policy', 'webhook-configuration'].map(
+      readManifest,
+    ),
   );
   return {
     base: [account, rbac, priority].flatMap((objects) => objects ?? []),
     crd: asObject(crd?.[0]),
+    policies: policies ?? [],
     webhookConfiguration: asObject(webhook?.[0]),
   };
 }
@@ -40,6 +45,8 @@ const COLLECTIONS: Readonly<Record<string, string>> = {
   PriorityClass: 'priorityclasses',
   CustomResourceDefinition: 'customresourcedefinitions',
   MutatingWebhookConfiguration: 'mutatingwebhookconfigurations',
+  ValidatingAdmissionPolicy: 'validatingadmissionpolicies',
+  ValidatingAdmissionPolicyBinding: 'validatingadmissionpolicybindings',
 };
 
 /** Where the API server serves the object of a manifest, and what kubectl calls it. */

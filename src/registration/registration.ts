@@ -18,7 +18,7 @@ export interface RegistrationOptions extends WebhookOptions {
 export interface Registration {
   /**
    * Takes the webhook configuration away, has the holds released, then takes away the CRD if a process made it, and with it
-   * all ImagePreloads. RBAC, PriorityClass and namespace stay. Does nothing when another gate process has taken over: the
+   * all ImagePreloads. RBAC, PriorityClass, policies and namespace stay. Does nothing when another gate process has taken over: the
    * holds are its own then.
    *
    * @throws as `register`, and what `releaseHolds` throws; what is still there then is taken over by the next process
@@ -36,7 +36,7 @@ const CRD_DEADLINE_MS = 30_000;
 const CRD_POLL_MS = 200;
 
 /**
- * Puts into the cluster what a gate beside it needs: namespace, ServiceAccount, RBAC, PriorityClass, the CRD, and last,
+ * Puts into the cluster what a gate beside it needs: namespace, ServiceAccount, RBAC, PriorityClass, policies, the CRD, and last,
  * when everything it relies on is there, the webhook configuration. A CRD that no process made is left as it is. Whatever
  * a process that was killed left behind is recognised by its label and taken over. On an error nothing is taken
  * back: starting again goes on from there.
@@ -50,6 +50,7 @@ export async function register(admin: Admin, options: RegistrationOptions): Prom
 
   await refuseInstalled(admin, webhooks);
   for (const object of manifests.base) await apply(admin, object);
+  for (const object of manifests.policies) await applyPolicy(admin, object, options);
   await registerCrd(admin, crd, options);
   await apply(admin, webhooks);
   options.log.info({ url: options.url }, 'registered at the API server');
@@ -133,6 +134,20 @@ function isByProcess(object: unknown): boolean {
 function apply(admin: Admin, object: JsonObject): Promise<unknown> {
   const { path, resource } = locate(object);
   return call('patch', resource, () => admin.apply(path, object));
+}
+
+/** A server before the supported ones has no such kind. */
+async function applyPolicy(
+  admin: Admin,
+  object: JsonObject,
+  { unsupportedServer, log }: RegistrationOptions,
+): Promise<void> {
+  try {
+    await apply(admin, object);
+  } catch (error) {
+    if (!isNotFound(error) || !unsupportedServer) throw error;
+    log.warn({ resource: locate(object).resource }, 'this Kubernetes version has no such policies: left out');
+  }
 }
 
 /** `undefined` if it is not there. */

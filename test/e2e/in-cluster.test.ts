@@ -204,6 +204,8 @@ test('the uninstall Job releases what is held and nothing is held any more; afte
     '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/imagepreloads.pullgate.io',
     '/apis/rbac.authorization.k8s.io/v1/clusterroles/pullgate',
     '/apis/scheduling.k8s.io/v1/priorityclasses/pullgate',
+    '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-puller-pods',
+    '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-puller-pods',
   ]) {
     await until(
       `${path} is gone`,

@@ -72,6 +72,8 @@ test('everything in a namespace is in that of the gate', () => {
     'CustomResourceDefinition',
     'PriorityClass',
     'MutatingWebhookConfiguration',
+    'ValidatingAdmissionPolicy',
+    'ValidatingAdmissionPolicyBinding',
   ];
   for (const object of [...base, job]) {
     const wanted = clusterWide.includes(asString(object['kind']) ?? '') ? undefined : GATE_NAMESPACE;

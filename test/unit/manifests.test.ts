@@ -17,7 +17,7 @@ import {
 } from '../../src/names.ts';
 import { locate, readManifests } from '../../src/registration/manifests.ts';
 
-const { base, crd, webhookConfiguration } = await readManifests();
+const { base, crd, policies, webhookConfiguration } = await readManifests();
 
 function find(kind: string, name?: string): JsonObject {
   const found = base.find(
@@ -157,7 +157,7 @@ test('the match condition names the marks of the gate and of opting out', () => 
 
 test('every manifest has a place at the API server', () => {
   assert.deepEqual(
-    [...base, crd, webhookConfiguration].map((object) => locate(object).path),
+    [...base, crd, ...policies, webhookConfiguration].map((object) => locate(object).path),
     [
       '/api/v1/namespaces/pullgate',
       '/api/v1/namespaces/pullgate/serviceaccounts/pullgate',
@@ -169,6 +169,8 @@ test('every manifest has a place at the API server', () => {
       '/apis/rbac.authorization.k8s.io/v1/clusterroles/pullgate-view',
       '/apis/scheduling.k8s.io/v1/priorityclasses/pullgate-preload',
       '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/imagepreloads.pullgate.io',
+      '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-puller-pods',
+      '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-puller-pods',
       '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/pullgate',
     ],
   );

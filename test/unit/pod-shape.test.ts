@@ -5,9 +5,13 @@ import jsonPatch, { type Operation } from 'fast-json-patch';
 import type { JsonObject } from '../../src/json.ts';
 import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../src/names.ts';
 import { pullerPod } from '../../src/preload/puller-pod.ts';
+import { admissionPolicy } from './admission-policy.ts';
 import { EKS_IDENTITIES, identityPatch } from './eks-identity.ts';
-import { isBound, isJudged, refusals } from './pod-shape-policy.ts';
 import { otherShapes, withSpec } from './pod-shapes.ts';
+
+const policy = admissionPolicy('components/pod-shape/admission-policy.yaml');
+const refusals = (object: JsonObject) => policy.refusals({ object });
+const isJudged = (username: string) => policy.applies({ request: { userInfo: { username } } });
 
 const pod = pullerPod({
   spec: {
@@ -28,7 +32,7 @@ const pod = pullerPod({
 });
 
 test('the policy is bound, and refuses what it cannot judge', () => {
-  assert.ok(isBound());
+  assert.ok(policy.isBound());
 });
 
 test('the API server asks the policy about the gate’s account, and nobody else', () => {

@@ -23,8 +23,8 @@ async function start(minor: string, ...flags: string[]) {
   );
   // Read at the stop: there is no hold to release.
   double.route('GET', '/apis/apps/v1/deployments', answer(200, { items: [] }));
-  const { base, crd, webhookConfiguration } = await readManifests();
-  for (const object of [...base, crd, webhookConfiguration])
+  const { base, crd, policies, webhookConfiguration } = await readManifests();
+  for (const object of [...base, crd, ...policies, webhookConfiguration])
     double.route('PATCH', locate(object).path, answer(200, {}));
 
   const listen = `127.0.0.1:${await freePort()}`;

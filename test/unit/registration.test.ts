@@ -232,6 +232,28 @@ test('both things that go again carry the label of a process', async () => {
   }
 });
 
+const POLICY = '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-puller-pods';
+const BINDING =
+  '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-puller-pods';
+
+test('the label of puller pods is kept to the gate before anything is gated, and afterwards', async () => {
+  const { client, calls, store } = fakeApi();
+  const registration = await register(client, options());
+  assert.ok(calls.indexOf(`apply ${POLICY}`) < calls.indexOf(`apply ${BINDING}`));
+  assert.ok(calls.indexOf(`apply ${BINDING}`) < calls.indexOf(`apply ${WEBHOOKS}`));
+  await registration.unregister(releaseNothing);
+  assert.ok(store.has(POLICY) && store.has(BINDING));
+});
+
+test('a server without policies is registered at with --unsupported-server alone', async () => {
+  const missing = new ApiError(404, { reason: 'NotFound', message: 'the server could not find it' });
+  const fails = { [`apply ${POLICY}`]: missing, [`apply ${BINDING}`]: missing };
+  const { client, store } = fakeApi({ fails });
+  await register(client, { ...options(), unsupportedServer: true });
+  assert.ok(store.has(WEBHOOKS));
+  await assert.rejects(register(fakeApi({ fails }).client, options()), missing);
+});
+
 test('match conditions are left out with --unsupported-server alone', async () => {
   const { webhookConfiguration } = await readManifests();
   const built = (unsupportedServer: boolean) =>
