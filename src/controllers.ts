@@ -5,10 +5,12 @@ import { createReflector, type Reflector } from './cluster/reflector.ts';
 import type { Config } from './config.ts';
 import { parseCachedDeployment } from './hold/cached-deployment.ts';
 import type { Deployment } from './hold/deployment.ts';
+import { deploymentKeptElsewhere } from './hold/kept-elsewhere.ts';
 import type { Logger } from './log.ts';
 import { API_GROUP_PATH, PULLER_LABEL } from './names.ts';
 import type { Metrics } from './observe/metrics.ts';
 import { type ImagePreload, parseImagePreload } from './preload/image-preload.ts';
+import { podKeptElsewhere, preloadKeptElsewhere } from './preload/kept-elsewhere.ts';
 import { type Node, nodeParser } from './preload/node.ts';
 import { createPreloadController } from './preload/preload-controller.ts';
 import type { PullTimes } from './preload/pull-times.ts';
@@ -58,10 +60,10 @@ export function startControllers(options: {
     ...common,
     path: '/api/v1/namespaces',
     parse: parseNamespace,
-    onChange(name, now) {
+    onChange(name, now, before) {
       const fact = now === undefined ? undefined : modeFact(now);
       if (fact !== undefined) writeEvent(fact);
-      namespaceChanged(name);
+      namespaceChanged(name, now, before);
     },
   });
   const nodes = createReflector<Node>({
@@ -74,12 +76,14 @@ export function startControllers(options: {
     ...common,
     path: '/apis/apps/v1/deployments',
     parse: parseCachedDeployment,
+    scope: { isFollowed, keepElsewhere: deploymentKeptElsewhere },
     onChange: (key, now, before) => deploymentChanged(key, (now ?? before)?.uid),
   });
   const preloads = createReflector<ImagePreload>({
     ...common,
     path: `${API_GROUP_PATH}/imagepreloads`,
     parse: parseImagePreload,
+    scope: { isFollowed, keepElsewhere: preloadKeptElsewhere },
     onChange(key, now, before) {
       own(before, (keys) => keys.delete(key));
       own(now, (keys) => keys.add(key));
@@ -94,6 +98,7 @@ export function startControllers(options: {
     path: '/api/v1/pods',
     query: { labelSelector: PULLER_LABEL },
     parse: parsePullerPod,
+    scope: { isFollowed, keepElsewhere: podKeptElsewhere },
     onChange: (key, now, before) => preloadController.podChanged(key, now, before),
   });
 
@@ -142,23 +147,38 @@ export function startControllers(options: {
     else byOwner.delete(uid);
   }
 
-  function namespaceChanged(name: string): void {
-    releaseController.namespaceChanged(name);
-    for (const preload of preloads.values()) {
-      if (preload.namespace === name) preloadController.preloadChanged(keyInNamespace(preload));
+  /** Returns whether the namespace has a mode. */
+  function isFollowed(namespace: string): boolean {
+    return modeOf(namespaces.get(namespace)) !== undefined;
+  }
+
+  function namespaceChanged(name: string, now: Namespace | undefined, before: Namespace | undefined): void {
+    if ((modeOf(now) === undefined) !== (modeOf(before) === undefined)) {
+      deployments.namespaceChanged(name);
+      preloads.namespaceChanged(name);
+      pods.namespaceChanged(name);
     }
+    releaseController.namespaceChanged(name);
+    for (const preload of preloads.inNamespace(name))
+      preloadController.preloadChanged(keyInNamespace(preload));
   }
 
   const followed = { namespaces, nodes, deployments, imagepreloads: preloads, pods };
   const reflectors: readonly Reflector<unknown>[] = Object.values(followed);
   const startedAt = clock.monotonic();
   let hasSynced = false;
-  for (const reflector of reflectors) reflector.start();
-  const synced = Promise.all(reflectors.map((reflector) => reflector.synced)).then(() => {
-    preloadController.start();
-    releaseController.start();
-    hasSynced = true;
-  });
+  for (const reflector of [namespaces, nodes]) reflector.start();
+  const synced = namespaces.synced
+    .then(() => {
+      // Only now is it known which of these are to be kept.
+      for (const reflector of [deployments, preloads, pods]) reflector.start();
+      return Promise.all(reflectors.map((reflector) => reflector.synced));
+    })
+    .then(() => {
+      preloadController.start();
+      releaseController.start();
+      hasSynced = true;
+    });
 
   return {
     synced,

@@ -14,8 +14,7 @@ export interface NamespaceListsOptions {
 export interface NamespaceLists {
   /** Lists the namespace. A list of it that is under way starts again, because what it has read may be too old. */
   add(namespace: string): void;
-  remove(namespace: string): void;
-  /** Aborts the running lists; they start again after `resume`. The initial state is paused. */
+  /** Drops all namespaces, and starts none that is added until `resume`. The initial state is paused. */
   pause(): void;
   resume(): void;
   /** Resolves when nothing is running any more. */
@@ -74,24 +73,24 @@ export function createNamespaceLists(options: NamespaceListsOptions): NamespaceL
     resting.delete(namespace);
   }
 
+  function pause(): void {
+    isPaused = true;
+    for (const namespace of [...wanted.keys(), ...running.keys()]) forget(namespace);
+  }
+
   return {
     add(namespace) {
       forget(namespace);
       wanted.set(namespace, 0);
       startSome();
     },
-    remove: forget,
-    pause() {
-      isPaused = true;
-      for (const { abort } of running.values()) abort.abort();
-    },
+    pause,
     resume() {
       isPaused = false;
       startSome();
     },
     async stop() {
-      isPaused = true;
-      for (const namespace of [...wanted.keys(), ...running.keys()]) forget(namespace);
+      pause();
       await Promise.all([...running.values()].map(({ done }) => done));
     },
   };

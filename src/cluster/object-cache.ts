@@ -72,8 +72,8 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
   const { parse, scope, onChange, onTrouble } = options;
   const entries = new Map<string, Entry<T>>();
   const byNamespace = new Map<string, Set<string>>();
-  /** For each list of a namespace, the version at which each object was deleted since the list began. */
-  const deletions = new Map<string, Map<string, number>>();
+  /** For each list of a namespace, the version at which each object was last seen to be gone, or not to be kept. */
+  const forgotten = new Map<string, Map<string, number>>();
 
   function report(key: string, now: T | undefined, before: T | undefined): void {
     try {
@@ -104,6 +104,7 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
   function store(item: Item<T>): void {
     const { key, namespace, uid, version } = item;
     const { object, isPartial } = kept(item);
+    if (object === undefined) forgotten.get(namespace)?.set(key, version);
     const known = entries.get(key);
     if (known !== undefined && (object === undefined || known.uid !== uid)) drop(key);
     if (object === undefined) return;
@@ -147,6 +148,10 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
     return (entries.get(key)?.version ?? Number.NaN) > version;
   }
 
+  function put(item: Item<T>): void {
+    if (!isOutdated(item)) store(item);
+  }
+
   function* inNamespace(namespace: string): Generator<T> {
     for (const key of byNamespace.get(namespace) ?? []) {
       const entry = entries.get(key);
@@ -164,26 +169,20 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
       return entries.size;
     },
     read,
-    put(item) {
-      if (!isOutdated(item)) store(item);
-    },
-    remove(item) {
-      if (isOutdated(item)) return;
-      deletions.get(item.namespace)?.set(item.key, item.version);
-      drop(item.key);
-    },
+    put,
+    remove: (item) => put({ ...item, object: undefined }),
     replace(found) {
       for (const key of entries.keys()) if (!found.has(key)) drop(key);
       for (const item of found.values()) store(item);
     },
     merge(namespace) {
-      const deleted = new Map<string, number>();
-      deletions.set(namespace, deleted);
+      const versions = new Map<string, number>();
+      forgotten.set(namespace, versions);
       return {
         add(item) {
-          if (!isOutdated(item) && !((deleted.get(item.key) ?? Number.NaN) > item.version)) store(item);
+          if (!((versions.get(item.key) ?? Number.NaN) > item.version)) put(item);
         },
-        end: () => void deletions.delete(namespace),
+        end: () => void forgotten.delete(namespace),
       };
     },
     namespaceChanged(namespace) {

@@ -263,6 +263,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
 
   async function listAndWatch(): Promise<void> {
     if (resourceVersion === undefined) {
+      // The list of the whole has all that was asked for until now.
       lists.pause();
       try {
         await list();
@@ -312,8 +313,8 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
     },
     namespaceChanged(namespace) {
       cache.namespaceChanged(namespace);
+      // A list under way goes on where the namespace is no longer followed: it brings back what was partial before.
       if (scope?.isFollowed(namespace) === true) lists.add(namespace);
-      else lists.remove(namespace);
     },
     lastContactAge: () => clock.monotonic() - contactAt,
     isSilent: () => clock.monotonic() - Math.max(startedAt, contactAt) > SILENT_MS && !isRefusal(lastError),

@@ -18,6 +18,8 @@ export interface OwnPods {
   preloadChanged(key: string): void;
   /** Pods that an ImagePreload controls, but that have no name of ours: of another version, or somebody has edited them. */
   misnamed(preloadKey: string): readonly PullerPod[];
+  /** Pods that have a name of ours, and whose ImagePreload is not in the cache. */
+  orphans(preloadKey: string): readonly PullerPod[];
 }
 
 export interface OwnPodsOptions {
@@ -49,8 +51,7 @@ export function createOwnPods({ preloads, clock, onChange }: OwnPodsOptions): Ow
   }
 
   function isOwn(key: string, pod: PullerPod): boolean {
-    if (pod.name !== podName({ name: pod.preload, uid: pod.preloadUid }, pod.pull, pod.node, pod.attempt))
-      return false;
+    if (!hasOwnName(pod)) return false;
     return preloads.get(ownerKey(pod))?.uid === pod.preloadUid || own.get(key)?.uid === pod.uid;
   }
 
@@ -86,7 +87,16 @@ export function createOwnPods({ preloads, clock, onChange }: OwnPodsOptions): Ow
       const pods = [...(others.get(preloadKey)?.values() ?? [])];
       return pods.filter(({ preloadUid }) => preloadUid === preloads.get(preloadKey)?.uid);
     },
+    orphans(preloadKey) {
+      if (preloads.get(preloadKey) !== undefined) return [];
+      return [...(others.get(preloadKey)?.values() ?? [])].filter(hasOwnName);
+    },
   };
+}
+
+/** Returns whether the name is the one that the gate gives to what the pod claims. It says nothing about who made the pod. */
+export function hasOwnName({ name, preload, preloadUid, pull, node, attempt }: PullerPod): boolean {
+  return name === podName({ name: preload, uid: preloadUid }, pull, node, attempt);
 }
 
 function ownerKey({ namespace, preload }: PullerPod): string {

@@ -32,7 +32,7 @@ import type { PullerPod } from './puller-pod-status.ts';
 import type { Failure } from './slot.ts';
 import { createWorkloadLookups } from './workload-lookups.ts';
 
-type Store<T> = Pick<Reflector<T>, 'get' | 'values'>;
+type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;
 
 export interface PreloadControllerOptions {
   readonly client: ApiClient;
@@ -162,7 +162,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const preload = preloads.get(key);
     if (preload === undefined || preload.deleting) {
       forget(key);
-      return undefined;
+      return await removeOrphans(key);
     }
     const expiresAt = expirePods();
     const state = stateOf(key, preload);
@@ -207,6 +207,16 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     return swept.includes(false) ? SWEEP_RETRY_MS : undefined;
   }
 
+  /**
+   * Deletes pods that an earlier leader has left where nobody serves them any more: it knows nothing of their ImagePreload. Returns
+   * in how many ms to try again.
+   */
+  async function removeOrphans(key: string): Promise<number | undefined> {
+    const orphans = ownPods.orphans(key).filter(({ namespace }) => options.modeOf(namespace) === undefined);
+    const removed = await Promise.all(orphans.map(writer.delete));
+    return removed.includes(false) ? SWEEP_RETRY_MS : undefined;
+  }
+
   function expirePods(): number | undefined {
     const before = pods.running;
     const expiresAt = pods.expire(clock.now());
@@ -220,8 +230,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       : deployments.get(`${preload.namespace}/${preload.owner.name}`);
   }
 
-  function* siblingsOf({ owner }: ImagePreload): Generator<ImagePreload> {
-    for (const other of preloads.values()) if (other.owner?.uid === owner?.uid) yield other;
+  function* siblingsOf({ namespace, owner }: ImagePreload): Generator<ImagePreload> {
+    for (const other of preloads.inNamespace(namespace)) if (other.owner?.uid === owner?.uid) yield other;
   }
 
   function stateOf(key: string, preload: ImagePreload): State {
@@ -456,7 +466,10 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       queue.add(key);
       // A request for another template ends those before it.
       if (preload !== undefined && options.modeOf(preload.namespace) === 'reject') {
-        for (const other of siblingsOf(preload)) queue.add(`${other.namespace}/${other.name}`);
+        for (const other of siblingsOf(preload)) {
+          const sibling = `${other.namespace}/${other.name}`;
+          if (states.get(sibling)?.live === true) queue.add(sibling);
+        }
       }
     },
     nodesChanged() {
@@ -472,9 +485,10 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     podChanged(key, now, before) {
       if (before !== undefined && before.uid !== now?.uid) writer.gone(before);
       ownPods.observe(key, now);
-      const owner = `${now?.namespace}/${now?.preload}`;
+      if (now === undefined) return;
+      const owner = `${now.namespace}/${now.preload}`;
       // It may be one that has to go.
-      if (states.has(owner)) queue.addWithin(owner, BEGUN_MS);
+      if (states.has(owner) || options.modeOf(now.namespace) === undefined) queue.addWithin(owner, BEGUN_MS);
     },
     assessmentOf(key) {
       const state = states.get(key);

@@ -34,7 +34,7 @@ import { deploymentPath, fieldsOf, isStale, releaseHolds, STALE_ATTEMPTS } from 
 import { releasePatch } from './release-patch.ts';
 import { settingFacts } from './setting-facts.ts';
 
-type Store<T> = Pick<Reflector<T>, 'get' | 'values'>;
+type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;
 
 export interface ReleaseControllerOptions {
   readonly client: ApiClient;
@@ -227,9 +227,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     holds,
     deploymentChanged: (key) => queue.add(key),
     namespaceChanged(namespace) {
-      for (const deployment of deployments.values()) {
-        if (deployment.namespace === namespace) queue.add(`${namespace}/${deployment.name}`);
-      }
+      for (const { name } of deployments.inNamespace(namespace)) queue.add(`${namespace}/${name}`);
     },
     async releaseAll() {
       // Asked for anew: the cache may lag behind what admission has just held. It alone knows of those without their label.

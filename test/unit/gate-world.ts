@@ -3,9 +3,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { GateEvent } from '../../src/cluster/events.ts';
 import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
+import { deploymentKeptElsewhere } from '../../src/hold/kept-elsewhere.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import { ATTEMPT_ANNOTATION, MODE_LABEL, type Mode, PRELOAD_LABEL } from '../../src/names.ts';
 import { type ImagePreload, parseImagePreload } from '../../src/preload/image-preload.ts';
+import { podKeptElsewhere, preloadKeptElsewhere } from '../../src/preload/kept-elsewhere.ts';
 import { parseNode } from '../../src/preload/node.ts';
 import { createPreloadController } from '../../src/preload/preload-controller.ts';
 import type { PreloadSettings } from '../../src/preload/preload-spec.ts';
@@ -55,21 +57,42 @@ export function gateWorld({
   const random = () => 0.5;
   const writeEvent = (event: GateEvent) => void events.push(event);
 
-  const namespaces = api.store('namespaces', parseNamespace, (name) => {
+  const isFollowed = (namespace: string) => modeOf(namespaces.get(namespace)) !== undefined;
+  const namespaces = api.store('namespaces', parseNamespace, (name, now, before) => {
+    if ((modeOf(now) === undefined) !== (modeOf(before) === undefined)) {
+      deployments.namespaceChanged(name);
+      preloads.namespaceChanged(name);
+      pods.namespaceChanged(name);
+    }
     releaseController.namespaceChanged(name);
-    for (const one of preloads.values()) preloadController.preloadChanged(`${name}/${one.name}`);
+    for (const one of preloads.inNamespace(name)) preloadController.preloadChanged(`${name}/${one.name}`);
   });
   const nodeStore = api.store('nodes', parseNode, () => preloadController.nodesChanged());
-  const deployments = api.store('deployments', parseCachedDeployment, (key, now, before) => {
-    releaseController.deploymentChanged(key);
-    for (const one of preloads.values())
-      if (one.owner?.uid === (now ?? before)?.uid) preloadController.preloadChanged(`shop/${one.name}`);
-  });
-  const preloads = api.store('imagepreloads', parseImagePreload, (key, now, before) => {
-    preloadController.preloadChanged(key);
-    releaseController.deploymentChanged(`shop/${(now ?? before)?.owner?.name}`);
-  });
-  api.store('pods', parsePullerPod, (key, now, before) => preloadController.podChanged(key, now, before));
+  const deployments = api.store(
+    'deployments',
+    parseCachedDeployment,
+    (key, now, before) => {
+      releaseController.deploymentChanged(key);
+      for (const one of preloads.values())
+        if (one.owner?.uid === (now ?? before)?.uid) preloadController.preloadChanged(`shop/${one.name}`);
+    },
+    { isFollowed, keepElsewhere: deploymentKeptElsewhere },
+  );
+  const preloads = api.store(
+    'imagepreloads',
+    parseImagePreload,
+    (key, now, before) => {
+      preloadController.preloadChanged(key);
+      releaseController.deploymentChanged(`shop/${(now ?? before)?.owner?.name}`);
+    },
+    { isFollowed, keepElsewhere: preloadKeptElsewhere },
+  );
+  const pods = api.store(
+    'pods',
+    parsePullerPod,
+    (key, now, before) => preloadController.podChanged(key, now, before),
+    { isFollowed, keepElsewhere: podKeptElsewhere },
+  );
   const common = { client: api.client, clock, random, log, writeEvent, deployments, preloads };
   const preloadController = createPreloadController({
     ...common,

@@ -3,6 +3,7 @@ import jsonPatch, { type Operation } from 'fast-json-patch';
 import type { Clock } from '../../src/clock.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
+import { createObjectCache, type Scope } from '../../src/cluster/object-cache.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 
 export interface Call {
@@ -14,7 +15,7 @@ export interface Call {
 }
 
 /** Of a collection: `pods`, `deployments`, `imagepreloads`, `nodes`. */
-type Listener = (key: string, now: JsonObject | undefined) => void;
+type Listener = (now: JsonObject | undefined, before: JsonObject | undefined) => void;
 
 export const refusal = (status: number, reason: string, message = reason) =>
   new ApiError(status, { reason, message });
@@ -45,11 +46,7 @@ export function memoryApi(clock: Clock) {
 
   function publish(path: string, now: JsonObject | undefined, before: JsonObject | undefined): void {
     const kind = path.split('/').at(-2) ?? '';
-    const object = now ?? before;
-    const namespace = asString(at(object, 'metadata', 'namespace'));
-    const name = asString(at(object, 'metadata', 'name')) ?? '';
-    const key = namespace === undefined ? name : `${namespace}/${name}`;
-    const deliver = () => listeners.get(kind)?.(key, now);
+    const deliver = () => listeners.get(kind)?.(now, before);
     if (heldBack.kind === kind) heldBack.changes.push(deliver);
     else deliver();
   }
@@ -175,22 +172,32 @@ export function memoryApi(clock: Clock) {
       heldBack.kind = undefined;
       for (const deliver of heldBack.changes.splice(0)) deliver();
     },
-    /** What a reflector would keep of a collection. */
+    /** What a reflector would keep of a collection. A namespace that is followed anew is listed at once. */
     store<T>(
       kind: string,
       parse: (raw: unknown) => T,
       onChange: (key: string, now: T | undefined, before: T | undefined) => void,
+      scope?: Scope<T>,
     ) {
-      const cache = new Map<string, T>();
-      listeners.set(kind, (key, raw) => {
-        const before = cache.get(key);
-        const now = raw === undefined ? undefined : parse(raw);
-        if (before !== undefined && isDeepStrictEqual(before, now)) return;
-        if (now === undefined) cache.delete(key);
-        else cache.set(key, now);
-        onChange(key, now, before);
+      const cache = createObjectCache<T>({
+        ...{ parse, onChange, scope },
+        onTrouble(_what, _key, error) {
+          throw error;
+        },
       });
-      return { get: (key: string) => cache.get(key), values: () => cache.values() };
+      listeners.set(kind, (now, before) => {
+        if (now === undefined) cache.remove(cache.read(before));
+        else cache.put(cache.read(now));
+      });
+      return {
+        ...{ get: cache.get, values: cache.values, inNamespace: cache.inNamespace },
+        namespaceChanged(namespace: string): void {
+          cache.namespaceChanged(namespace);
+          if (scope?.isFollowed(namespace) !== true) return;
+          for (const [path, raw] of objects)
+            if (path.includes(`/namespaces/${namespace}/${kind}/`)) cache.put(cache.read(raw));
+        },
+      };
     },
   };
 }

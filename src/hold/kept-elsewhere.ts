@@ -1,0 +1,10 @@
+import { type Deployment, isMarked } from './deployment.ts';
+import { isFailedByGate } from './rollout.ts';
+
+/**
+ * Returns what is remembered of a Deployment in a namespace without a mode: all of it as long as the gate still has to take
+ * something back that it wrote, and otherwise nothing. Such namespaces may have tens of thousands of Deployments.
+ */
+export function deploymentKeptElsewhere(deployment: Deployment): Deployment | undefined {
+  return isMarked(deployment) || isFailedByGate(deployment) ? deployment : undefined;
+}

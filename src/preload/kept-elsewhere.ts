@@ -1,0 +1,25 @@
+import { type ImagePreload, parseImagePreload } from './image-preload.ts';
+import { hasOwnName } from './own-pods.ts';
+import type { PullerPod } from './puller-pod-status.ts';
+
+const { spec: EMPTY_SPEC } = parseImagePreload({});
+const NONE: readonly never[] = [];
+
+/**
+ * Returns what is remembered of an ImagePreload in a namespace without a mode, where none is served. One of a Deployment is
+ * kept until the gate has ended it. After that, its time to live is all that is needed.
+ */
+export function preloadKeptElsewhere(preload: ImagePreload): ImagePreload | undefined {
+  const { owner, spec, status } = preload;
+  if (status?.finishedAt === undefined) return owner === undefined ? undefined : preload;
+  return {
+    ...preload,
+    spec: { ...EMPTY_SPEC, ttlSecondsAfterFinished: spec.ttlSecondsAfterFinished },
+    status: { ...status, imageNames: '', excluded: NONE, images: NONE, failures: NONE, conditions: NONE },
+  };
+}
+
+/** Returns what is remembered of a puller pod there: all of it if it may be the gate's, which then deletes it. */
+export function podKeptElsewhere(pod: PullerPod): PullerPod | undefined {
+  return hasOwnName(pod) ? pod : undefined;
+}

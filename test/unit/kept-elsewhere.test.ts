@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createObjectCache, type Scope } from '../../src/cluster/object-cache.ts';
+import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
+import { deploymentKeptElsewhere } from '../../src/hold/kept-elsewhere.ts';
+import { asObject, type JsonObject } from '../../src/json.ts';
+import { parseImagePreload } from '../../src/preload/image-preload.ts';
+import { preloadKeptElsewhere } from '../../src/preload/kept-elsewhere.ts';
+import { deployment } from './deployment-builder.ts';
+import { retainedBytes } from './retained-bytes.ts';
+
+/** What is kept, for each object, of so many in namespaces without a mode. */
+function bytesOf<T>(
+  objects: number,
+  parse: (raw: unknown) => T,
+  keepElsewhere: Scope<T>['keepElsewhere'],
+  make: (index: number) => JsonObject,
+): number {
+  const bytes = retainedBytes(() => {
+    const cache = createObjectCache<T>({
+      parse,
+      scope: { isFollowed: () => false, keepElsewhere },
+      onChange: () => undefined,
+      onTrouble(_what, _key, error) {
+        throw error;
+      },
+    });
+    for (let index = 0; index < objects; index += 1) {
+      // As it comes from the API server, with no string shared with another object.
+      cache.put(cache.read(JSON.parse(JSON.stringify(make(index)))));
+    }
+    return cache;
+  });
+  return bytes / objects;
+}
+
+const named = (object: JsonObject, index: number): JsonObject => ({
+  ...object,
+  metadata: {
+    ...asObject(object['metadata']),
+    namespace: `ns-${index % 500}`,
+    name: `name-${index}`,
+    uid: `uid-${index}`,
+  },
+});
+
+test('10,000 Deployments in namespaces without a mode take no memory', () => {
+  const { object } = deployment().annotate('note', 'x'.repeat(10_000));
+  const bytes = bytesOf(10_000, parseCachedDeployment, deploymentKeptElsewhere, (index) =>
+    named(object, index),
+  );
+  assert.ok(bytes < 20, `${bytes} bytes each`);
+});
+
+const image = { image: `registry.test/${'x'.repeat(200)}:1` };
+const preload: JsonObject = {
+  metadata: { creationTimestamp: '2026-01-01T00:00:00Z' },
+  spec: { images: Array.from({ length: 50 }, () => image), scheduling: { nodeSelector: { pool: 'x' } } },
+};
+
+test('ImagePreloads made by hand there take none either', () => {
+  const bytes = bytesOf(2000, parseImagePreload, preloadKeptElsewhere, (index) => named(preload, index));
+  assert.ok(bytes < 20, `${bytes} bytes each`);
+});
+
+test('those that have ended there take as much as their time to live needs', () => {
+  const status = {
+    ...{ phase: 'Superseded', finishedAt: '2026-01-01T01:00:00Z', imageNames: 'x'.repeat(256) },
+    images: [{ image: image.image, digests: ['x'.repeat(71)] }],
+    failures: [{ node: 'n', image: image.image, reason: 'NotFound', message: 'x'.repeat(500) }],
+  };
+  const owner = { apiVersion: 'apps/v1', kind: 'Deployment', name: 'web', uid: 'uid' };
+  const ended = {
+    ...preload,
+    status,
+    metadata: { ...asObject(preload['metadata']), ownerReferences: [owner] },
+  };
+  const bytes = bytesOf(2000, parseImagePreload, preloadKeptElsewhere, (index) => named(ended, index));
+  assert.ok(bytes < 1500, `${bytes} bytes each`);
+  const kept = preloadKeptElsewhere(parseImagePreload(named(ended, 1)));
+  assert.equal(kept?.status?.finishedAt, '2026-01-01T01:00:00Z');
+  assert.equal(kept?.spec.ttlSecondsAfterFinished, 24 * 3600);
+  assert.deepEqual(
+    preloadKeptElsewhere(kept ?? parseImagePreload({})),
+    kept,
+    'nothing more goes the next time',
+  );
+});
