@@ -75,6 +75,7 @@ export function readConfig(argv: readonly string[], podAccount = POD_ACCOUNT): C
       nodeTimeoutSeconds: flags.nodeTimeoutSeconds,
       deadlineSeconds: flags.deadlineSeconds,
       ttlSecondsAfterFinished: flags.ttlSeconds,
+      tightenOnly: flags.bypassNeedsPermission === 'true',
     },
     logLevel: flags.logLevel,
   };
@@ -129,7 +130,7 @@ export function command(): Command {
     .addOption(
       set(
         '--bypass-needs-permission [bool]',
-        'bypass and opt-out only for who may "bypass" imagepreloads.pullgate.io',
+        'bypass and opt-out need the verb bypass on imagepreloads.pullgate.io, and annotations may only be stricter than the flags',
       )
         .choices(['true', 'false'])
         .preset('true')

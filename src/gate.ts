@@ -10,6 +10,7 @@ import { GateError } from './errors.ts';
 import type { Logger } from './log.ts';
 import { GATE_SERVICE_ACCOUNT } from './names.ts';
 import type { Metrics } from './observe/metrics.ts';
+import { floorOf } from './preload/preload-spec.ts';
 import { PULL_TIMES, type PullTimes } from './preload/pull-times.ts';
 import { requestPreload } from './preload/requested-preload.ts';
 
@@ -60,6 +61,7 @@ export function gateServer(
         { namespace, name, username: user.username, oldObject, dryRun, ...ask },
         { client, clock, log, writeEvent, settings: config.settings, pullTimes },
       ),
+    floor: floorOf(config.settings),
     leaving,
     onAnswer: metrics?.admission,
     clock,

@@ -9,6 +9,7 @@ import fastify, {
 import type { Clock } from '../clock.ts';
 import { GateError } from '../errors.ts';
 import type { PreloadProgress } from '../hold/preload-progress.ts';
+import type { Floor } from '../hold/settings.ts';
 import type { Logger } from '../log.ts';
 import { MODES, type Mode } from '../names.ts';
 import {
@@ -64,6 +65,8 @@ interface AdmissionServerOptions {
    * Below the 5 s that the API server waits. What it throws becomes an error, and then failurePolicy decides.
    */
   readonly preloadProgress: (request: AdmissionRequest, ask: Ask) => Promise<PreloadProgress>;
+  /** What the settings of a Deployment may not be looser than; undefined if they may. */
+  readonly floor?: Floor | undefined;
   /** Aborted when this replica begins to leave: from then on each answer is the last one of its connection. */
   readonly leaving?: AbortSignal | undefined;
   /** Each call of one of the modes, once. `Error`: the answer was one, or nobody waited for it any more. */
@@ -80,7 +83,7 @@ interface AdmissionServerOptions {
  * update pass as it came: nothing is held by mistake.
  */
 export function createAdmissionServer(options: AdmissionServerOptions): FastifyInstance {
-  const { tls, gate, mayBypass, preloadProgress, leaving, onAnswer, clock, log } = options;
+  const { tls, gate, mayBypass, preloadProgress, floor, leaving, onAnswer, clock, log } = options;
   const app = fastify({
     https: { ...tls, headersTimeout: CONNECTION_TIMEOUT_MS, handshakeTimeout: HANDSHAKE_TIMEOUT_MS },
     bodyLimit: BODY_LIMIT,
@@ -109,7 +112,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
       const response = admissionResponse(request, {
         object: decision.object,
         denial: decision.denial,
-        warnings: warningsFor(decision, request, now),
+        warnings: warningsFor(decision, request, now, floor),
         auditAnnotations: auditAnnotationsFor(decision),
       });
       logDecision(log, request, decision, clock.monotonic() - began);

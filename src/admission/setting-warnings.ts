@@ -1,5 +1,5 @@
 import { parseDeployment } from '../hold/deployment.ts';
-import { invalidSettingText, settingsOf } from '../hold/settings.ts';
+import { type Floor, invalidSettingText, settingsOf } from '../hold/settings.ts';
 import type { Decision, DecisionKind } from './decide.ts';
 
 /** The decisions after which a preload is made, or goes on. */
@@ -15,12 +15,12 @@ const PRELOADING: ReadonlySet<DecisionKind> = new Set([
  * A sentence for each setting by annotation that cannot be used. On an update to what is held already only for what this
  * update wrote: who scales it need not hear the rest again.
  */
-export function settingWarnings({ kind, object }: Decision, oldObject: unknown): string[] {
+export function settingWarnings({ kind, object }: Decision, oldObject: unknown, floor?: Floor): string[] {
   if (!PRELOADING.has(kind)) return [];
-  const before = new Set(kind === 'Reheld' ? invalidOf(oldObject) : []);
-  return invalidOf(object).filter((text) => !before.has(text));
+  const before = new Set(kind === 'Reheld' ? invalidOf(oldObject, floor) : []);
+  return invalidOf(object, floor).filter((text) => !before.has(text));
 }
 
-function invalidOf(object: unknown): string[] {
-  return settingsOf(parseDeployment(object)).invalid.map(invalidSettingText);
+function invalidOf(object: unknown, floor: Floor | undefined): string[] {
+  return settingsOf(parseDeployment(object), floor).invalid.map(invalidSettingText);
 }

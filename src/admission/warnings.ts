@@ -1,4 +1,5 @@
 import { goBack, letThrough } from '../hold/commands.ts';
+import type { Floor } from '../hold/settings.ts';
 import { at } from '../json.ts';
 import type { Decision } from './decide.ts';
 import { settingWarnings } from './setting-warnings.ts';
@@ -27,11 +28,12 @@ interface Update extends DeploymentName {
 
 /**
  * What the user is told, one line each: printable ASCII, at most 4096 characters in all. `now`, in milliseconds since
- * the epoch, makes the bypass in the command another one than any that was already asked for.
+ * the epoch, makes the bypass in the command another one than any that was already asked for. Of a setting that is looser than
+ * `floor` it is told that it is ignored.
  */
-export function warningsFor(decision: Decision, update: Update, now: number): string[] {
+export function warningsFor(decision: Decision, update: Update, now: number, floor?: Floor): string[] {
   const lines = decisionWarnings(decision, update, now);
-  for (const text of settingWarnings(decision, update.oldObject)) {
+  for (const text of settingWarnings(decision, update.oldObject, floor)) {
     const next = line(text);
     // An Event tells it, too.
     if (totalOf(lines) + next.length <= TOTAL_LIMIT) lines.push(next);

@@ -16,3 +16,11 @@ export function resolveCountOrPercent(value: CountOrPercent, total: number): num
   const count = typeof value === 'number' ? value : Math.ceil((total * Number(value.slice(0, -1))) / 100);
   return Math.min(Math.max(count, 1), total);
 }
+
+/** Returns whether `value` resolves to at least as many as `floor` whatever the total is. */
+export function isAtLeast(value: CountOrPercent, floor: CountOrPercent): boolean {
+  if (value === '100%' || floor === 1) return true;
+  // Of a percentage and a count either can be the larger one.
+  if (typeof value !== typeof floor) return false;
+  return Number.parseInt(`${value}`, 10) >= Number.parseInt(`${floor}`, 10);
+}

@@ -5,7 +5,7 @@ import { weighsMoreThan } from '../template/weight.ts';
 import type { Deployment } from './deployment.ts';
 import type { RunningTemplate } from './hold.ts';
 import { imagesToPull } from './needs-pull.ts';
-import { settingsOf } from './settings.ts';
+import { type Floor, settingsOf } from './settings.ts';
 
 /** What is pulled, where and as whom: these fields of an ImagePreload's spec. */
 export interface PreloadNeeds {
@@ -43,14 +43,15 @@ export interface BoundedNeeds {
   readonly refused: string | undefined;
 }
 
-/** Returns what the Deployment's template needs beyond the images of `from`, with the node selector of its settings. */
+/** Returns what the Deployment's template needs beyond the images of `from`, with the node selector of its settings, if `floor` admits one. */
 export function preloadNeeds(
   deployment: Pick<Deployment, 'annotations' | 'template' | 'templateHash'>,
   from: RunningTemplate,
+  floor?: Floor,
 ): BoundedNeeds {
   const { template, templateHash } = deployment;
   const podSpec = asObject(template['spec']);
-  const { nodeSelector } = settingsOf(deployment).settings;
+  const { nodeSelector } = settingsOf(deployment, floor).settings;
   const scheduling =
     nodeSelector === undefined
       ? podSpec

@@ -6,7 +6,7 @@ import {
   NODE_TIMEOUT_ANNOTATION,
   PARALLELISM_ANNOTATION,
 } from '../names.ts';
-import { type CountOrPercent, parseCountOrPercent } from './count-or-percent.ts';
+import { type CountOrPercent, isAtLeast, parseCountOrPercent } from './count-or-percent.ts';
 import type { Deployment } from './deployment.ts';
 
 /** What a Deployment sets for its own preloads. Absent: what the gate's flag says. */
@@ -17,6 +17,13 @@ export interface Settings {
   readonly deadlineSeconds?: number;
   /** Comes on top of the pod template's. */
   readonly nodeSelector?: Readonly<Record<string, string>>;
+}
+
+/** What the settings of a Deployment may not be looser than, where that needs a permission: then a rollout could begin early. */
+export interface Floor {
+  readonly minNodes: CountOrPercent;
+  readonly nodeTimeoutSeconds: number;
+  readonly deadlineSeconds: number;
 }
 
 export interface InvalidSetting {
@@ -78,29 +85,45 @@ export const SETTINGS = {
   },
 } as const;
 
+type SettingName = keyof typeof SETTINGS;
+
 /** The settings of a Deployment that can be used, and those that cannot, in the order of `SETTINGS`. */
-export function settingsOf({ annotations, template }: Pick<Deployment, 'annotations' | 'template'>): {
+export function settingsOf(
+  { annotations, template }: Pick<Deployment, 'annotations' | 'template'>,
+  floor?: Floor,
+): {
   readonly settings: Settings;
   readonly invalid: readonly InvalidSetting[];
 } {
   const invalid: InvalidSetting[] = [];
-  function read<T>(
-    { annotation, range }: { readonly annotation: string; readonly range: Range<T> },
-    fits: (value: T) => boolean = () => true,
-  ): T | undefined {
+  function read<T>(name: SettingName, range: Range<T>, limit?: Limit<T>): T | undefined {
+    const { annotation } = SETTINGS[name];
     const value = annotations[annotation];
     if (value === undefined) return undefined;
     const parsed = range.parse(value);
-    if (parsed !== undefined && fits(parsed)) return parsed;
-    invalid.push({ annotation, value, allowed: range.allowed });
+    if (parsed === undefined) invalid.push({ annotation, value, allowed: range.allowed });
+    else if (limit?.admits(parsed) === false) invalid.push({ annotation, value, allowed: limit.allowed });
+    else return parsed;
     return undefined;
   }
+  const parallelism = read('parallelism', SETTINGS.parallelism.range);
+  const minNodes = read('minNodes', SETTINGS.minNodes.range, floor && enoughNodes(floor.minNodes));
+  const nodeTimeoutSeconds = read(
+    'nodeTimeoutSeconds',
+    SETTINGS.nodeTimeoutSeconds.range,
+    floor && atLeast(floor.nodeTimeoutSeconds),
+  );
+  const deadlineSeconds = read(
+    'deadlineSeconds',
+    SETTINGS.deadlineSeconds.range,
+    floor && atLeast(floor.deadlineSeconds),
+  );
   const inTemplate = asStringMap(at(template, 'spec', 'nodeSelector'));
-  const parallelism = read(SETTINGS.parallelism);
-  const minNodes = read(SETTINGS.minNodes);
-  const nodeTimeoutSeconds = read(SETTINGS.nodeTimeoutSeconds);
-  const deadlineSeconds = read(SETTINGS.deadlineSeconds);
-  const nodeSelector = read(SETTINGS.nodeSelector, (labels) => !contradict(labels, inTemplate));
+  const nodeSelector = read(
+    'nodeSelector',
+    SETTINGS.nodeSelector.range,
+    floor === undefined ? fitting(inTemplate) : NONE,
+  );
   return {
     settings: {
       ...(parallelism !== undefined && { parallelism }),
@@ -110,6 +133,33 @@ export function settingsOf({ annotations, template }: Pick<Deployment, 'annotati
       ...(nodeSelector !== undefined && { nodeSelector }),
     },
     invalid,
+  };
+}
+
+/** What a value has to fulfil besides its range. */
+interface Limit<T> {
+  readonly allowed: string;
+  readonly admits: (value: T) => boolean;
+}
+
+const WHY_STRICT = 'because --bypass-needs-permission is set';
+/** Whether a selector only leaves out nodes that no pod lands on cannot be known. */
+const NONE = { allowed: `absent, ${WHY_STRICT}`, admits: () => false };
+
+function atLeast(floor: number): Limit<number> {
+  return { allowed: `at least ${floor}, ${WHY_STRICT}`, admits: (value) => value >= floor };
+}
+
+function enoughNodes(floor: CountOrPercent): Limit<CountOrPercent> {
+  const enough =
+    typeof floor === 'number' ? `a count of at least ${floor}, or 100%` : `a percentage of at least ${floor}`;
+  return { allowed: `${enough}, ${WHY_STRICT}`, admits: (value) => isAtLeast(value, floor) };
+}
+
+function fitting(inTemplate: Readonly<Record<string, string>>): Limit<Readonly<Record<string, string>>> {
+  return {
+    allowed: SETTINGS.nodeSelector.range.allowed,
+    admits: (labels) => !contradict(labels, inTemplate),
   };
 }
 

@@ -1,8 +1,8 @@
-import type { CountOrPercent } from '../hold/count-or-percent.ts';
+import { type CountOrPercent, isAtLeast } from '../hold/count-or-percent.ts';
 import type { Deployment } from '../hold/deployment.ts';
 import type { RunningTemplate } from '../hold/hold.ts';
 import { preloadNeeds } from '../hold/preload-needs.ts';
-import { settingsOf } from '../hold/settings.ts';
+import { type Floor, settingsOf } from '../hold/settings.ts';
 import type { JsonObject } from '../json.ts';
 import { API_VERSION, IMAGE_PRELOAD_KIND } from '../names.ts';
 import { templateHash } from '../template/template-hash.ts';
@@ -15,6 +15,13 @@ export interface PreloadSettings {
   readonly nodeTimeoutSeconds: number;
   readonly deadlineSeconds: number;
   readonly ttlSecondsAfterFinished: number;
+  /** Whether a Deployment may only be stricter than this: to loosen is to bypass, and that needs a permission. */
+  readonly tightenOnly: boolean;
+}
+
+/** What a Deployment may not be looser than; undefined if it may. */
+export function floorOf(settings: PreloadSettings): Floor | undefined {
+  return settings.tightenOnly ? settings : undefined;
 }
 
 /**
@@ -26,10 +33,11 @@ export function preloadSpec(
   from: RunningTemplate,
   settings: PreloadSettings,
 ): ImagePreloadSpec {
-  const { nodeSelector: _, ...own } = settingsOf(deployment).settings;
-  const { parallelism, ...rest } = { ...settings, ...own };
+  const floor = floorOf(settings);
+  const { nodeSelector: _, ...own } = settingsOf(deployment, floor).settings;
+  const { parallelism, tightenOnly: __, ...rest } = { ...settings, ...own };
   return {
-    ...preloadNeeds(deployment, from).needs,
+    ...preloadNeeds(deployment, from, floor).needs,
     templateHash: deployment.templateHash,
     ...(parallelism !== undefined && { parallelism }),
     ...rest,
@@ -65,7 +73,8 @@ export function preloadManifest(deployment: Deployment, name: string, spec: Imag
 /**
  * Whether an existing preload is the one that would be made: what is pulled, where and as whom, and how fast as far as the
  * Deployment says so itself: who sets that during a hold wants it now. What else differs are the gate's flags of an earlier
- * start, and no reason to begin anew.
+ * start, and no reason to begin anew, unless they would release earlier: anybody who may edit in the namespace may have made
+ * such a preload.
  */
 export function preloadsTheSame(
   there: ImagePreloadSpec,
@@ -75,7 +84,10 @@ export function preloadsTheSame(
   const { nodeSelector: _, ...own } = settingsOf(deployment).settings;
   return (
     whatAndWhere(there) === whatAndWhere(needed) &&
-    Object.entries(own).every(([name, value]) => there[name as keyof typeof own] === value)
+    Object.keys(own).every((name) => there[name as keyof typeof own] === needed[name as keyof typeof own]) &&
+    isAtLeast(there.minNodes, needed.minNodes) &&
+    there.nodeTimeoutSeconds >= needed.nodeTimeoutSeconds &&
+    there.deadlineSeconds >= needed.deadlineSeconds
   );
 }
 

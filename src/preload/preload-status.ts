@@ -158,10 +158,10 @@ export function noNodesSince(preload: ImagePreload): number | undefined {
   // One that has ended keeps the reason, and no longer waits.
   if (progressing?.reason !== NO_NODES_REASON || progressing.status !== 'True') return undefined;
   const since = Date.parse(progressing.lastTransitionTime);
-  return Number.isNaN(since) ? undefined : since;
+  return Number.isNaN(since) ? undefined : Math.max(since, preload.createdAt);
 }
 
-export const NO_NODES_REASON = 'NoEligibleNodes';
+const NO_NODES_REASON = 'NoEligibleNodes';
 
 function progressReason({ verdict }: Assessment): string {
   return verdict.kind === 'NoNodes' ? NO_NODES_REASON : verdict.kind;

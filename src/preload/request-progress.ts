@@ -1,7 +1,7 @@
 import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
 import type { PreloadProgress } from '../hold/preload-progress.ts';
 import type { Condition, ImagePreload } from './image-preload.ts';
-import { NO_NODES_REASON } from './preload-status.ts';
+import { noNodesSince } from './preload-status.ts';
 import { recordedFailure, wordsAbout } from './pull-failure.ts';
 import type { PullTimes } from './pull-times.ts';
 
@@ -35,18 +35,14 @@ export function requestProgress(preload: ImagePreload, times: PullTimes, now: nu
   };
 }
 
-function verdictOf(
-  { status }: ImagePreload,
-  { noNodesMs }: PullTimes,
-  now: number,
-): PreloadProgress['verdict'] {
+function verdictOf(preload: ImagePreload, { noNodesMs }: PullTimes, now: number): PreloadProgress['verdict'] {
+  const { status } = preload;
   const ready = condition(status?.conditions, 'Ready');
-  const progressing = condition(status?.conditions, 'Progressing');
   if (status === undefined || ready === undefined) return { kind: 'waiting' };
   if (ready.status === 'True') return { kind: 'ready', reason: ready.message };
-  if (progressing?.reason === NO_NODES_REASON) {
-    const over = now - Date.parse(progressing.lastTransitionTime) >= noNodesMs;
-    return over
+  const since = noNodesSince(preload);
+  if (since !== undefined) {
+    return now - since >= noNodesMs
       ? { kind: 'ready', reason: 'no node is eligible, so none can be preloaded' }
       : { kind: 'waiting' };
   }

@@ -13,6 +13,7 @@ import { API_GROUP_PATH, HELD_LABEL, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
 import type { ImagePreload, ImagePreloadSpec } from '../preload/image-preload.ts';
 import {
+  floorOf,
   type PreloadSettings,
   preloadManifest,
   preloadSpec,
@@ -83,6 +84,8 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   const queue = createWorkQueue({ name: 'release', reconcile, clock, log, random });
   /** How often in a row a Deployment was refused as changed. */
   const stale = new LRUCache<string, number>({ max: 1000 });
+  /** How often an ImagePreload that is in the way was still there, by its uid. */
+  const lingering = new LRUCache<string, number>({ max: 1000 });
 
   async function reconcile(key: string): Promise<number | undefined> {
     const deployment = deployments.get(key);
@@ -91,7 +94,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     const assessment = assessmentFor(deployment, mode);
     if (mode !== undefined) {
       for (const fact of decisionFacts(deployment, mode, assessment, clock.now())) writeEvent(fact);
-      for (const invalid of settingFacts(deployment)) writeEvent(invalid);
+      for (const invalid of settingFacts(deployment, floorOf(options.settings))) writeEvent(invalid);
     }
     const step = nextStep({ deployment, mode, assessment });
     try {
@@ -182,7 +185,8 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     const there = preloads.get(`${deployment.namespace}/${name}`);
     if (there !== undefined) {
       if (!there.deleting && isTheOne(there, deployment, needed, spec)) return undefined;
-      await removePreload(there);
+      if (there.deleting) await tellLingering(deployment, needed, there);
+      else await removePreload(there);
       return STALE_RETRY_MS;
     }
     try {
@@ -201,18 +205,34 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   /** Whoever waits for the rollout should know that nothing is being done: a policy, a quota, or no right to make one. */
   async function tellRefusal(deployment: Deployment, name: string, error: unknown): Promise<void> {
     if (!isInvalid(error) && !isForbidden(error)) return;
-    const words = `ImagePreload ${name} was refused: ${messageOf(error)}`;
+    await tellImpasse(deployment, name, `ImagePreload ${name} was refused: ${messageOf(error)}`);
+  }
+
+  /** An object that is being deleted is gone within a second, unless somebody has put a finalizer on it. */
+  async function tellLingering(
+    deployment: Deployment,
+    { name, why }: NeededPreload,
+    { uid }: ImagePreload,
+  ): Promise<void> {
+    const looks = (lingering.get(uid) ?? 0) + 1;
+    lingering.set(uid, looks);
+    if (why !== 'Hold' || looks !== STALE_ATTEMPTS) return;
+    const remove = `kubectl -n ${deployment.namespace} patch ipl ${name} --type merge -p '{"metadata":{"finalizers":null}}'`;
+    const words = `ImagePreload ${name} is being deleted, and its finalizers keep it; remove them: ${remove}`;
+    await tellImpasse(deployment, name, words);
+  }
+
+  async function tellImpasse(deployment: Deployment, name: string, words: string): Promise<void> {
     writeEvent(refusedFact(deployment, name, words));
     try {
       await carryOut(deployment, failStep(deployment, words));
     } catch (err) {
-      // The refusal itself is what is to be logged.
-      log.debug({ ...fieldsOf(deployment), err }, 'the refusal could not be told');
+      // The impasse itself is what is to be logged.
+      log.debug({ ...fieldsOf(deployment), err }, 'the impasse could not be told');
     }
   }
 
-  async function removePreload({ namespace, name, uid, deleting }: ImagePreload): Promise<void> {
-    if (deleting) return;
+  async function removePreload({ namespace, name, uid }: ImagePreload): Promise<void> {
     log.warn({ preload: `${namespace}/${name}` }, 'not the preload that is needed: made anew');
     await client.delete(`${collection({ namespace })}/${name}`, { preconditions: { uid } });
   }

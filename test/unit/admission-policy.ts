@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { evaluate } from '@marcbachmann/cel-js';
+import { Environment } from '@marcbachmann/cel-js';
 import { parseAllDocuments } from 'yaml';
 import { asArray, asObject, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
 
@@ -9,6 +9,8 @@ export interface PolicyRequest {
   readonly object?: JsonObject;
   /** Null where something is created, as the API server has it. */
   readonly oldObject?: JsonObject | null;
+  /** What the authorizer allows the user, such as `bypass imagepreloads.pullgate.io in shop`. */
+  readonly allowed?: readonly string[];
 }
 
 export interface AdmissionPolicy {
@@ -37,20 +39,54 @@ export function admissionPolicy(file: string): AdmissionPolicy {
       const selector = at(policy, 'spec', 'matchConstraints', 'objectSelector');
       return labels.some((each) => isSelected(selector, each));
     },
-    applies: (request) => list('matchConditions').every((one) => evaluate(cel(one), { ...request }) === true),
+    applies: (request) =>
+      list('matchConditions').every((one) => cel.evaluate(textOf(one), contextOf(request)) === true),
     refusals(request) {
       const variables: Record<string, unknown> = {};
       for (const one of list('variables')) {
-        variables[asString(at(one, 'name')) ?? ''] = evaluated(cel(one), { ...request, variables });
+        variables[asString(at(one, 'name')) ?? ''] = evaluated(one, { ...contextOf(request), variables });
       }
       return list('validations')
-        .filter((one) => evaluated(cel(one), { ...request, variables }) !== true)
+        .filter((one) => evaluated(one, { ...contextOf(request), variables }) !== true)
         .map((one) => asString(at(one, 'message')) ?? '');
     },
   };
 }
 
-const cel = (one: unknown) => asString(at(one, 'expression')) ?? '';
+const textOf = (one: unknown) => asString(at(one, 'expression')) ?? '';
+
+function contextOf({ allowed = [], ...request }: PolicyRequest): Record<string, unknown> {
+  return { ...request, authorizer: new Authorizer(allowed) };
+}
+
+/** `authorizer.group(g).resource(r).namespace(n).check(verb).allowed()`, of which each step but the last is one of these. */
+class Authorizer {
+  readonly #allowed: readonly string[];
+  readonly #asked: Readonly<Record<string, string>>;
+
+  constructor(allowed: readonly string[], asked: Readonly<Record<string, string>> = {}) {
+    this.#allowed = allowed;
+    this.#asked = asked;
+  }
+
+  with(name: string, value: string): Authorizer {
+    return new Authorizer(this.#allowed, { ...this.#asked, [name]: value });
+  }
+
+  allows(): boolean {
+    const { group, resource, namespace, check } = this.#asked;
+    return this.#allowed.includes(`${check} ${resource}.${group} in ${namespace}`);
+  }
+}
+
+const cel = new Environment({ unlistedVariablesAreDyn: true })
+  .registerType('Authorizer', Authorizer)
+  .registerVariable('authorizer', 'Authorizer')
+  .registerFunction('Authorizer.allowed(): bool', (one: Authorizer) => one.allows());
+for (const step of ['group', 'resource', 'namespace', 'check'])
+  cel.registerFunction(`Authorizer.${step}(string): Authorizer`, (one: Authorizer, text: string) =>
+    one.with(step, text),
+  );
 
 function isSelected(selector: unknown, labels: Readonly<Record<string, string>>): boolean {
   const byLabel = Object.entries(asStringMap(at(selector, 'matchLabels')));
@@ -64,9 +100,9 @@ function isSelected(selector: unknown, labels: Readonly<Record<string, string>>)
   );
 }
 
-function evaluated(expression: string, context: Record<string, unknown>): unknown {
+function evaluated(one: unknown, context: Record<string, unknown>): unknown {
   try {
-    return evaluate(expression, context);
+    return cel.evaluate(textOf(one), context);
   } catch {
     return undefined;
   }

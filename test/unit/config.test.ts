@@ -44,6 +44,7 @@ test('the defaults are those of the docs', () => {
       nodeTimeoutSeconds: 900,
       deadlineSeconds: 3600,
       ttlSecondsAfterFinished: 3600,
+      tightenOnly: false,
     },
     logLevel: 'info',
   } satisfies Config);
@@ -77,6 +78,10 @@ for (const [flag, value, pick, want] of flags) {
     assert.deepEqual(pick(read()), want);
   });
 }
+
+test('with --bypass-needs-permission a Deployment may only be stricter than the flags', () => {
+  assert.equal(read('--bypass-needs-permission').settings.tightenOnly, true);
+});
 
 test('in a pod it acts as the account of that pod, and is reached from outside of it', () => {
   assert.partialDeepStrictEqual(readInPod('10.96.0.1'), {

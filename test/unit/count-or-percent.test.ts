@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseCountOrPercent, resolveCountOrPercent } from '../../src/hold/count-or-percent.ts';
+import { isAtLeast, parseCountOrPercent, resolveCountOrPercent } from '../../src/hold/count-or-percent.ts';
 
 const valid = fc.oneof(
   fc.integer({ min: 1, max: 100_000 }),
@@ -88,6 +88,17 @@ test('what was read can be written and read again', () => {
     fc.property(valid, (value) => {
       const parsed = parseCountOrPercent(value);
       assert.equal(parseCountOrPercent(JSON.parse(JSON.stringify(parsed))), parsed);
+    }),
+  );
+});
+
+test('what is at least a floor resolves to at least as many, whatever the total; of two of one kind one is', () => {
+  const parsed = valid.map((value) => parseCountOrPercent(value) ?? 1);
+  fc.assert(
+    fc.property(parsed, parsed, fc.integer({ min: 0, max: 200_000 }), (value, floor, total) => {
+      if (isAtLeast(value, floor))
+        assert.ok(resolveCountOrPercent(value, total) >= resolveCountOrPercent(floor, total));
+      if (typeof value === typeof floor) assert.ok(isAtLeast(value, floor) || isAtLeast(floor, value));
     }),
   );
 });

@@ -3,7 +3,7 @@ import { globSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { parseAllDocuments } from 'yaml';
+import { parseAllDocuments, parseDocument } from 'yaml';
 import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import {
   CERTIFICATES_SECRET,
@@ -79,6 +79,28 @@ test('everything in a namespace is in that of the gate', () => {
     const wanted = clusterWide.includes(asString(object['kind']) ?? '') ? undefined : GATE_NAMESPACE;
     assert.equal(at(object, 'metadata', 'namespace'), wanted, JSON.stringify(object['metadata']));
   }
+});
+
+test('no role that is aggregated to users lets them write a status, or bypass', () => {
+  const roles = base.filter((object) =>
+    Object.keys(asObject(at(object, 'metadata', 'labels'))).some((label) => label.includes('/aggregate-to-')),
+  );
+  const rules = roles.flatMap((role) => asArray(role['rules']));
+  assert.ok(rules.length > 1);
+  for (const rule of rules) {
+    assert.deepEqual([at(rule, 'apiGroups'), at(rule, 'resources')], [['pullgate.io'], ['imagepreloads']]);
+    const verbs = asArray(at(rule, 'verbs'));
+    assert.ok(!verbs.includes('*') && !verbs.includes('bypass'), JSON.stringify(verbs));
+  }
+});
+
+test('with the component bypass-permission the gate asks for the permission', () => {
+  const [{ patches } = {}] = documents('components/bypass-permission/kustomization.yaml');
+  const [patched] = asArray(patches).map((one) => asObject(parseDocument(String(at(one, 'patch'))).toJS()));
+  const [patch] = asArray(at(patched, 'spec', 'template', 'spec', 'containers'));
+  assert.equal(at(patch, 'name'), container['name']);
+  const env = asArray(at(patch, 'env')).map((one) => [at(one, 'name'), at(one, 'value')]);
+  assert.deepEqual(env, [['PULLGATE_BYPASS_NEEDS_PERMISSION', 'true']]);
 });
 
 test('Service, budget, spreading and network policy select the pods of the gate', () => {

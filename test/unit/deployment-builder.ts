@@ -7,6 +7,7 @@ export const PRELOAD_SETTINGS = {
   nodeTimeoutSeconds: 900,
   deadlineSeconds: 3600,
   ttlSecondsAfterFinished: 3600,
+  tightenOnly: false,
 } as const;
 
 export const UID = '8f2d1c1e-0000-4000-8000-000000000001';

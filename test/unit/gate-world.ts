@@ -15,7 +15,7 @@ import { PULL_TIMES, type PullTimes } from '../../src/preload/pull-times.ts';
 import { parsePullerPod } from '../../src/preload/puller-pod-status.ts';
 import { modeOf, parseNamespace } from '../../src/release/namespace-mode.ts';
 import { createReleaseController } from '../../src/release/release-controller.ts';
-import { deployment } from './deployment-builder.ts';
+import { deployment, PRELOAD_SETTINGS } from './deployment-builder.ts';
 import { heldObject } from './held-deployment.ts';
 import { logDouble } from './log-double.ts';
 import { manualClock } from './manual-clock.ts';
@@ -110,14 +110,7 @@ export function gateWorld({
     ...common,
     modeOf: (namespace) => modeOf(namespaces.get(namespace)),
     assessmentOf: preloadController.assessmentOf,
-    settings: {
-      parallelism: undefined,
-      minNodes: '100%',
-      nodeTimeoutSeconds: 900,
-      deadlineSeconds: 3600,
-      ttlSecondsAfterFinished: 3600,
-      ...settings,
-    },
+    settings: { ...PRELOAD_SETTINGS, ...settings },
     onHoldEnded: (reason, seconds) => void ended.holds.push(`${reason} ${seconds}`),
   });
 

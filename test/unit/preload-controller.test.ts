@@ -6,7 +6,7 @@ import { preloadName } from '../../src/hold/preload-name.ts';
 import { asArray, asObject, asString, at } from '../../src/json.ts';
 import { preloadManifest, preloadSpec } from '../../src/preload/preload-spec.ts';
 import { templateHash } from '../../src/template/template-hash.ts';
-import { deployment } from './deployment-builder.ts';
+import { deployment, PRELOAD_SETTINGS } from './deployment-builder.ts';
 import { gateWorld, PODS, PRELOADS, WEB, type World } from './gate-world.ts';
 import { heldObject, holdOf, SINCE, updated } from './held-deployment.ts';
 import { refusal } from './memory-api.ts';
@@ -581,13 +581,7 @@ test('the path that a puller pod is to run cannot be foreseen: the numbers for d
 function requested(world: World, image: string, seconds: number): string {
   const wanted = parseDeployment(deployment().image(image).object);
   const name = preloadName(wanted, templateHash(wanted.template));
-  const spec = preloadSpec(wanted, holdOf().from, {
-    parallelism: undefined,
-    minNodes: '100%',
-    nodeTimeoutSeconds: 900,
-    deadlineSeconds: 3600,
-    ttlSecondsAfterFinished: 600,
-  });
+  const spec = preloadSpec(wanted, holdOf().from, { ...PRELOAD_SETTINGS, ttlSecondsAfterFinished: 600 });
   const manifest = preloadManifest(wanted, name, spec);
   const creationTimestamp = new Date(Date.parse(SINCE) + seconds * 1000).toISOString();
   const metadata = {

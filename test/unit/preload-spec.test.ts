@@ -82,7 +82,7 @@ test('one with other images, nodes, secrets, account or template is not the same
   ]) {
     assert.ok(!same({ ...spec, ...change }), JSON.stringify(change));
   }
-  assert.ok(same({ ...spec, parallelism: 1, deadlineSeconds: 1 }));
+  assert.ok(same({ ...spec, parallelism: 1, deadlineSeconds: 7200 }));
 });
 
 const ALL = {
@@ -130,12 +130,18 @@ test('a value set on the Deployment that the existing preload does not have make
   }
 });
 
-test('neither a removed or invalid annotation nor another flag makes it another one', () => {
-  const spec = specOf(annotated(ALL));
-  const removed = annotated({});
-  assert.ok(preloadsTheSame(spec, specOf(removed), parseDeployment(removed.object)));
-  const invalid = annotated({ ...ALL, 'pullgate.io/min-nodes': 'half' });
-  assert.ok(preloadsTheSame(spec, specOf(invalid), parseDeployment(invalid.object)));
+test('neither a removed or invalid annotation nor another flag makes it another one, unless it would release earlier', () => {
+  const strict = specOf(
+    annotated({ 'pullgate.io/deadline-seconds': '7200', 'pullgate.io/node-timeout-seconds': '1800' }),
+  );
+  const none = annotated({});
+  assert.ok(preloadsTheSame(strict, specOf(none), parseDeployment(none.object)));
+  const invalid = annotated({ 'pullgate.io/deadline-seconds': 'soon' });
+  assert.ok(preloadsTheSame(strict, specOf(invalid), parseDeployment(invalid.object)));
+  for (const loose of ['min-nodes', 'node-timeout-seconds', 'deadline-seconds']) {
+    const spec = specOf(annotated({ [`pullgate.io/${loose}`]: '1' }));
+    assert.ok(!preloadsTheSame(spec, specOf(none), parseDeployment(none.object)), loose);
+  }
   const updated = parseDeployment(annotated({ 'pullgate.io/min-nodes': '50%' }).object);
   const flags = { ...settings, parallelism: 5, nodeTimeoutSeconds: 5, deadlineSeconds: 5 } as const;
   const there = preloadSpec(updated, hold.from, settings);

@@ -9,10 +9,11 @@ import { preloadName } from '../../src/hold/preload-name.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
 import { MODE_LABEL } from '../../src/names.ts';
 import { parseImagePreload } from '../../src/preload/image-preload.ts';
+import type { PreloadSettings } from '../../src/preload/preload-spec.ts';
 import { PULL_TIMES } from '../../src/preload/pull-times.ts';
 import { type PreloadRequest, requestPreload } from '../../src/preload/requested-preload.ts';
 import { templateHash } from '../../src/template/template-hash.ts';
-import { deployment, UID } from './deployment-builder.ts';
+import { deployment, PRELOAD_SETTINGS, UID } from './deployment-builder.ts';
 import { logDouble } from './log-double.ts';
 import { manualClock } from './manual-clock.ts';
 import { memoryApi, refusal } from './memory-api.ts';
@@ -30,7 +31,7 @@ const shop = (mode: string | undefined): JsonObject => ({
   metadata: { name: 'shop', labels: mode === undefined ? {} : { [MODE_LABEL]: mode } },
 });
 
-function world() {
+function world(settings: Partial<PreloadSettings> = {}) {
   const clock = manualClock();
   const api = memoryApi(clock);
   const events: GateEvent[] = [];
@@ -54,13 +55,7 @@ function world() {
         clock,
         log: logDouble().log,
         writeEvent: (event) => void events.push(event),
-        settings: {
-          parallelism: undefined,
-          minNodes: '100%',
-          nodeTimeoutSeconds: 900,
-          deadlineSeconds: 3600,
-          ttlSecondsAfterFinished: 3600,
-        },
+        settings: { ...PRELOAD_SETTINGS, ...settings },
         pullTimes: PULL_TIMES,
       },
     );
@@ -195,6 +190,13 @@ const unusable: readonly (readonly [string, JsonObject])[] = [
       status: status('Ready', true),
     },
   ],
+  ['asks for fewer nodes', { spec: { minNodes: 1 }, status: status('Ready', true) }],
+  ['has an earlier deadline', { spec: { deadlineSeconds: 1 }, status: status('Ready', true) }],
+  ['gives up on nodes earlier', { spec: { nodeTimeoutSeconds: 1 }, status: status('Ready', true) }],
+  [
+    'is for fewer nodes',
+    { spec: { scheduling: { nodeSelector: { pool: 'a' } } }, status: status('Ready', true) },
+  ],
   ['was made by hand', { metadata: { ownerReferences: [] }, status: status('Ready', true) }],
 ];
 for (const [what, fields] of unusable) {
@@ -211,6 +213,15 @@ for (const [what, fields] of unusable) {
     assert.deepEqual(writes().length, 3, 'the new one will do');
   });
 }
+
+test('where loosening needs a permission, a Deployment that asks for it waits as the flags say', async () => {
+  const { ask, stored } = world({ tightenOnly: true });
+  await ask({
+    object: next.annotate('pullgate.io/min-nodes', '1').annotate('pullgate.io/node-selector', 'no=node')
+      .object,
+  });
+  assert.deepEqual([stored().spec.minNodes, stored().spec.scheduling], ['100%', {}]);
+});
 
 test('one that is on its way out is waited for', async () => {
   const { ask, change, writes } = world();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseDeployment } from '../../src/hold/deployment.ts';
-import { invalidSettingText, settingsOf } from '../../src/hold/settings.ts';
+import { type Floor, invalidSettingText, settingsOf } from '../../src/hold/settings.ts';
 import { deployment } from './deployment-builder.ts';
 
 const template = { spec: { nodeSelector: { disk: 'ssd' } } };
@@ -87,12 +87,55 @@ test('an invalid one reads: what was written, what is allowed, what happens inst
   ]);
 });
 
+const floor: Floor = { minNodes: '50%', nodeTimeoutSeconds: 900, deadlineSeconds: 3600 };
+
+test('a floor lets through what is stricter or the same, and says why of all else', () => {
+  const annotations = {
+    'pullgate.io/parallelism': '1',
+    'pullgate.io/min-nodes': '49%',
+    'pullgate.io/node-timeout-seconds': '900',
+    'pullgate.io/deadline-seconds': '3599',
+    'pullgate.io/node-selector': 'pool=web',
+  };
+  const { settings, invalid } = settingsOf({ annotations, template }, floor);
+  assert.deepEqual(settings, { parallelism: 1, nodeTimeoutSeconds: 900 });
+  assert.deepEqual(invalid.map(invalidSettingText), [
+    'pullgate.io/min-nodes is "49%"; it must be a percentage of at least 50%, because --bypass-needs-permission is set; ' +
+      "the gate's --min-nodes is used instead",
+    'pullgate.io/deadline-seconds is "3599"; it must be at least 3600, because --bypass-needs-permission is set; ' +
+      "the gate's --deadline-seconds is used instead",
+    'pullgate.io/node-selector is "pool=web"; it must be absent, because --bypass-needs-permission is set; it is left out',
+  ]);
+});
+
+test('a count is neither more nor less than a percentage, but for all nodes', () => {
+  const of = (value: string, minNodes: Floor['minNodes']) =>
+    settingsOf({ annotations: { 'pullgate.io/min-nodes': value }, template }, { ...floor, minNodes });
+  assert.deepEqual(of('1000', '50%').settings, {});
+  assert.deepEqual(of('99%', 3).settings, {});
+  assert.deepEqual(of('100%', 3).settings, { minNodes: '100%' });
+  assert.deepEqual(of('3', 3).settings, { minNodes: 3 });
+  assert.match(
+    of('2', 3).invalid.map(invalidSettingText)[0] ?? '',
+    /a count of at least 3, or 100%, because/,
+  );
+});
+
 const names = ['parallelism', 'min-nodes', 'node-timeout-seconds', 'deadline-seconds', 'node-selector'];
+
+const written = fc.oneof(fc.string({ maxLength: 300, unit: 'binary' }), fc.constantFrom('1', '1%', 'a=b'));
+const maybeFloor = fc.option(
+  fc.constant({ minNodes: 999_999_999, nodeTimeoutSeconds: 86_400, deadlineSeconds: 604_800 }),
+  {
+    nil: undefined,
+  },
+);
 
 test('whatever is written is used or told, on one line that a warning has room for', () => {
   fc.assert(
-    fc.property(fc.constantFrom(...names), fc.string({ maxLength: 300, unit: 'binary' }), (name, value) => {
-      const { settings, invalid } = of(name, value);
+    fc.property(fc.constantFrom(...names), written, maybeFloor, (name, value, limit) => {
+      const annotations = { [`pullgate.io/${name}`]: value };
+      const { settings, invalid } = settingsOf({ annotations, template }, limit);
       assert.equal(Object.keys(settings).length + invalid.length, 1);
       for (const text of invalid.map(invalidSettingText)) {
         assert.doesNotMatch(text, /[\r\n]/);

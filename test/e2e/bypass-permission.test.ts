@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import type { ApiClient } from '../../src/cluster/api-client.ts';
+import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
+import {
+  BYPASS_ANNOTATION,
+  MIN_NODES_ANNOTATION,
+  MODE_LABEL,
+  NODE_SELECTOR_ANNOTATION,
+  PARALLELISM_ANNOTATION,
+} from '../../src/names.ts';
+import { attach, type Lab } from '../lab/lab.ts';
+import { deploy, deploymentOf, isHeld, manifestOf } from './deployment.ts';
+import { connect } from './gated-lab.ts';
+import { type InClusterGate, inClusterGate } from './in-cluster-gate.ts';
+import { createNamespace, type Namespace, type Scope } from './namespace.ts';
+import { suiteScope } from './suite-scope.ts';
+import { told } from './told.ts';
+import { until } from './until.ts';
+
+const scope = suiteScope();
+const POLICIES = '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies';
+const OFF_DENIED = /ValidatingAdmissionPolicy 'pullgate-bypass-permission' .* needs the verb bypass/;
+const STATUS_DENIED = /ValidatingAdmissionPolicy 'pullgate-status' .* Only Pullgate writes the status/;
+const SETTING_IGNORED = /it must be a percentage of at least 100%, because --bypass-needs-permission is set/;
+
+let lab: Lab;
+let api: ApiClient;
+let gate: InClusterGate;
+
+before(async () => {
+  lab = await attach();
+  api = await connect(lab);
+  gate = await inClusterGate(scope, lab, ['bypass-permission']);
+  await gate.install();
+  // A policy is in effect some moments after it is stored.
+  const yard = await createNamespace(scope, lab, api);
+  await editor(yard, 'deployer');
+  await until(
+    'the policy is in effect',
+    30,
+    () => create(yard, 'probe', 'deployer', 'off', '--dry-run=server'),
+    ({ stderr }) => OFF_DENIED.test(stderr),
+  );
+});
+after(() => api.close());
+
+/** Binds the built-in role `edit` to the user, and one of these rights of Pullgate's besides. */
+async function editor(
+  shop: Namespace,
+  user: string,
+  right?: { resource: string; verbs: string[] },
+): Promise<void> {
+  await shop.kubectl('create', 'rolebinding', user, '--clusterrole=edit', `--user=${user}`);
+  if (right === undefined) return;
+  await api.create(`/apis/rbac.authorization.k8s.io/v1/namespaces/${shop.name}/roles`, {
+    metadata: { name: user },
+    rules: [{ apiGroups: ['pullgate.io'], resources: [right.resource], verbs: right.verbs }],
+  });
+  await shop.kubectl('create', 'rolebinding', `${user}-right`, `--role=${user}`, `--user=${user}`);
+}
+
+async function create(shop: Namespace, name: string, user: string, mode?: string, ...flags: string[]) {
+  const manifest = manifestOf(name);
+  const labels = { app: name, ...(mode !== undefined && { [MODE_LABEL]: mode }) };
+  const input = JSON.stringify({ ...manifest, metadata: { name, labels } });
+  return await lab.kubectl(['-n', shop.name, `--as=${user}`, 'create', '-f', '-', ...flags], { input });
+}
+
+/** Held for an image that one node gets at once and the other one after it, some 10 s later. */
+async function heldFor(
+  t: Scope,
+): Promise<{ shop: Namespace; web: Awaited<ReturnType<typeof deploy>>; image: string }> {
+  const shop = await createNamespace(t, lab, api);
+  await editor(shop, 'deployer');
+  const web = await deploy(shop, 'web');
+  const image = await shop.pushSlow('v2', 100);
+  await shop.kubectl('annotate', 'deployment', 'web', `${PARALLELISM_ANNOTATION}=1`);
+  await web.setImage(image);
+  return { shop, web, image };
+}
+
+test('the API server has nothing to say against the expressions of the policies', async () => {
+  for (const name of ['pullgate-bypass-permission', 'pullgate-status']) {
+    const policy = await until(
+      `the API server has checked the types of ${name}`,
+      20,
+      () => api.get(`${POLICIES}/${name}`),
+      (object) => at(object, 'status', 'typeChecking') !== undefined,
+    );
+    assert.deepEqual(asArray(at(policy, 'status', 'typeChecking', 'expressionWarnings')), []);
+  }
+});
+
+describe('edit a namespace without the verb bypass, with the component bypass-permission', {
+  concurrency: true,
+}, () => {
+  test('`off` at creation is denied, and allowed with the verb', async (t) => {
+    const shop = await createNamespace(t, lab, api);
+    await editor(shop, 'deployer');
+    await editor(shop, 'on-call', { resource: 'imagepreloads', verbs: ['bypass'] });
+    const denied = await create(shop, 'api', 'deployer', 'off');
+    assert.equal(denied.code, 1);
+    assert.match(denied.stderr, OFF_DENIED);
+    assert.equal((await create(shop, 'api', 'deployer')).code, 0);
+    assert.equal((await create(shop, 'job', 'on-call', 'off')).code, 0);
+    // What is out stays so for everybody.
+    const scaled = await shop.tryKubectl('--as=deployer', 'scale', 'deployment', 'job', '--replicas=0');
+    assert.equal(scaled.code, 0, scaled.stderr);
+    const off = ['label', 'deployment', 'api', `${MODE_LABEL}=off`];
+    const refused = await shop.tryKubectl('--as=deployer', ...off);
+    assert.match(refused.stderr, /deployer may not opt a Deployment out|needs the verb bypass/);
+    assert.equal((await deploymentOf(shop, 'api').read()).labels[MODE_LABEL], undefined);
+    assert.equal((await shop.tryKubectl('--as=on-call', ...off)).code, 0);
+  });
+
+  test('looser settings are ignored with a warning, and so is a bypass', async (t) => {
+    const { shop, web } = await heldFor(t);
+    const annotate = (pair: string) =>
+      shop.kubectl('--as=deployer', 'annotate', 'deployment', 'web', pair, '--overwrite');
+    assert.match((await annotate(`${MIN_NODES_ANNOTATION}=1`)).stderr, SETTING_IGNORED);
+    assert.match(
+      (await annotate(`${NODE_SELECTOR_ANNOTATION}=no=node`)).stderr,
+      /it must be absent, because/,
+    );
+    assert.match((await annotate(`${BYPASS_ANNOTATION}=now`)).stderr, /the bypass was refused/);
+    const { note } = await told(shop, 'web', 'InvalidSetting');
+    assert.match(note, /because --bypass-needs-permission is set/);
+    await until('one node is ready', 90, shop.preloads, ([one]) => one?.status?.readyNodes === 1);
+    assert.ok(isHeld(await web.read()));
+    const { spec } = (await shop.preloads())[0] ?? {};
+    assert.deepEqual([spec?.minNodes, spec?.scheduling.nodeSelector], ['100%', undefined]);
+    await web.released(90);
+    assert.match((await told(shop, 'web', 'RolloutReleased')).note, /\(Ready\)/);
+  });
+
+  test('an ImagePreload or a status of one’s own releases nothing', async (t) => {
+    const { shop, web } = await heldFor(t);
+    const [awaited] = await until('it is there', 10, shop.preloads, ({ length }) => length === 1);
+    assert.ok(awaited);
+    const path = `/apis/pullgate.io/v1alpha1/namespaces/${shop.name}/imagepreloads/${awaited.name}`;
+    const stored = asObject(await api.get(path));
+    await editor(shop, 'deployer-2', { resource: 'imagepreloads/status', verbs: ['get', 'patch'] });
+    const patch = JSON.stringify({ status: { phase: 'Ready' } });
+    const status = ['patch', 'ipl', awaited.name, '--subresource=status', '--type=merge', '-p', patch];
+    assert.match((await shop.tryKubectl('--as=deployer-2', ...status)).stderr, STATUS_DENIED);
+
+    await shop.kubectl('--as=deployer', 'delete', 'ipl', awaited.name);
+    const forged = await forge(shop, stored, { minNodes: 1, deadlineSeconds: 1 });
+    const [anew] = await until(
+      'it is made anew',
+      20,
+      shop.preloads,
+      ([one]) => one !== undefined && one.uid !== awaited.uid && one.uid !== forged,
+    );
+    assert.deepEqual([anew?.spec.minNodes, anew?.spec.deadlineSeconds], ['100%', 3600]);
+    await until('one node is ready', 90, shop.preloads, ([one]) => one?.status?.readyNodes === 1);
+    assert.ok(isHeld(await web.read()));
+    await web.released(90);
+  });
+
+  test('where nobody asks the webhook, as while no gate answers, `off` is denied as well', async (t) => {
+    const shop = await createNamespace(t, lab, api, {});
+    await editor(shop, 'deployer');
+    await deploy(shop, 'web');
+    const off = await shop.tryKubectl('--as=deployer', 'label', 'deployment', 'web', `${MODE_LABEL}=off`);
+    assert.equal(off.code, 1);
+    assert.match(off.stderr, OFF_DENIED);
+  });
+});
+
+/** Returns its uid; undefined if the gate's own was there first. */
+async function forge(shop: Namespace, stored: JsonObject, spec: JsonObject): Promise<string | undefined> {
+  const { name, ownerReferences } = asObject(stored['metadata']);
+  const object = {
+    apiVersion: stored['apiVersion'],
+    kind: stored['kind'],
+    metadata: { name, ownerReferences },
+    spec: { ...asObject(stored['spec']), ...spec },
+  };
+  const input = JSON.stringify(object);
+  const args = ['-n', shop.name, '--as=deployer', 'create', '-o', 'jsonpath={.metadata.uid}', '-f', '-'];
+  const { code, stdout } = await lab.kubectl(args, { input });
+  return code === 0 ? stdout : undefined;
+}

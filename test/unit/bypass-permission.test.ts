@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseDeployment } from '../../src/hold/deployment.ts';
+import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../src/names.ts';
+import { admissionPolicy } from './admission-policy.ts';
+import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
+
+const policy = admissionPolicy('components/bypass-permission/admission-policy.yaml');
+const statusPolicy = admissionPolicy('status-policy.yaml');
+const web = deployment();
+const off = web.label('pullgate.io/mode', 'off');
+const RIGHT = 'bypass imagepreloads.pullgate.io in shop';
+
+/** An update; without the stored Deployment, a creation. */
+const reviewOf = (next: DeploymentBuilder, stored?: DeploymentBuilder, ...allowed: readonly string[]) => ({
+  request: { namespace: 'shop' },
+  object: next.object,
+  oldObject: stored?.object ?? null,
+  allowed,
+});
+
+function isAsked(next: DeploymentBuilder, stored?: DeploymentBuilder): boolean {
+  const labels = [next, ...(stored === undefined ? [] : [stored])].map(
+    ({ object }) => parseDeployment(object).labels,
+  );
+  return policy.selects(...labels) && policy.applies(reviewOf(next, stored));
+}
+
+test('both policies are bound, and refuse what they cannot judge', () => {
+  assert.ok(policy.isBound());
+  assert.ok(statusPolicy.isBound());
+});
+
+test('who creates a Deployment that is opted out, or opts one out, needs the verb bypass in its namespace', () => {
+  for (const stored of [undefined, web, web.label('pullgate.io/mode', 'pause'), web.label('app', null)]) {
+    assert.equal(isAsked(off, stored), true);
+    const [message, ...others] = policy.refusals(reviewOf(off, stored));
+    assert.match(
+      message ?? '',
+      /^The label pullgate\.io\/mode=off opts a Deployment out of Pullgate\. That needs/,
+    );
+    assert.deepEqual(others, []);
+    assert.deepEqual(policy.refusals(reviewOf(off, stored, RIGHT)), []);
+    for (const other of [
+      'bypass imagepreloads.pullgate.io in bank',
+      'update imagepreloads.pullgate.io in shop',
+      'bypass imagepreloads.example.com in shop',
+      'bypass deployments.pullgate.io in shop',
+    ])
+      assert.equal(policy.refusals(reviewOf(off, stored, other)).length, 1, other);
+  }
+});
+
+test('everything else is none of its business: what is out stays out, comes in again, or was never out', () => {
+  const v2 = (builder: DeploymentBuilder) => builder.image('registry.test/app:2');
+  assert.equal(isAsked(v2(off), off), false);
+  assert.equal(isAsked(web, off), false);
+  assert.equal(isAsked(v2(web), web), false);
+  assert.equal(isAsked(web), false);
+});
+
+test('the status of an ImagePreload is the gate’s alone to write', () => {
+  const refusals = (username: string) => statusPolicy.refusals({ request: { userInfo: { username } } });
+  const account = `system:serviceaccount:${GATE_NAMESPACE}:${GATE_SERVICE_ACCOUNT}`;
+  assert.deepEqual(refusals(account), []);
+  for (const username of ['', 'kubernetes-admin', `${account}-2`, 'system:serviceaccount:shop:pullgate'])
+    assert.equal(refusals(username).length, 1, username);
+});
