@@ -5,7 +5,7 @@ import { createReflector, type Reflector } from './cluster/reflector.ts';
 import type { Config } from './config.ts';
 import { parseCachedDeployment } from './hold/cached-deployment.ts';
 import type { Deployment } from './hold/deployment.ts';
-import { deploymentKeptElsewhere } from './hold/kept-elsewhere.ts';
+import { deploymentKeptElsewhere, isDeploymentKeptElsewhere } from './hold/kept-elsewhere.ts';
 import type { Logger } from './log.ts';
 import { API_GROUP_PATH, PULLER_LABEL } from './names.ts';
 import type { Metrics } from './observe/metrics.ts';
@@ -76,7 +76,7 @@ export function startControllers(options: {
     ...common,
     path: '/apis/apps/v1/deployments',
     parse: parseCachedDeployment,
-    scope: { isFollowed, keepElsewhere: deploymentKeptElsewhere },
+    scope: { isFollowed, keepElsewhere: deploymentKeptElsewhere, mayKeep: isDeploymentKeptElsewhere },
     onChange: (key, now, before) => deploymentChanged(key, (now ?? before)?.uid),
   });
   const preloads = createReflector<ImagePreload>({

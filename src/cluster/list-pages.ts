@@ -5,6 +5,8 @@ import { firstPage, nextPage, type PageLimit, smallerPage } from './page-limit.t
 
 export interface ListOptions {
   readonly query?: Query | undefined;
+  /** Ends the list once so many items have been read. Default: all. */
+  readonly enough?: number;
   /** Of one page. */
   readonly deadlineMs?: number;
   readonly signal?: AbortSignal;
@@ -15,6 +17,7 @@ export interface ListOptions {
 }
 
 interface Page {
+  readonly items: number;
   readonly limit: PageLimit;
   /** Of the next page; undefined after the last. */
   readonly next: string | undefined;
@@ -35,7 +38,7 @@ export async function listPages(
   path: string,
   options: ListOptions,
 ): Promise<string | undefined> {
-  const { query, signal, deadlineMs, onPage, onLargeObject } = options;
+  const { query, signal, deadlineMs, enough = Number.POSITIVE_INFINITY, onPage, onLargeObject } = options;
 
   // A function of its own, because a page would stay in memory for as long as the function that has read it.
   async function readPage(limit: PageLimit, token: string | undefined, accept?: string): Promise<Page> {
@@ -58,6 +61,7 @@ export async function listPages(
     if (accept === undefined) await onPage(items);
     else for (const item of items) onLargeObject?.(item);
     return {
+      items: items.length,
       limit: nextPage(limit, items.length, bytes),
       next: asString(at(page, 'metadata', 'continue')) || undefined,
       version: asString(at(page, 'metadata', 'resourceVersion')),
@@ -77,9 +81,12 @@ export async function listPages(
     }
   }
 
-  let page: Page = { limit: firstPage(), next: undefined, version: undefined };
-  do page = await readSome(page.limit, page.next);
-  while (page.next !== undefined);
+  let page: Page = { items: 0, limit: firstPage(), next: undefined, version: undefined };
+  let read = 0;
+  do {
+    page = await readSome(page.limit, page.next);
+    read += page.items;
+  } while (page.next !== undefined && read < enough);
   return page.version;
 }
 

@@ -7,6 +7,8 @@ export interface Scope<T> {
   isFollowed(namespace: string): boolean;
   /** Returns what the cache keeps of an object in any other namespace: all of it, less of it, or nothing. */
   keepElsewhere(object: T): T | undefined;
+  /** Returns false for an object of which `keepElsewhere` keeps nothing, where that is cheaper to tell than by `parse`. */
+  mayKeep?(raw: unknown): boolean;
 }
 
 export interface ObjectCacheOptions<T> {
@@ -136,7 +138,8 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
     const version = versionOf(at(raw, 'metadata', 'resourceVersion'));
     const item = { key, namespace, uid, version, isPartial: false };
     try {
-      return kept({ ...item, object: parse(raw) });
+      const isSkipped = scope?.mayKeep?.(raw) === false && !scope.isFollowed(namespace);
+      return isSkipped ? { ...item, object: undefined } : kept({ ...item, object: parse(raw) });
     } catch (error) {
       onTrouble('parse', key, error);
       return { ...item, object: undefined };

@@ -3,6 +3,7 @@ import { GateError } from '../errors.ts';
 import { asString, at } from '../json.ts';
 import type { Logger } from '../log.ts';
 import { createLogLimit } from '../log-limit.ts';
+import { elide } from '../text.ts';
 import type { ApiClient } from './api-client.ts';
 import { ApiError, apiErrorOfStatus, isForbidden, isNotFound } from './api-error.ts';
 import { backoffMs } from './backoff.ts';
@@ -76,6 +77,8 @@ const BACKOFF = { baseMs: 400, maxMs: 10_000 };
 // A watch that died in silence, the longest rest, and the first page of a new list: what takes longer than all of these
 // together has been lost by us.
 const SILENT_MS = WATCH_SECONDS.to * 1000 + WATCH_GRACE_MS + BACKOFF.maxMs + PAGE_DEADLINE_MS;
+// A namespace has 63 characters at most, and a name 253.
+const KEY_CHARACTERS = 63 + 1 + 253;
 // Single failures are part of the routine: an API server restarts, a load balancer cuts.
 const WARN_AFTER_FAILURES = 3;
 
@@ -114,7 +117,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
           ? new GateError('PG_OBJECT_UNREADABLE', { object: key, path, detail })
           : new GateError('PG_INTERNAL', { detail });
       limitLog(`${error.code} ${namespaceOf(key)}`, (fields) =>
-        log.error({ ...fields, code: error.code, key, err }, error.message),
+        log.error({ ...fields, code: error.code, key: elide(key, KEY_CHARACTERS), err }, error.message),
       );
     },
   });

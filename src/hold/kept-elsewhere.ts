@@ -1,4 +1,4 @@
-import { type Deployment, isMarked } from './deployment.ts';
+import { type Deployment, isMarked, parseDeployment } from './deployment.ts';
 import { isFailedByGate } from './rollout.ts';
 
 /**
@@ -7,4 +7,9 @@ import { isFailedByGate } from './rollout.ts';
  */
 export function deploymentKeptElsewhere(deployment: Deployment): Deployment | undefined {
   return isMarked(deployment) || isFailedByGate(deployment) ? deployment : undefined;
+}
+
+/** Returns whether any of it is. A whole template is not hashed for that: it may have a megabyte. */
+export function isDeploymentKeptElsewhere(raw: unknown): boolean {
+  return deploymentKeptElsewhere(parseDeployment(raw)) !== undefined;
 }

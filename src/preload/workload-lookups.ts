@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { ApiClient } from '../cluster/api-client.ts';
+import { listPages } from '../cluster/list-pages.ts';
 import type { Deployment } from '../hold/deployment.ts';
 import { asArray, asString, at } from '../json.ts';
 import type { Logger } from '../log.ts';
@@ -14,8 +15,6 @@ export interface WorkloadLookups {
 }
 
 const REMEMBERED_PRELOADS = 1000;
-/** A pod has 10 kB or so in most clusters: a page is a megabyte, as those of the reflectors are. */
-const PODS_PAGE = 100;
 /** Enough to put the nodes of a Deployment first. Of a larger one the nodes that the API server lists first come first. */
 const PODS_LIMIT = 1000;
 
@@ -47,18 +46,17 @@ export function createWorkloadLookups({
   ): Promise<ReadonlySet<string>> {
     const found = new Set<string>();
     if (podSelector === undefined) return found;
-    const query = { labelSelector: podSelector, limit: PODS_PAGE };
-    let next: string | undefined;
     try {
-      for (let read = 0; read < PODS_LIMIT; read += PODS_PAGE) {
-        const page = await client.get(`/api/v1/namespaces/${namespace}/pods`, { ...query, continue: next });
-        for (const pod of asArray(at(page, 'items'))) {
-          const node = asString(at(pod, 'spec', 'nodeName'));
-          if (node !== undefined) found.add(node);
-        }
-        next = asString(at(page, 'metadata', 'continue')) || undefined;
-        if (next === undefined) break;
-      }
+      await listPages(client, `/api/v1/namespaces/${namespace}/pods`, {
+        query: { labelSelector: podSelector },
+        enough: PODS_LIMIT,
+        onPage(pods) {
+          for (const pod of pods) {
+            const node = asString(at(pod, 'spec', 'nodeName'));
+            if (node !== undefined) found.add(node);
+          }
+        },
+      });
     } catch (error) {
       log.warn({ preload: name, err: error }, 'the nodes of the running pods are not known');
     }

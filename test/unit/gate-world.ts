@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { GateEvent } from '../../src/cluster/events.ts';
 import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
-import { deploymentKeptElsewhere } from '../../src/hold/kept-elsewhere.ts';
+import { deploymentKeptElsewhere, isDeploymentKeptElsewhere } from '../../src/hold/kept-elsewhere.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import { ATTEMPT_ANNOTATION, MODE_LABEL, type Mode, PRELOAD_LABEL } from '../../src/names.ts';
 import { type ImagePreload, parseImagePreload } from '../../src/preload/image-preload.ts';
@@ -76,7 +76,7 @@ export function gateWorld({
       for (const one of preloads.values())
         if (one.owner?.uid === (now ?? before)?.uid) preloadController.preloadChanged(`shop/${one.name}`);
     },
-    { isFollowed, keepElsewhere: deploymentKeptElsewhere },
+    { isFollowed, keepElsewhere: deploymentKeptElsewhere, mayKeep: isDeploymentKeptElsewhere },
   );
   const preloads = api.store(
     'imagepreloads',

@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createObjectCache, type Scope } from '../../src/cluster/object-cache.ts';
 import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
-import { deploymentKeptElsewhere } from '../../src/hold/kept-elsewhere.ts';
+import type { Deployment } from '../../src/hold/deployment.ts';
+import { deploymentKeptElsewhere, isDeploymentKeptElsewhere } from '../../src/hold/kept-elsewhere.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
+import { HELD_LABEL } from '../../src/names.ts';
 import { parseImagePreload } from '../../src/preload/image-preload.ts';
 import { preloadKeptElsewhere } from '../../src/preload/kept-elsewhere.ts';
-import { deployment } from './deployment-builder.ts';
+import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
 import { retainedBytes } from './retained-bytes.ts';
 
 /** What is kept, for each object, of so many in namespaces without a mode. */
@@ -57,6 +59,33 @@ const preload: JsonObject = {
   metadata: { creationTimestamp: '2026-01-01T00:00:00Z' },
   spec: { images: Array.from({ length: 50 }, () => image), scheduling: { nodeSelector: { pool: 'x' } } },
 };
+
+test('a Deployment of which nothing is kept is not hashed', () => {
+  const hashed: string[] = [];
+  const cache = createObjectCache<Deployment>({
+    parse(raw) {
+      const parsed = parseCachedDeployment(raw);
+      hashed.push(parsed.name);
+      return parsed;
+    },
+    scope: {
+      isFollowed: (namespace) => namespace === 'shop',
+      keepElsewhere: deploymentKeptElsewhere,
+      mayKeep: isDeploymentKeptElsewhere,
+    },
+    onChange: () => undefined,
+    onTrouble: () => undefined,
+  });
+  const put = (namespace: string, name: string, { object }: DeploymentBuilder) =>
+    cache.put(cache.read({ ...object, metadata: { ...asObject(object['metadata']), namespace, name } }));
+  put('shop', 'web', deployment());
+  put('elsewhere', 'plain', deployment());
+  put('elsewhere', 'marked', deployment().label(HELD_LABEL, 'true'));
+  assert.deepEqual(hashed, ['web', 'marked']);
+  assert.equal(cache.size, 2);
+  put('elsewhere', 'marked', deployment());
+  assert.equal(cache.size, 1);
+});
 
 test('ImagePreloads made by hand there take none either', () => {
   const bytes = bytesOf(2000, parseImagePreload, preloadKeptElsewhere, (index) => named(preload, index));
