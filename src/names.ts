@@ -38,6 +38,18 @@ export const DEADLINE_ANNOTATION = 'pullgate.io/deadline-seconds';
 /** `key=value[,key=value]`: only nodes with these labels, too, get the images beforehand. The pods may land elsewhere. */
 export const NODE_SELECTOR_ANNOTATION = 'pullgate.io/node-selector';
 
+/** All annotations of a Deployment that the leader reads. The bypass is read by admission alone. */
+export const LEADER_ANNOTATIONS: readonly string[] = [
+  HOLD_ANNOTATION,
+  DECIDED_ANNOTATION,
+  KEEP_PAUSED_ANNOTATION,
+  PARALLELISM_ANNOTATION,
+  MIN_NODES_ANNOTATION,
+  NODE_TIMEOUT_ANNOTATION,
+  DEADLINE_ANNOTATION,
+  NODE_SELECTOR_ANNOTATION,
+];
+
 /** On every puller pod: the watch selects by it. */
 export const PULLER_LABEL = 'pullgate.io/puller';
 /** On a puller pod: name of the ImagePreload that made it. */

@@ -6,10 +6,10 @@ import type { Denial } from './denial.ts';
 const API_VERSION = 'admission.k8s.io/v1';
 const KIND = 'AdmissionReview';
 /**
- * Hashing a template recurses. The deepest field of a pod template (a matchExpression in an affinity, or in the
- * claim of an ephemeral volume) is less than 15 levels down; the stack is good for some thousands.
+ * Hashing a template recurses, and so does counting the bytes of an object. The deepest field of a Deployment, an entry of
+ * managedFields about a matchExpression, is less than 25 levels down; the stack is good for some thousands.
  */
-const TEMPLATE_DEPTH_LIMIT = 64;
+const DEPTH_LIMIT = 64;
 /** RFC 1123: the API server admits no other namespace nor name of a Deployment. Both end up in shell commands. */
 const DNS_SUBDOMAIN = /^[a-z0-9][a-z0-9.-]{0,252}$/;
 
@@ -113,8 +113,8 @@ function parseObject(request: JsonObject, field: 'object' | 'oldObject'): JsonOb
   for (const map of ['annotations', 'labels'])
     if (!isStringMap(at(object, 'metadata', map) ?? {}))
       throw invalid(`request.${field}.metadata.${map} is not a map of strings`);
-  if (nestsDeeperThan(TEMPLATE_DEPTH_LIMIT, at(object, 'spec', 'template')))
-    throw invalid(`request.${field}.spec.template nests deeper than ${TEMPLATE_DEPTH_LIMIT} levels`);
+  if (nestsDeeperThan(DEPTH_LIMIT, object))
+    throw invalid(`request.${field} nests deeper than ${DEPTH_LIMIT} levels`);
   return object;
 }
 

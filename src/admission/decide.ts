@@ -1,3 +1,4 @@
+import { exceededBound, exceededMarks, withRoomForRecord } from '../hold/bounds.ts';
 import { type RecordedDecision, writeDecided } from '../hold/decided.ts';
 import { type Deployment, parseDeployment } from '../hold/deployment.ts';
 import { withMarks } from '../hold/held-object.ts';
@@ -131,7 +132,9 @@ function decideUpdate(update: Update): Decision {
   // been resumed while nobody was asked: that rollout has begun, and is never paused half way. While a Deployment is opted out
   // the gate is not asked, and anybody may have written one.
   const hold = old.paused && !isOff(old) ? ownHold(old) : undefined;
-  return hold === undefined ? decideUnheld(update) : decideHeld(update, hold);
+  const decision = hold === undefined ? decideUnheld(update) : decideHeld(update, hold);
+  if (decision.object === update.object) return decision;
+  return { ...decision, object: withRoomForRecord(decision.object, old.annotations[DECIDED_ANNOTATION]) };
 }
 
 function decideHeld(update: Update, hold: Hold): Decision {
@@ -160,12 +163,11 @@ function decideHeld(update: Update, hold: Hold): Decision {
   const begun = superseded ? newHold(update, hold.from) : hold;
   const held: Hold = { ...begun, userPaused };
   const annotations = superseded ? decidedMark(update, 'Superseded', reason) : decidedBefore(old);
+  const marked = withMarks(object, { hold: held, paused: true, annotations });
+  const exceeded = exceededBound(next, hold.from) ?? exceededMarks(marked);
+  if (exceeded !== undefined) return end('LimitExceeded', exceeded);
   return {
-    ...plain(
-      superseded ? 'Superseded' : 'Reheld',
-      withMarks(object, { hold: held, paused: true, annotations }),
-      reason,
-    ),
+    ...plain(superseded ? 'Superseded' : 'Reheld', marked, reason),
     hold: held,
     images,
     bypassRefused: bypass !== undefined,
@@ -200,6 +202,9 @@ function decideUnheld(update: Update): Decision {
   const bypass = bypassReason(old, next);
   if (bypass !== undefined && input.mayBypass) return record('Bypassed', bypass);
 
+  const beyond = exceededBound(next, from);
+  if (beyond !== undefined) return record('LimitExceeded', beyond);
+
   const images = needed.map(({ image }) => image);
   const reason = images.join(', ');
   if (input.mode === 'audit') return { ...record('Audited', reason), images };
@@ -214,8 +219,11 @@ function decideUnheld(update: Update): Decision {
   const userPaused = at(clean, 'spec', 'paused') === true;
   const hold: Hold = { ...newHold(update, from), userPaused };
   const annotations = decidedMark(update, 'Held', reason);
+  const held = withMarks(clean, { hold, paused: true, annotations });
+  const exceeded = exceededMarks(held);
+  if (exceeded !== undefined) return record('LimitExceeded', exceeded);
   return {
-    ...plain('Held', withMarks(clean, { hold, paused: true, annotations }), reason),
+    ...plain('Held', held, reason),
     hold,
     images,
     bypassRefused: bypass !== undefined,

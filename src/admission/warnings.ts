@@ -68,6 +68,14 @@ function decisionWarnings(decision: Decision, deployment: DeploymentName, now: n
       return [line(`the hold of ${id} has ended: this template needs no image beyond what runs`), ...ignored];
     case 'Bypassed':
       return [line(`${id} is let through without its images on the nodes: ${decision.reason}`)];
+    case 'LimitExceeded':
+      return [
+        line(
+          `${id} goes ahead without a preload: ${decision.reason}`,
+          '; each node pulls when a pod lands there',
+        ),
+        ...ignored,
+      ];
     case 'OptedOut':
       return [line(`${id} is not gated: ${decision.reason}`), ...ignored];
     case 'Rejected':

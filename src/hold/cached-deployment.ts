@@ -1,21 +1,53 @@
-import { GROUP, REVISION_ANNOTATION } from '../names.ts';
-import { neededTemplate } from '../template/needed-template.ts';
+import type { JsonObject } from '../json.ts';
+import { HOLD_ANNOTATION, LEADER_ANNOTATIONS } from '../names.ts';
+import { neededTemplate, refusedTemplate, TEMPLATE_BYTES } from '../template/needed-template.ts';
+import { weighsMoreThan } from '../template/weight.ts';
+import { elide } from '../text.ts';
 import { type Deployment, isMarked, parseDeployment } from './deployment.ts';
+import { HOLD_CHARACTERS } from './hold.ts';
 
 /**
- * What is remembered of each Deployment of a cluster: of those without a hold a tenth or so, as there may be tens of thousands.
- * With a hold all is needed: its release tests the annotations, and the way back needs the template.
+ * What is remembered of each Deployment of a cluster: a tenth or so of it, as there may be tens of thousands. Of one with a
+ * hold the whole template is kept, from which the way back is told, unless it is too large.
  */
 export function parseCachedDeployment(raw: unknown): Deployment {
   const parsed = parseDeployment(raw);
-  // A plain value: it can be compared, and keeps nothing else in memory.
-  const deployment = { ...parsed, templateHash: parsed.templateHash };
-  if (isMarked(deployment)) return deployment;
-  const { annotations, template } = deployment;
-  return { ...deployment, annotations: ours(annotations), template: neededTemplate(template) };
+  const { annotations, templateHash } = parsed;
+  const needed = neededTemplate(parsed.template);
+  const refused = refusedHold(annotations) ?? refusedTemplate(needed);
+  return {
+    ...parsed,
+    // A plain value: it can be compared, and keeps nothing else in memory.
+    templateHash,
+    annotations: read(annotations),
+    template: refused === undefined ? templateToKeep(parsed, needed) : {},
+    ...(refused !== undefined && { refused }),
+  };
 }
 
-function ours(annotations: Deployment['annotations']): Deployment['annotations'] {
-  const isOurs = (name: string) => name.startsWith(`${GROUP}/`) || name === REVISION_ANNOTATION;
-  return Object.fromEntries(Object.entries(annotations).filter(([name]) => isOurs(name)));
+function templateToKeep(deployment: Deployment, needed: JsonObject): JsonObject {
+  const { template } = deployment;
+  return isMarked(deployment) && !weighsMoreThan(TEMPLATE_BYTES, template) ? template : needed;
 }
+
+/** Admission makes no such hold: an earlier version did, or somebody wrote it by hand. */
+function refusedHold(annotations: Deployment['annotations']): string | undefined {
+  const length = annotations[HOLD_ANNOTATION]?.length ?? 0;
+  return length > HOLD_CHARACTERS
+    ? `its annotation ${HOLD_ANNOTATION} has ${length} characters, more than ${HOLD_CHARACTERS}`
+    : undefined;
+}
+
+/** A value that is cut stays longer than any valid one of its annotation, so that nothing is read out of the part that is kept. */
+function read(annotations: Deployment['annotations']): Deployment['annotations'] {
+  return Object.fromEntries(
+    LEADER_ANNOTATIONS.flatMap((name) => {
+      const value = annotations[name];
+      const limit = name === HOLD_ANNOTATION ? HOLD_CHARACTERS + 1 : VALUE_CHARACTERS;
+      return value === undefined ? [] : [[name, elide(value, limit)]];
+    }),
+  );
+}
+
+/** The longest valid one is a record of a decision, of 5,400 characters: see `decided.ts`. */
+const VALUE_CHARACTERS = 8192;

@@ -4,7 +4,8 @@ import type { Deployment } from './deployment.ts';
 
 /**
  * What admission can decide about a changed template, or about a hold that a user ends. `Preloaded`: let through in mode
- * reject, as its images are there. `Audited`: let through in mode audit, although they are not.
+ * reject, as its images are there. `Audited`: let through in mode audit, although they are not. `LimitExceeded`: let through, as
+ * the gate could not carry it: see `bounds.ts`.
  */
 const DECISIONS = [
   'Held',
@@ -15,6 +16,7 @@ const DECISIONS = [
   'NotNeeded',
   'Preloaded',
   'Audited',
+  'LimitExceeded',
 ] as const;
 export type RecordedDecision = (typeof DECISIONS)[number];
 

@@ -1,6 +1,7 @@
 import { asNumber, asObject, asString, asStringMap, at, type JsonObject } from '../json.ts';
-import { HELD_LABEL, HOLD_ANNOTATION, REVISION_ANNOTATION } from '../names.ts';
+import { HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL, REVISION_ANNOTATION } from '../names.ts';
 import { templateHash } from '../template/template-hash.ts';
+import { elide } from '../text.ts';
 import { labelSelectorText } from './label-selector.ts';
 
 /** What Pullgate reads of a Deployment, from a review or from the API server. */
@@ -10,9 +11,10 @@ export interface Deployment {
   readonly uid: string;
   readonly resourceVersion: string;
   readonly generation: number;
+  /** Those of the gate alone. */
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
-  /** The annotation `deployment.kubernetes.io/revision`; empty until its controller has written it. */
+  /** The annotation `deployment.kubernetes.io/revision`; empty until its controller has written it, and if it is no number. */
   readonly revision: string;
   readonly deleting: boolean;
   readonly paused: boolean;
@@ -24,6 +26,8 @@ export interface Deployment {
   /** Selects its pods in a list; undefined if there is no such text: see `labelSelectorText`. */
   readonly podSelector: string | undefined;
   readonly status: DeploymentStatus;
+  /** In caches: why the gate does not carry it. Then nothing is known of its template but the hash. */
+  readonly refused?: string;
 }
 
 export interface DeploymentStatus {
@@ -68,9 +72,9 @@ export function parseDeployment(raw: unknown): Deployment {
     uid: asString(at(metadata, 'uid')) ?? '',
     resourceVersion: asString(at(metadata, 'resourceVersion')) ?? '',
     generation: asNumber(at(metadata, 'generation')) ?? 0,
-    labels: asStringMap(at(metadata, 'labels')),
+    labels: parseLabels(at(metadata, 'labels')),
     annotations,
-    revision: annotations[REVISION_ANNOTATION] ?? '',
+    revision: parseRevision(annotations[REVISION_ANNOTATION]),
     deleting: asString(at(metadata, 'deletionTimestamp')) !== undefined,
     paused: at(spec, 'paused') === true,
     replicas: asNumber(at(spec, 'replicas')) ?? 1,
@@ -79,6 +83,20 @@ export function parseDeployment(raw: unknown): Deployment {
     status: parseStatus(at(raw, 'status')),
   };
   return new ParsedDeployment(fields) as ParsedDeployment & Fields;
+}
+
+function parseLabels(labels: unknown): Deployment['labels'] {
+  return Object.fromEntries(
+    [MODE_LABEL, HELD_LABEL].flatMap((name) => {
+      const value = asString(at(labels, name));
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}
+
+/** The Deployment controller counts in 64 bits. Any client can write another text there. */
+function parseRevision(annotation = ''): string {
+  return /^[0-9]{1,19}$/.test(annotation) ? annotation : '';
 }
 
 /** Whether it carries a hold, or half of one. */
@@ -98,11 +116,16 @@ function parseStatus(status: unknown): DeploymentStatus {
     availableReplicas: asNumber(at(status, 'availableReplicas')) ?? 0,
     ...(progressing !== undefined && {
       progressing: {
-        status: asString(at(progressing, 'status')) ?? '',
-        reason: asString(at(progressing, 'reason')) ?? '',
-        message: asString(at(progressing, 'message')) ?? '',
-        updatedAt: asString(at(progressing, 'lastUpdateTime')) ?? '',
+        status: text(progressing, 'status'),
+        reason: text(progressing, 'reason'),
+        message: text(progressing, 'message'),
+        updatedAt: text(progressing, 'lastUpdateTime'),
       },
     }),
   };
+}
+
+/** Any client that may write the status has written it. */
+function text(condition: unknown, field: string): string {
+  return elide(asString(at(condition, field)) ?? '');
 }

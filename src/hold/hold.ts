@@ -34,11 +34,17 @@ export function writeHold(hold: Hold): string {
   return JSON.stringify({ v, uid, preload, template, from, since, userPaused });
 }
 
+/**
+ * Of the annotation. A hold names the images that run: 300 characters and 260 for each container, so this is room for more than 100
+ * of them. Annotations share 256 KiB.
+ */
+export const HOLD_CHARACTERS = 32 * 1024;
+
 const PRELOAD_NAME = /^[a-z0-9][a-z0-9.-]{0,62}$/;
 
 /** `undefined` for anything that is not a whole hold of a version this gate knows. */
 export function parseHold(annotation: string | undefined): Hold | undefined {
-  if (annotation === undefined) return undefined;
+  if (annotation === undefined || annotation.length > HOLD_CHARACTERS) return undefined;
   let json: unknown;
   try {
     json = JSON.parse(annotation);

@@ -1,4 +1,4 @@
-import { asArray, asString, asStringMap, at } from '../json.ts';
+import { asArray, asObject, asString, asStringMap, at } from '../json.ts';
 
 // apimachinery, util/validation: as much of a label's syntax as keeps one apart from the next.
 const KEY = /^[A-Za-z0-9][-A-Za-z0-9_./]*$/;
@@ -11,10 +11,14 @@ const LIMIT = 4096;
  * cannot be read, or is too long.
  */
 export function labelSelectorText(selector: unknown): string | undefined {
-  const labels = Object.entries(asStringMap(at(selector, 'matchLabels'))).map(([key, value]) =>
+  const matchLabels = asObject(at(selector, 'matchLabels'));
+  const matchExpressions = asArray(at(selector, 'matchExpressions'));
+  // Each has a character and a comma at least: with more of them the text is too long, whatever they are.
+  if (Object.keys(matchLabels).length + matchExpressions.length > LIMIT / 2) return undefined;
+  const labels = Object.entries(asStringMap(matchLabels)).map(([key, value]) =>
     KEY.test(key) && VALUE.test(value) ? `${key}=${value}` : undefined,
   );
-  const parts = [...labels, ...asArray(at(selector, 'matchExpressions')).map(requirement)];
+  const parts = [...labels, ...matchExpressions.map(requirement)];
   if (parts.length === 0 || parts.includes(undefined)) return undefined;
   const text = parts.join(',');
   return text.length > LIMIT ? undefined : text;

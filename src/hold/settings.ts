@@ -1,4 +1,4 @@
-import { asStringMap, at } from '../json.ts';
+import { at } from '../json.ts';
 import {
   DEADLINE_ANNOTATION,
   MIN_NODES_ANNOTATION,
@@ -118,11 +118,10 @@ export function settingsOf(
     SETTINGS.deadlineSeconds.range,
     floor && atLeast(floor.deadlineSeconds),
   );
-  const inTemplate = asStringMap(at(template, 'spec', 'nodeSelector'));
   const nodeSelector = read(
     'nodeSelector',
     SETTINGS.nodeSelector.range,
-    floor === undefined ? fitting(inTemplate) : NONE,
+    floor === undefined ? fitting(template) : NONE,
   );
   return {
     settings: {
@@ -156,10 +155,10 @@ function enoughNodes(floor: CountOrPercent): Limit<CountOrPercent> {
   return { allowed: `${enough}, ${WHY_STRICT}`, admits: (value) => isAtLeast(value, floor) };
 }
 
-function fitting(inTemplate: Readonly<Record<string, string>>): Limit<Readonly<Record<string, string>>> {
+function fitting(template: unknown): Limit<Readonly<Record<string, string>>> {
   return {
     allowed: SETTINGS.nodeSelector.range.allowed,
-    admits: (labels) => !contradict(labels, inTemplate),
+    admits: (labels) => !contradict(labels, template),
   };
 }
 
@@ -179,7 +178,11 @@ export function invalidSettingText({ annotation, value, allowed }: InvalidSettin
 const LABEL_NAME = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 const LABEL_PREFIX = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
+/** Ten labels of the longest kind. */
+const LABELS_CHARACTERS = 4096;
+
 function parseLabels(text: string): Readonly<Record<string, string>> | undefined {
+  if (text.length > LABELS_CHARACTERS) return undefined;
   const labels: Record<string, string> = {};
   for (const pair of text.split(',')) {
     const [, key, value] = /^([^=]+)=([^=]*)$/.exec(pair) ?? [];
@@ -197,6 +200,9 @@ function isLabelKey(key: string): boolean {
   return LABEL_NAME.test(name) && (slash === -1 || LABEL_PREFIX.test(key.slice(0, slash)));
 }
 
-function contradict(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
-  return Object.entries(a).some(([key, value]) => Object.hasOwn(b, key) && b[key] !== value);
+function contradict(labels: Readonly<Record<string, string>>, template: unknown): boolean {
+  return Object.entries(labels).some(([key, value]) => {
+    const inTemplate = at(template, 'spec', 'nodeSelector', key);
+    return inTemplate !== undefined && inTemplate !== value;
+  });
 }

@@ -1,5 +1,6 @@
 import { noteEnding } from '../cluster/event-note.ts';
 import type { EventReason, GateEvent, ObjectRef } from '../cluster/events.ts';
+import { exceededBound } from '../hold/bounds.ts';
 import { describePreload, goBack, letThrough } from '../hold/commands.ts';
 import { type Decided, ownDecided, type RecordedDecision } from '../hold/decided.ts';
 import type { Deployment } from '../hold/deployment.ts';
@@ -11,7 +12,7 @@ import type { Assessment } from '../preload/assess.ts';
 import { wordsAboutExcluded } from '../preload/eligible-nodes.ts';
 import { wordsAbout } from '../preload/pull-failure.ts';
 import { templateImages } from '../template/template-images.ts';
-import type { NeededPreload, NextStep } from './next-step.ts';
+import type { DropReason, NeededPreload, NextStep } from './next-step.ts';
 
 /** Events live for an hour (--event-ttl): an older fact was told, and a restart must not tell it again. */
 const FACT_LIFE_MS = 3600_000;
@@ -25,7 +26,10 @@ const REASONS: Readonly<Record<RecordedDecision, EventReason | undefined>> = {
   NotNeeded: undefined,
   Preloaded: 'RolloutReleased',
   Audited: 'RolloutAudited',
+  LimitExceeded: 'LimitExceeded',
 };
+
+const UNUSUAL: ReadonlySet<RecordedDecision> = new Set(['Bypassed', 'OptedOut', 'LimitExceeded']);
 
 /** The Events for what admission decided, as the Deployment itself tells it: admission writes none of them. */
 export function decisionFacts(
@@ -44,7 +48,7 @@ export function decisionFacts(
   if (decided.decision === 'Audited' && assessment === undefined && !isRolloutFinished(deployment))
     return facts;
   facts.push({
-    type: decided.decision === 'Bypassed' || decided.decision === 'OptedOut' ? 'Warning' : 'Normal',
+    type: UNUSUAL.has(decided.decision) ? 'Warning' : 'Normal',
     reason,
     action: 'Admit',
     regarding: deploymentReference(deployment),
@@ -136,6 +140,8 @@ function decisionNote(
       const count = lacking === 0 ? '' : `: ${lacking} of ${assessment?.desired} nodes lack the image`;
       return `would have been held for ${reason}${count}; asked for by ${by}`;
     }
+    case 'LimitExceeded':
+      return `${withoutPreload(reason)}; asked for by ${by}`;
     case 'NotNeeded':
       return reason;
   }
@@ -150,12 +156,10 @@ export function stepFacts(
 ): GateEvent[] {
   const regarding = deploymentReference(deployment);
   if (step.step === 'drop') {
-    // A copy's or a broken hold was never a rollout of this Deployment: that it is gone is all there is to say.
-    const resumed = step.reason === 'Resumed';
-    const reason = resumed ? 'UngatedRollout' : 'RolloutReleased';
+    const [type, reason, words] = DROPS[step.reason];
     const fact = `${deployment.uid} ${deployment.generation} ${step.reason}`;
-    const note = DROP_NOTES[step.reason];
-    return [{ type: resumed ? 'Warning' : 'Normal', reason, action: 'Drop', regarding, note, fact }];
+    const note = `${words}${step.reason === 'LimitExceeded' ? `: ${deployment.refused}` : ''}`;
+    return [{ type, reason, action: 'Drop', regarding, note, fact }];
   }
   if (step.step !== 'release') return [];
   const { hold } = step;
@@ -176,6 +180,8 @@ export function stepFacts(
     const note = noteEnding(lateWords(deployment, assessment), back && `go back: ${back}`, see);
     warn('HoldDeadlineExceeded', note);
   }
+  if (step.reason === 'LimitExceeded')
+    warn('LimitExceeded', withoutPreload(exceededBound(deployment, hold.from) ?? ''));
   // Without a way back: that would wait for nodes, too.
   if (step.reason === 'NoEligibleNodes')
     warn('NoEligibleNodes', noteEnding(noNodesWords(deployment, assessment), 'see kubectl get nodes', see));
@@ -189,6 +195,22 @@ export function stepFacts(
     fact,
   });
   return facts;
+}
+
+function withoutPreload(why: string): string {
+  return `goes ahead without a preload: ${why}; each node pulls when a pod lands there`;
+}
+
+/** The Event for a rollout that began without the gate being asked, and that the gate cannot preload for. */
+export function exceededFact(deployment: Deployment, why: string): GateEvent {
+  return {
+    type: 'Warning',
+    reason: 'LimitExceeded',
+    action: 'CatchUp',
+    regarding: deploymentReference(deployment),
+    note: withoutPreload(why),
+    fact: deployment.templateHash,
+  };
 }
 
 function lateWords(deployment: Deployment, assessment: Assessment | undefined): string {
@@ -233,10 +255,20 @@ export function refusedFact(deployment: Deployment, preload: string, words: stri
   };
 }
 
-const DROP_NOTES = {
-  Foreign: 'a hold made for another Deployment was dropped, and its pause with it',
-  Unreadable: 'a hold that cannot be read was dropped, and its pause with it',
-  Resumed: 'resumed while the gate was away: the rollout goes on without a preload',
+/** A copy's or a broken hold was never a rollout of this Deployment: that it is gone is all there is to say. */
+const DROPS: Readonly<Record<DropReason, readonly [GateEvent['type'], EventReason, string]>> = {
+  Foreign: [
+    'Normal',
+    'RolloutReleased',
+    'a hold made for another Deployment was dropped, and its pause with it',
+  ],
+  Unreadable: ['Normal', 'RolloutReleased', 'a hold that cannot be read was dropped, and its pause with it'],
+  Resumed: [
+    'Warning',
+    'UngatedRollout',
+    'resumed while the gate was away: the rollout goes on without a preload',
+  ],
+  LimitExceeded: ['Warning', 'LimitExceeded', 'a hold was dropped, and its pause with it'],
 };
 
 function deploymentReference({ namespace, name, uid }: Deployment): ObjectRef {

@@ -1,3 +1,4 @@
+import { exceededBound } from '../hold/bounds.ts';
 import { ownDecided } from '../hold/decided.ts';
 import type { Deployment } from '../hold/deployment.ts';
 import { type Hold, ownHold, parseHold, type RunningTemplate } from '../hold/hold.ts';
@@ -7,6 +8,7 @@ import { CONDITION_PREFIX, isFailed, isFailedByGate, isRolloutUnderWay } from '.
 import { HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL, MODE_OFF, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
 import { wordsAbout } from '../preload/pull-failure.ts';
+import { elide, TEXT_LIMIT } from '../text.ts';
 import { pausedAfterHold } from './release-patch.ts';
 
 export interface NextStepInput {
@@ -30,9 +32,15 @@ export interface NeededPreload {
 }
 
 /** Why a hold is taken off. */
-export type ReleaseReason = 'Ready' | 'DeadlineExceeded' | 'NoEligibleNodes' | 'OptedOut' | 'Reverted';
+export type ReleaseReason =
+  | 'Ready'
+  | 'DeadlineExceeded'
+  | 'NoEligibleNodes'
+  | 'OptedOut'
+  | 'Reverted'
+  | 'LimitExceeded';
 /** Why a hold that is none is dropped. */
-export type DropReason = 'Foreign' | 'Unreadable' | 'Resumed';
+export type DropReason = 'Foreign' | 'Unreadable' | 'Resumed' | 'LimitExceeded';
 
 /**
  * The one thing to do next about a Deployment.
@@ -63,10 +71,16 @@ export function nextStep({ deployment, mode, assessment }: NextStepInput): NextS
 
   const hold = parseHold(annotation);
   const paused = pausedAfterHold(deployment);
-  if (hold === undefined) return { step: 'drop', reason: 'Unreadable', paused };
+  if (hold === undefined) {
+    const reason = deployment.refused === undefined ? 'Unreadable' : 'LimitExceeded';
+    return { step: 'drop', reason, paused };
+  }
   if (hold.uid !== deployment.uid) return { step: 'drop', reason: 'Foreign', paused };
   if (!deployment.paused) return { step: 'drop', reason: 'Resumed', paused: false };
   if (!HOLDING.has(mode) || isOff(deployment)) return { step: 'release', reason: 'OptedOut', hold, paused };
+  // Admission makes no such hold; an earlier version did.
+  if (exceededBound(deployment, hold.from) !== undefined)
+    return { step: 'release', reason: 'LimitExceeded', hold, paused };
   // Admission ends such a hold itself; this one was stored while it was away.
   if (!needsPull(deployment, hold)) return { step: 'release', reason: 'Reverted', hold, paused };
   if (assessment === undefined) {
@@ -101,7 +115,8 @@ function isFailedBefore(deployment: Deployment, hold: Hold, { name }: NeededPrel
 
 /** Makes a waiting `kubectl rollout status` fail with these words, unless it already has. */
 export function failStep(deployment: Deployment, words: string): NextStep {
-  const message = CONDITION_PREFIX + words;
+  // Shorter than the text of a condition that is read: the two are compared.
+  const message = elide(CONDITION_PREFIX + words, TEXT_LIMIT / 2);
   const said = isFailedByGate(deployment) && deployment.status.progressing?.message === message;
   return said ? { step: 'nothing' } : { step: 'fail', message };
 }
@@ -122,16 +137,29 @@ const UNKNOWN: RunningTemplate = { template: '', images: {} };
 /** The Deployment controller counts from it: a Deployment's creation, which is nobody's to hold. */
 const FIRST_REVISION = '1';
 
-/** For a rollout that is under way without having waited: in mode audit, or because the gate was not asked. */
 function besideFor(deployment: Deployment, mode: Mode | undefined): NeededPreload | undefined {
-  const { revision } = deployment;
+  const needed = neededBeside(deployment, mode);
+  return needed === undefined || exceededBound(deployment, needed.from) !== undefined ? undefined : needed;
+}
+
+/** Returns why there is no preload for a rollout that began without the gate being asked; undefined if there is one to make. */
+export function exceededBeside(deployment: Deployment, mode: Mode | undefined): string | undefined {
+  if (deployment.annotations[HOLD_ANNOTATION] !== undefined) return undefined;
+  const needed = neededBeside(deployment, mode);
+  return needed === undefined ? undefined : exceededBound(deployment, needed.from);
+}
+
+/** For a rollout that is under way without having waited: in mode audit, or because the gate was not asked. */
+function neededBeside(deployment: Deployment, mode: Mode | undefined): NeededPreload | undefined {
+  const { revision, refused } = deployment;
   if (mode === undefined || isOff(deployment) || !isRolloutUnderWay(deployment)) return undefined;
   if (revision === '' || revision === FIRST_REVISION) return undefined;
   const hash = deployment.templateHash;
   const decided = ownDecided(deployment);
   const asked = decided?.template === hash;
   if (asked && decided.decision !== 'Audited') return undefined;
-  if (imagesToPull(UNKNOWN, deployment.template, hash).length === 0) return undefined;
+  if (refused === undefined && imagesToPull(UNKNOWN, deployment.template, hash).length === 0)
+    return undefined;
   return { name: preloadName(deployment, hash), from: UNKNOWN, why: asked ? 'Audit' : 'Ungated' };
 }
 

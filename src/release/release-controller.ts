@@ -19,10 +19,11 @@ import {
   preloadSpec,
   preloadsTheSame,
 } from '../preload/preload-spec.ts';
-import { decisionFacts, preloadMadeFacts, refusedFact, stepFacts } from './hold-facts.ts';
+import { decisionFacts, exceededFact, preloadMadeFacts, refusedFact, stepFacts } from './hold-facts.ts';
 import { modeOf, parseNamespace } from './namespace-mode.ts';
 import {
   type DropReason,
+  exceededBeside,
   failStep,
   type NeededPreload,
   type NextStep,
@@ -95,6 +96,8 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     if (mode !== undefined) {
       for (const fact of decisionFacts(deployment, mode, assessment, clock.now())) writeEvent(fact);
       for (const invalid of settingFacts(deployment, floorOf(options.settings))) writeEvent(invalid);
+      const exceeded = exceededBeside(deployment, mode);
+      if (exceeded !== undefined) writeEvent(exceededFact(deployment, exceeded));
     }
     const step = nextStep({ deployment, mode, assessment });
     try {

@@ -1,5 +1,5 @@
 import type { Deployment } from '../hold/deployment.ts';
-import { parseHold } from '../hold/hold.ts';
+import { HOLD_CHARACTERS, parseHold } from '../hold/hold.ts';
 import { HELD_LABEL, HOLD_ANNOTATION, KEEP_PAUSED_ANNOTATION } from '../names.ts';
 
 export interface JsonPatchOperation {
@@ -10,16 +10,25 @@ export interface JsonPatchOperation {
 
 /**
  * Takes a hold off, and the pause with it, in one step: taken off in two, a crash in between would leave the
- * Deployment paused for ever. The tests make the API server refuse (422) if anything of it but the status and labels changed
- * since it was read: all annotations, as a wish to stay paused is one of them.
+ * Deployment paused for ever. The tests make the API server refuse (422) if the spec, the hold or the wish to stay paused
+ * changed since it was read, or if the Deployment is another one.
  */
 export function releasePatch(deployment: Deployment, paused: boolean): JsonPatchOperation[] {
-  const { annotations, generation, labels } = deployment;
-  const operations: JsonPatchOperation[] = [{ op: 'test', path: '/metadata/generation', value: generation }];
-  if (annotations[HOLD_ANNOTATION] !== undefined) {
+  const { annotations, generation, labels, uid } = deployment;
+  const hold = annotations[HOLD_ANNOTATION];
+  const operations: JsonPatchOperation[] = [
+    { op: 'test', path: '/metadata/uid', value: uid },
+    { op: 'test', path: '/metadata/generation', value: generation },
+  ];
+  if (hold !== undefined) {
+    const wish = annotations[KEEP_PAUSED_ANNOTATION];
+    // Of a hold that is too long only a part may be known.
+    if (hold.length <= HOLD_CHARACTERS)
+      operations.push({ op: 'test', path: annotationPath(HOLD_ANNOTATION), value: hold });
     operations.push(
-      { op: 'test', path: '/metadata/annotations', value: annotations },
-      { op: 'remove', path: `/metadata/annotations/${escapePointer(HOLD_ANNOTATION)}` },
+      // Null is what API servers take an annotation for that is not there (evanphx/json-patch).
+      { op: 'test', path: annotationPath(KEEP_PAUSED_ANNOTATION), value: wish ?? null },
+      { op: 'remove', path: annotationPath(HOLD_ANNOTATION) },
     );
   }
   if (labels[HELD_LABEL] !== undefined) {
@@ -37,6 +46,10 @@ export function pausedAfterHold(deployment: Deployment): boolean {
   if (!deployment.paused) return false;
   if (deployment.annotations[KEEP_PAUSED_ANNOTATION] === 'true') return true;
   return parseHold(deployment.annotations[HOLD_ANNOTATION])?.userPaused ?? false;
+}
+
+function annotationPath(name: string): string {
+  return `/metadata/annotations/${escapePointer(name)}`;
 }
 
 function escapePointer(key: string): string {

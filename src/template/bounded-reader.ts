@@ -54,13 +54,14 @@ export function createBoundedReader(): BoundedReader {
       return [];
     },
     labels(value, name, limits) {
-      const entries = Object.entries(object(value, name));
-      if (entries.length > limits.entries) {
-        refuse(`${name} has ${entries.length} entries, more than ${limits.entries}`);
+      const map = object(value, name);
+      const { length } = Object.keys(map);
+      if (length > limits.entries) {
+        refuse(`${name} has ${length} entries, more than ${limits.entries}`);
         return {};
       }
       const labels: Record<string, string> = {};
-      for (const [key, entry] of entries) {
+      for (const [key, entry] of Object.entries(map)) {
         const label = text(key, `a key of ${name}`, limits.key);
         // `__proto__` as a key would set the prototype instead. It is no label, and no node has it.
         if (label === '__proto__') refuse(`${name} has the key __proto__`);

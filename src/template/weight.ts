@@ -21,8 +21,8 @@ export function weighsMoreThan(limit: number, value: unknown): boolean {
     const next = open.pop();
     bytes += ownWeight(next);
     if (bytes > limit || typeof next !== 'object' || next === null) continue;
-    const entries: Iterable<unknown> = Array.isArray(next) ? next : Object.values(next);
-    for (const entry of entries) open.push(entry);
+    if (Array.isArray(next)) for (const entry of next) open.push(entry);
+    else for (const field of Object.entries(next)) open.push(...field);
   }
   return bytes > limit;
 }
@@ -32,7 +32,7 @@ function ownWeight(value: unknown): number {
   if (typeof value === 'string') return weightOfText(value);
   if (Array.isArray(value)) return LIST_BYTES + value.length * ENTRY_BYTES;
   if (typeof value !== 'object' || value === null) return NUMBER_BYTES;
-  return Object.keys(value).reduce((bytes, key) => bytes + FIELD_BYTES + weightOfText(key), OBJECT_BYTES);
+  return OBJECT_BYTES + Object.keys(value).length * FIELD_BYTES;
 }
 
 function weightOfText(text: string): number {

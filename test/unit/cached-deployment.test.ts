@@ -2,10 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
+import { settingsOf } from '../../src/hold/settings.ts';
+import { asObject, type JsonObject } from '../../src/json.ts';
+import { HOLD_ANNOTATION, LEADER_ANNOTATIONS } from '../../src/names.ts';
 import { preloadSpec } from '../../src/preload/preload-spec.ts';
+import { neededTemplate } from '../../src/template/needed-template.ts';
 import { templateHash } from '../../src/template/template-hash.ts';
 import { PRELOAD_SETTINGS } from './deployment-builder.ts';
-import { heldObject } from './held-deployment.ts';
+import { heldObject, updated } from './held-deployment.ts';
 
 const OBJECT = {
   metadata: {
@@ -51,7 +55,75 @@ test('what only its owner needs is not kept', () => {
   for (const word of ['last-applied', '--listen', 'config', 'value']) assert.ok(!kept.includes(word), word);
 });
 
-test('of one that is held all is kept', () => {
-  const parsed = parseDeployment(heldObject());
-  assert.deepEqual(parseCachedDeployment(heldObject()), { ...parsed, templateHash: parsed.templateHash });
+test('of one that is held the whole template is kept, and of its annotations those of the gate', () => {
+  const object = heldObject(updated.annotate('team', 'web').annotate('pullgate.io/min-nodes', '2'));
+  const parsed = parseDeployment(object);
+  const { template, annotations } = parseCachedDeployment(object);
+  assert.deepEqual(template, parsed.template);
+  assert.deepEqual(annotations, {
+    [HOLD_ANNOTATION]: parsed.annotations[HOLD_ANNOTATION],
+    'pullgate.io/min-nodes': '2',
+  });
+});
+
+function withTemplate(template: JsonObject): JsonObject {
+  const object = heldObject();
+  return { ...object, spec: { ...asObject(object['spec']), template } };
+}
+
+test('of a large template that is held only what is needed is kept, and its hash is still that of all of it', () => {
+  const env = Array.from({ length: 2000 }, (_, n) => ({ name: `VARIABLE_${n}`, value: 'x' }));
+  const large = {
+    metadata: { labels: { app: 'web' } },
+    spec: { containers: [{ name: 'app', image: 'app:2', env }] },
+  };
+  const object = withTemplate(large);
+  const kept = parseCachedDeployment(object);
+  assert.equal(kept.refused, undefined);
+  assert.deepEqual(kept.template, neededTemplate(large));
+  assert.equal(kept.templateHash, templateHash(parseDeployment(object).template));
+});
+
+test('a template that needs more than the gate carries is not kept, and says why', () => {
+  const containers = Array.from({ length: 500 }, (_, n) => ({
+    name: `c${n}`,
+    image: `registry.test/app:${n}`,
+  }));
+  const object = withTemplate({ spec: { containers } });
+  const { refused, template, templateHash: hash } = parseCachedDeployment(object);
+  assert.match(refused ?? '', /^the images and the scheduling of its pod template take more than 64 KiB$/);
+  assert.deepEqual(template, {});
+  assert.equal(hash, templateHash(parseDeployment(object).template));
+});
+
+test('a hold that is longer than any of the gate is not kept, and says why', () => {
+  const object = updated.annotate(HOLD_ANNOTATION, 'x'.repeat(100_000)).object;
+  const { refused, annotations } = parseCachedDeployment(object);
+  assert.match(refused ?? '', /^its annotation pullgate\.io\/hold has 100000 characters, more than 32768$/);
+  assert.equal(annotations[HOLD_ANNOTATION]?.length, 32_769);
+});
+
+test('a setting that is cut is as invalid as it was whole', () => {
+  const selector = Array.from({ length: 1000 }, (_, n) => `key-${n}=value`).join(',');
+  const { annotations, template } = parseCachedDeployment(
+    updated.annotate('pullgate.io/node-selector', selector).object,
+  );
+  assert.ok((annotations['pullgate.io/node-selector']?.length ?? 0) <= 8192);
+  assert.equal(settingsOf({ annotations, template }).invalid.length, 1);
+});
+
+test('a revision that is no number is none, for admission and for the leader', () => {
+  for (const revision of ['x', '1'.repeat(20), '1 ', 'x'.repeat(200_000)]) {
+    const { object } = updated.annotate('deployment.kubernetes.io/revision', revision);
+    assert.deepEqual([parseDeployment(object).revision, parseCachedDeployment(object).revision], ['', '']);
+  }
+});
+
+test('every annotation that the leader reads is one that is kept', async () => {
+  const exported = Object.entries(await import('../../src/names.ts'));
+  const notOfDeployments = /^(RENEW|ATTEMPT|FIRST_ATTEMPT|BYPASS|REVISION)_/;
+  const annotations = exported.flatMap(([name, value]) =>
+    name.endsWith('_ANNOTATION') && !notOfDeployments.test(name) ? [value] : [],
+  );
+  assert.deepEqual([...LEADER_ANNOTATIONS].toSorted(), annotations.toSorted());
 });

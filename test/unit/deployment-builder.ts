@@ -29,6 +29,7 @@ interface State {
   readonly containers: readonly Container[];
   readonly initContainers: readonly Container[];
   readonly volumes: readonly JsonObject[];
+  readonly podSpec: JsonObject;
 }
 
 export interface DeploymentBuilder {
@@ -39,6 +40,8 @@ export interface DeploymentBuilder {
   label(name: string, value: string | null): DeploymentBuilder;
   metadata(fields: JsonObject): DeploymentBuilder;
   spec(fields: JsonObject): DeploymentBuilder;
+  /** Other fields of its pod template's spec. */
+  podSpec(fields: JsonObject): DeploymentBuilder;
   /** Of the container `app`, unless another one is named, which is added if it is not there. */
   image(image: string, name?: string): DeploymentBuilder;
   /** For all containers and init containers. */
@@ -60,6 +63,7 @@ export function deployment(): DeploymentBuilder {
     containers: [{ name: 'app', image: 'registry.test/app:1' }],
     initContainers: [],
     volumes: [],
+    podSpec: {},
   });
 }
 
@@ -71,6 +75,7 @@ function builder(state: State): DeploymentBuilder {
     label: (name, value) => next({ labels: changed(state.labels, name, value) }),
     metadata: (fields) => next({ metadata: { ...state.metadata, ...fields } }),
     spec: (fields) => next({ spec: { ...state.spec, ...fields } }),
+    podSpec: (fields) => next({ podSpec: { ...state.podSpec, ...fields } }),
     image: (image, name = 'app') => {
       const there = state.containers.some((container) => container.name === name);
       const containers = there
@@ -105,8 +110,8 @@ function changed(map: Readonly<Record<string, string>>, name: string, value: str
 
 /** Empty maps and lists are left out, as the API server does. */
 function render(state: State): JsonObject {
-  const { metadata, labels, annotations, spec, templateAnnotations, containers, initContainers, volumes } =
-    state;
+  const { metadata, labels, annotations, spec, templateAnnotations } = state;
+  const { containers, initContainers, volumes, podSpec } = state;
   return {
     apiVersion: 'apps/v1',
     kind: 'Deployment',
@@ -127,6 +132,7 @@ function render(state: State): JsonObject {
           containers,
           ...(initContainers.length > 0 && { initContainers }),
           ...(volumes.length > 0 && { volumes }),
+          ...podSpec,
         },
       },
     },

@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
-import jsonPatch, { type Operation } from 'fast-json-patch';
+import type { Operation } from 'fast-json-patch';
 import type { Clock } from '../../src/clock.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { createObjectCache, type Scope } from '../../src/cluster/object-cache.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
+import { applyJsonPatch } from './json-patch.ts';
 
 export interface Call {
   readonly method: 'get' | 'create' | 'jsonPatch' | 'strategicPatch' | 'delete';
@@ -116,8 +117,7 @@ export function memoryApi(clock: Clock) {
       serve({ method: 'jsonPatch', path, body: operations }, () =>
         update(path.replace(/\/status$/, ''), (object) => {
           try {
-            return jsonPatch.applyPatch(structuredClone(object), [...operations] as Operation[], true)
-              .newDocument;
+            return applyJsonPatch(object, operations as Operation[]);
           } catch (error) {
             throw refusal(422, 'Invalid', String(error));
           }

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
+import { HOLD_CHARACTERS } from '../../src/hold/hold.ts';
 import { NEEDS_BYTES } from '../../src/hold/preload-needs.ts';
 import type { JsonObject } from '../../src/json.ts';
 import { parseImagePreload, STATUS_BYTES } from '../../src/preload/image-preload.ts';
+import { TEMPLATE_BYTES } from '../../src/template/needed-template.ts';
 import { retainedBytes } from './retained-bytes.ts';
 
-const COPIES = 10;
+const COPIES = 4;
 const list = <T>(length: number, entry: (n: number) => T): T[] => Array.from({ length }, (_, n) => entry(n));
 /** What every record has: the texts and numbers of its own. */
 const IDENTITY_BYTES = 4096;
@@ -88,3 +91,54 @@ test('an ImagePreload with the largest status that is kept stays small, and its 
   assert.ok(bytes <= STATUS_BYTES + IDENTITY_BYTES, `${bytes} bytes`);
   assert.equal(parseImagePreload(object).status?.conditions[0]?.type, 'Ready');
 });
+
+interface Given {
+  readonly podSpec?: JsonObject;
+  readonly annotations?: JsonObject;
+  readonly labels?: JsonObject;
+  readonly spec?: JsonObject;
+}
+function deployment({ podSpec = {}, annotations = {}, labels = {}, spec = {} }: Given): JsonObject {
+  const template = { spec: { containers: [{ name: 'app', image: 'app:2' }], ...podSpec } };
+  return {
+    metadata: { namespace: 'evil', name: 'large', uid: 'uid-large', generation: 1, annotations, labels },
+    spec: { replicas: 0, paused: true, template, ...spec },
+  };
+}
+const LONG = 'x'.repeat(250_000);
+const HELD = { 'pullgate.io/held': 'true' };
+const map = (count: number, prefix: string) => Object.fromEntries(list(count, (n) => [`${prefix}${n}`, 'x']));
+
+for (const [what, given, isRefused] of [
+  ['1.4 MB of tolerations', { podSpec: { tolerations: list(50_000, () => ({ operator: 'Exists' })) } }, true],
+  ['1.4 MB of pull secrets', { podSpec: { imagePullSecrets: list(400_000, () => ({})) } }, true],
+  [
+    '1.4 MB of containers',
+    { podSpec: { containers: list(20_000, (n) => ({ name: `c${n}`, image: `registry.test/app:${n}` })) } },
+    true,
+  ],
+  [
+    '1.4 MB of affinity to other pods',
+    { podSpec: { affinity: { podAffinity: list(460_000, () => []) } } },
+    false,
+  ],
+  ['the largest template that is kept', { podSpec: { nodeSelector: { a: 'x'.repeat(60_000) } } }, false],
+  [
+    'a whole template that is too large, and a hold',
+    { podSpec: { volumes: list(400_000, () => ({})) }, labels: HELD },
+    false,
+  ],
+  ['a hold of 250 kB', { annotations: { 'pullgate.io/hold': LONG } }, true],
+  ['a record of decisions of 250 kB', { annotations: { 'pullgate.io/decided': LONG } }, false],
+  ['a foreign annotation of 250 kB beside a hold', { annotations: { team: LONG }, labels: HELD }, false],
+  ['10,000 annotations that begin as ours do', { annotations: map(10_000, 'pullgate.io/a') }, false],
+  ['10,000 labels', { labels: map(10_000, 'l') }, false],
+  ['a selector of 1.4 MB', { spec: { selector: { matchLabels: map(100_000, 'l') } } }, false],
+] satisfies readonly (readonly [string, Given, boolean])[]) {
+  test(`a Deployment with ${what} is ${isRefused ? 'refused' : 'carried'} and stays small`, () => {
+    const object = deployment(given);
+    assert.equal(parseCachedDeployment(object).refused !== undefined, isRefused);
+    const bytes = bytesOf(parseCachedDeployment, object);
+    assert.ok(bytes <= TEMPLATE_BYTES + HOLD_CHARACTERS + 8192 + IDENTITY_BYTES, `${bytes} bytes`);
+  });
+}

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import jsonPatch, { type Operation } from 'fast-json-patch';
+import type { Operation } from 'fast-json-patch';
+import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { withMarks } from '../../src/hold/held-object.ts';
 import { writeHold } from '../../src/hold/hold.ts';
@@ -9,14 +10,13 @@ import type { JsonObject } from '../../src/json.ts';
 import { HELD_LABEL, HOLD_ANNOTATION, KEEP_PAUSED_ANNOTATION } from '../../src/names.ts';
 import { pausedAfterHold, releasePatch } from '../../src/release/release-patch.ts';
 import { heldObject, holdOf, updated } from './held-deployment.ts';
+import { applyJsonPatch } from './json-patch.ts';
 
 const patchOf = (object: JsonObject): Operation[] => {
   const deployment = parseDeployment(object);
   return releasePatch(deployment, pausedAfterHold(deployment)) as Operation[];
 };
-/** As the API server applies it: on a copy, or not at all. */
-const apply = (object: JsonObject, patch: Operation[]) =>
-  jsonPatch.applyPatch(structuredClone(object), patch, true).newDocument;
+const apply = applyJsonPatch;
 
 const anyHeld = fc
   .record({
@@ -54,18 +54,33 @@ test('it fails on a Deployment that has changed since it was read', () => {
     ['its generation', heldObject(updated.metadata({ generation: 4 }))],
     ['its hold', heldObject(updated, { since: '2026-01-01T00:00:01.000Z' })],
     ['a wish to stay paused', heldObject(updated.annotate(KEEP_PAUSED_ANNOTATION, 'true'))],
-    ['any other annotation', heldObject(updated.annotate('deployment.kubernetes.io/revision', '4'))],
     ['the hold is gone', updated.object],
     ['it was made again', heldObject(updated.metadata({ uid: 'another', generation: 1 }))],
   ];
   for (const [what, other] of changed) assert.throws(() => apply(other, patch), what);
   apply({ ...object, status: { observedGeneration: 4 } }, patch);
   apply(heldObject(updated.label('team', 'web')), patch);
+  apply(heldObject(updated.annotate('team', 'web')), patch);
+});
+
+test('it fails if a wish to stay paused was taken back', () => {
+  const patch = patchOf(heldObject(updated.annotate(KEEP_PAUSED_ANNOTATION, 'true')));
+  assert.throws(() => apply(heldObject(), patch));
+});
+
+test('a hold of which only a part is remembered is taken off all the same', () => {
+  const object = updated.annotate(HOLD_ANNOTATION, 'x'.repeat(100_000)).spec({ paused: true }).object;
+  const cached = parseCachedDeployment(object);
+  const patch = releasePatch(cached, pausedAfterHold(cached)) as Operation[];
+  assert.deepEqual(apply(object, patch), {
+    ...updated.object,
+    spec: { ...Object(updated.object['spec']), paused: false },
+  });
 });
 
 test('what it tests comes before what it changes', () => {
   const operations = patchOf(heldObject()).map(({ op }) => op);
-  assert.deepEqual(operations, ['test', 'test', 'remove', 'remove', 'replace']);
+  assert.deepEqual(operations, ['test', 'test', 'test', 'test', 'remove', 'remove', 'replace']);
 });
 
 test('a label without a hold keeps nothing paused, unless it was asked for', () => {

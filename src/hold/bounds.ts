@@ -1,0 +1,62 @@
+import { asString, asStringMap, at, type JsonObject } from '../json.ts';
+import { DECIDED_ANNOTATION, HOLD_ANNOTATION } from '../names.ts';
+import { neededTemplate, refusedTemplate } from '../template/needed-template.ts';
+import type { Deployment } from './deployment.ts';
+import { withMarks } from './held-object.ts';
+import { HOLD_CHARACTERS, type RunningTemplate } from './hold.ts';
+import { preloadNeeds } from './preload-needs.ts';
+
+/** Of all annotations of an object, names and values: apimachinery, TotalAnnotationSizeLimitB. The API server refuses more. */
+const ANNOTATIONS_BYTES = 256 * 1024;
+/**
+ * What others write while a Deployment is held, or copy from it: a bypass, the revision, what the Deployment controller adds on a
+ * ReplicaSet, and the next record of a decision (5.5 KiB at most).
+ */
+const ANNOTATIONS_ROOM = 8 * 1024;
+/** etcd takes requests of 1.5 MiB (--max-request-bytes). In its encoding an object is smaller than in JSON. */
+const OBJECT_BYTES = 1.5 * 1024 * 1024 - ANNOTATIONS_ROOM;
+
+/**
+ * Returns why the gate cannot preload for this Deployment, in words such as `tolerations has 200 entries, more than 100`. The
+ * same in admission, which knows all of it, and in the leader's cache.
+ */
+export function exceededBound(deployment: Deployment, from: RunningTemplate): string | undefined {
+  return (
+    deployment.refused ??
+    refusedTemplate(neededTemplate(deployment.template)) ??
+    preloadNeeds(deployment, from).refused
+  );
+}
+
+/** Returns why this Deployment cannot carry the hold that is on it. */
+export function exceededMarks(held: JsonObject): string | undefined {
+  const length = asString(at(held, 'metadata', 'annotations', HOLD_ANNOTATION))?.length ?? 0;
+  if (length > HOLD_CHARACTERS)
+    return `a hold with all images that run has ${length} characters, more than ${HOLD_CHARACTERS}`;
+  const annotations = annotationBytes(held);
+  if (annotations > ANNOTATIONS_BYTES - ANNOTATIONS_ROOM)
+    return `with a hold its annotations have ${annotations} bytes, and the API server takes ${ANNOTATIONS_BYTES}`;
+  const bytes = Buffer.byteLength(JSON.stringify(held));
+  return bytes > OBJECT_BYTES
+    ? `with a hold it has ${bytes} bytes, more than ${OBJECT_BYTES}, and etcd might refuse it`
+    : undefined;
+}
+
+/**
+ * The object with the new record of the decision if there is room for it, else with the record that is stored, else without
+ * one: an update never fails for a record of the gate.
+ */
+export function withRoomForRecord(object: JsonObject, stored: string | undefined): JsonObject {
+  if (annotationBytes(object) <= ANNOTATIONS_BYTES) return object;
+  const before = withMarks(object, { annotations: { [DECIDED_ANNOTATION]: stored ?? null } });
+  if (annotationBytes(before) <= ANNOTATIONS_BYTES) return before;
+  return withMarks(object, { annotations: { [DECIDED_ANNOTATION]: null } });
+}
+
+function annotationBytes(object: JsonObject): number {
+  const annotations = Object.entries(asStringMap(at(object, 'metadata', 'annotations')));
+  return annotations.reduce(
+    (sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value),
+    0,
+  );
+}
