@@ -110,6 +110,7 @@ export function startControllers(options: {
     nodes,
     modeOf: (namespace) => modeOf(namespaces.get(namespace)),
     maxConcurrentPulls: config.maxConcurrentPulls,
+    nodeTimeoutSeconds: config.settings.nodeTimeoutSeconds,
     pullTimes,
     onPullEnded(pull) {
       metrics?.nodePull(pull.result, pull.seconds);

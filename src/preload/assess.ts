@@ -221,7 +221,9 @@ function openNode(input: AssessInput, node: JudgedNode, anyReady: boolean): Open
 
 function reasonToGiveUp(slot: Slot, input: AssessInput): GivenUp | undefined {
   if (isHanging(slot, input)) return 'PullTimedOut';
-  if (slot.state !== 'failed' || slot.failedAttempts < GIVEN_UP_AFTER_ATTEMPTS) return undefined;
+  if (slot.state !== 'failed') return undefined;
+  if (slot.timedOut) return 'PullTimedOut';
+  if (slot.failedAttempts < GIVEN_UP_AFTER_ATTEMPTS) return undefined;
   return input.now - slot.firstAttemptAt >= input.times.givenUpAfterMs ? 'PullFailed' : undefined;
 }
 

@@ -57,10 +57,10 @@ export function eligibleNodes(nodes: Iterable<Node>, scheduling: Scheduling): El
 }
 
 /**
- * What the pods ask for comes first: a node they could never land on is that, whatever else is wrong with it. Taints
+ * Tells why pods of this scheduling could not land on a node; undefined if they could. What the pods ask for comes first: a node they could never land on is that, whatever else is wrong with it. Taints
  * come last, as the node controller taints a node that is cordoned or not ready by itself.
  */
-function exclusion(scheduling: Scheduling): (node: Node) => ExclusionReason | undefined {
+export function exclusion(scheduling: Scheduling): (node: Node) => ExclusionReason | undefined {
   const labels = Object.entries(scheduling.nodeSelector ?? {});
   const matchesAffinity = nodeAffinity(
     scheduling.affinity?.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution,

@@ -1,4 +1,5 @@
-import { pullOutcome } from './pull-outcome.ts';
+import type { Clock } from '../clock.ts';
+import { PULL_TIMED_OUT, pullOutcome } from './pull-outcome.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 
 /**
@@ -21,17 +22,21 @@ export interface PodIndex {
   find(pull: Pull, node: string): readonly PullerPod[];
   ofPull(pull: Pull): readonly PullerPod[];
   /**
-   * Forgets what was expected long ago and never seen: made and deleted in a gap of the watch. Returns when the next one
-   * is due, in ms since the epoch.
+   * Forgets what was expected long ago and never seen: made and deleted in a gap of the watch. What is queued has not been made
+   * yet. Returns when the next one is due, in ms since the epoch.
    */
-  expire(now: number): number | undefined;
+  expire(now: number, isQueued?: (pod: PullerPod) => boolean): number | undefined;
   /**
-   * The oldest successes beyond so many, to be deleted. They go on counting for as long as this process lives, until they
+   * The successes beyond so many, to be deleted: the oldest ones of whichever namespace has the most. They go on counting for as long as this process lives, until they
    * are forgotten; the next one finds the image on the node within seconds.
    */
   retire(limit: number): readonly PullerPod[];
   /** Pulls under way in the whole cluster. */
   readonly running: number;
+  /** These pulls, and since when each is known, in ms since the epoch, by our clock. */
+  underWay(): Iterable<readonly [pod: PullerPod, since: number]>;
+  /** A pod that the gate has deleted, as it took too long: it stays as a failure, like a refused one. */
+  timedOut(pod: PullerPod, message: string): void;
 }
 
 /** What may share a pod on a node. Never that of another namespace, whatever its pods claim to pull. */
@@ -54,16 +59,16 @@ export function pullPlace({ namespace, pull }: Pull): string {
   return `${namespace}/${pull}`;
 }
 
-export function createPodIndex(): PodIndex {
+export function createPodIndex(clock: Pick<Clock, 'now'>): PodIndex {
   const pods = new Map<string, PullerPod>();
   /** By `pullPlace`, then by node. */
   const places = new Map<string, Map<string, Place>>();
   const expected = new Set<string>();
-  /** In the order in which they were seen to have succeeded. */
-  const succeeded = new Set<string>();
+  /** By namespace, in the order in which they were seen to have succeeded. */
+  const succeeded = new Map<string, Set<string>>();
   /** Deleted, or about to be, and still counting. */
   const retired = new Set<string>();
-  let running = 0;
+  const underWay = new Map<string, readonly [PullerPod, number]>();
 
   function change(pod: PullerPod, next: (pods: readonly PullerPod[]) => readonly PullerPod[]): void {
     const { node } = pod;
@@ -80,15 +85,22 @@ export function createPodIndex(): PodIndex {
     const before = pods.get(key);
     if (before !== undefined) {
       pods.delete(key);
-      running -= Number(isRunning(before));
       change(before, (all) => all.filter((other) => other !== before));
     }
-    if (pod === undefined || !hasSucceeded(pod)) succeeded.delete(key);
+    if (pod === undefined || !isRunning(pod)) underWay.delete(key);
+    // The kubelet's times are not ours. What another leader has started is as old as the API server says.
+    else underWay.set(key, [pod, underWay.get(key)?.[1] ?? Math.min(pod.createdAt, clock.now())]);
+    if (before !== undefined && (pod === undefined || !hasSucceeded(pod))) unkeep(before.namespace, key);
     if (pod === undefined) return;
-    if (hasSucceeded(pod)) succeeded.add(key);
+    if (hasSucceeded(pod)) succeeded.set(pod.namespace, (succeeded.get(pod.namespace) ?? new Set()).add(key));
     pods.set(key, pod);
-    running += Number(isRunning(pod));
     change(pod, (all) => [...all, pod]);
+  }
+
+  function unkeep(namespace: string, key: string): void {
+    const kept = succeeded.get(namespace);
+    kept?.delete(key);
+    if (kept?.size === 0) succeeded.delete(namespace);
   }
 
   return {
@@ -115,20 +127,26 @@ export function createPodIndex(): PodIndex {
       if (expected.delete(key) || retired.delete(key)) put(key, undefined);
     },
     retire(limit) {
-      const oldest = [...succeeded.values().take(Math.max(0, succeeded.size - limit))];
-      for (const key of oldest) {
-        succeeded.delete(key);
+      const surplus: PullerPod[] = [];
+      let kept = 0;
+      for (const { size } of succeeded.values()) kept += size;
+      for (; kept > limit; kept -= 1) {
+        const [namespace = '', keys] = [...succeeded].reduce((a, b) => (b[1].size > a[1].size ? b : a));
+        const [key = ''] = keys;
+        unkeep(namespace, key);
         retired.add(key);
+        const pod = pods.get(key);
+        if (pod !== undefined) surplus.push(pod);
       }
-      return oldest.flatMap((key) => pods.get(key) ?? []);
+      return surplus;
     },
     find: (pull, node) => places.get(pullPlace(pull))?.get(node)?.staying ?? NONE,
     ofPull: (pull) => [...(places.get(pullPlace(pull))?.values() ?? [])].flatMap(({ all }) => all),
-    expire(now) {
+    expire(now, isQueued = () => false) {
       let next: number | undefined;
       for (const key of expected) {
         const pod = pods.get(key);
-        if (pod?.phase !== 'Pending') continue;
+        if (pod?.phase !== 'Pending' || isQueued(pod)) continue;
         const due = pod.createdAt + EXPECTED_MS;
         if (due > now) {
           next = Math.min(next ?? due, due);
@@ -140,7 +158,15 @@ export function createPodIndex(): PodIndex {
       return next;
     },
     get running() {
-      return running;
+      return underWay.size;
+    },
+    underWay: () => underWay.values(),
+    timedOut(pod, message) {
+      const key = podKey(pod);
+      if (pods.has(key)) return;
+      expected.add(key);
+      const { container: _, ...rest } = pod;
+      put(key, { ...rest, uid: '', phase: 'Failed', reason: PULL_TIMED_OUT, message });
     },
   };
 }

@@ -15,6 +15,12 @@ export interface PodWriter {
   remove(pod: PullerPod): Promise<boolean>;
   /** Deletes the pod; false if the API server could not do it now. */
   delete(pod: PullerPod): Promise<boolean>;
+  /** Whether the API server has not been asked for the pod yet. */
+  isQueued(pod: PullerPod): boolean;
+  /** Forgets a pod that is queued. */
+  cancel(pod: PullerPod): void;
+  /** Whether the API server was asked to delete it. */
+  isRemoving(pod: PullerPod): boolean;
   /** The watch shows that it is gone. */
   gone(pod: PullerPod): void;
   stop(): void;
@@ -45,6 +51,8 @@ export function createPodWriter(options: {
   const deleting = createLane(DELETES_AT_A_TIME, clock);
   /** uids of pods that the API server was asked to delete. */
   const removing = new Set<string>();
+  /** Keys of pods that wait for their turn to be created. */
+  const queued = new Set<string>();
   const timers = new Set<() => void>();
   let stopped = false;
 
@@ -93,8 +101,11 @@ export function createPodWriter(options: {
       if (!pods.expect(pod)) return;
       const { namespace, name, node, preload, attempt } = pod;
       log.debug({ preload: `${namespace}/${preload}`, pod: name, node, attempt }, 'pull starts');
+      const key = podKey(pod);
+      queued.add(key);
       creating(namespace, async () => {
-        if (!stopped) await client.create(`/api/v1/namespaces/${namespace}/pods`, manifest, {}, UNREAD);
+        if (queued.delete(key) && !stopped)
+          await client.create(`/api/v1/namespaces/${namespace}/pods`, manifest, {}, UNREAD);
       }).catch((error: unknown) => onCreateFailed(pod, error, settled));
     },
     async remove(pod) {
@@ -102,6 +113,11 @@ export function createPodWriter(options: {
       return await deletePod(pod);
     },
     delete: deletePod,
+    isQueued: (pod) => queued.has(podKey(pod)),
+    cancel(pod) {
+      if (queued.delete(podKey(pod))) pods.forget(pod);
+    },
+    isRemoving: ({ uid }) => removing.has(uid),
     gone: ({ uid }) => void removing.delete(uid),
     stop() {
       stopped = true;

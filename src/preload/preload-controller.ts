@@ -13,13 +13,13 @@ import { shortHash } from '../template/template-hash.ts';
 import { type Activity, activityOf, requestEndsAt } from './activity.ts';
 import { type AssessInput, type Assessment, assess, parallelNodes, type WantedPull } from './assess.ts';
 import { createBudget } from './budget.ts';
-import { type EligibleNodes, eligibleNodes } from './eligible-nodes.ts';
+import { type EligibleNodes, eligibleNodes, exclusion } from './eligible-nodes.ts';
 import { createEndedPulls, type EndedPull } from './ended-pulls.ts';
 import type { ImagePreload, ImagePreloadStatus, PreloadImage } from './image-preload.ts';
 import { isListed, type Judgements } from './judged-node.ts';
 import type { Node } from './node.ts';
 import { createOwnPods } from './own-pods.ts';
-import { createPodIndex, type Pull, pullPlace } from './pod-index.ts';
+import { createPodIndex, type Pull, podKey, pullPlace } from './pod-index.ts';
 import { createPodTroubles } from './pod-trouble.ts';
 import { createPodWriter, RETRY_MS } from './pod-writer.ts';
 import { preloadFacts, refusedPreloadFact } from './preload-facts.ts';
@@ -30,6 +30,7 @@ import type { PullTimes } from './pull-times.ts';
 import { type PullSpec, pullerPod, pullKey } from './puller-pod.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 import type { Failure } from './slot.ts';
+import type { Place } from './take-back.ts';
 import { createWorkloadLookups } from './workload-lookups.ts';
 
 type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;
@@ -48,6 +49,8 @@ export interface PreloadControllerOptions {
   readonly modeOf: (namespace: string) => Mode | undefined;
   /** Pulls at a time in the whole cluster. */
   readonly maxConcurrentPulls: number;
+  /** For how long a pull may keep its place among them while others want one, whatever its preload says. */
+  readonly nodeTimeoutSeconds: number;
   readonly pullTimes: PullTimes;
   /** Called with `namespace/name` of a preload when something new is known of it. */
   readonly onAssessed: (key: string) => void;
@@ -86,8 +89,18 @@ const NODES_INTERVAL_MS = 1000;
  */
 const KEPT_PODS = 2000;
 
+/** What somebody waits for. */
+const URGENT: ReadonlySet<Activity> = new Set(['holding', 'requested']);
 /** What needs its pods. */
-const LIVE: ReadonlySet<Activity> = new Set(['holding', 'requested', 'rolling', 'standalone']);
+const LIVE: ReadonlySet<Activity> = new Set([...URGENT, 'rolling', 'standalone']);
+
+/** The preloads that need a pull. */
+interface Sharers {
+  readonly keys: Set<string>;
+  /** How many of them are live, and urgent. */
+  live: number;
+  urgent: number;
+}
 
 interface State {
   /** A preload that was deleted and made again has the same name. */
@@ -99,23 +112,27 @@ interface State {
   assessment: Assessment | undefined;
   /** Whether it may need its pods; until it has been looked at, it may. Without, `assessment` is of the past. */
   live: boolean;
+  /** Whether a rollout or a rejected update waits for it; until it has been looked at, one may. */
+  urgent: boolean;
   status: ImagePreloadStatus | undefined;
   statusAt: number;
   eligible:
     | { readonly version: number; readonly nodes: EligibleNodes; readonly listImage: boolean }
     | undefined;
   readonly judged: Judgements;
+  /** Why it leaves a node out. */
+  readonly excludes: ReturnType<typeof exclusion>;
   /** See AssessInput; the same after a restart. */
   readonly beginAt: number;
 }
 
 export function createPreloadController(options: PreloadControllerOptions): PreloadController {
   const { client, clock, random, log, writeEvent, preloads, deployments, nodes } = options;
-  const pods = createPodIndex();
+  const pods = createPodIndex(clock);
   const endedPulls = createEndedPulls(clock, (pull) => options.onPullEnded?.(pull));
   const states = new Map<string, State>();
-  /** Keys of the preloads that need a pull, by `pullPlace`. */
-  const byPull = new Map<string, Set<string>>();
+  /** By `pullPlace`. */
+  const byPull = new Map<string, Sharers>();
   const lookups = createWorkloadLookups({ client, log });
   let nodesVersion = 0;
   let stopGathering: (() => void) | undefined;
@@ -132,15 +149,25 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   const queue = createWorkQueue({ name: 'preload', reconcile, restMs, clock, log, random });
   const budget = createBudget({
     cap: options.maxConcurrentPulls,
+    timeoutMs: options.nodeTimeoutSeconds * 1000,
+    clock,
     running: () => pods.running,
+    places: () => Array.from(pods.underWay(), placeOf),
+    takeBack,
     wake: queue.add,
   });
   const writer = createPodWriter({ client, clock, log, pods, onRefused: endedPulls.refused });
 
+  /** uids of pods that were deleted as they took too long. */
+  const overdue = new Set<string>();
   const ownPods = createOwnPods({ preloads, clock, onChange: ownPodChanged });
 
   function ownPodChanged(key: string, now: PullerPod | undefined, before: PullerPod | undefined): void {
     const known = pods.observe(key, now);
+    if (before !== undefined && before.uid !== now?.uid && overdue.delete(before.uid) && isUnderWay(before)) {
+      pods.timedOut(before, TIMED_OUT_MESSAGE);
+      endedPulls.timedOut([{ pod: before, at: clock.now() }]);
+    }
     endedPulls.observe(now, before);
     const pod = now ?? known;
     if (pod === undefined) return;
@@ -151,6 +178,28 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     for (const surplus of pods.retire(KEPT_PODS)) void writer.delete(surplus);
     queue.addWithin(`${pod.namespace}/${pod.preload}`, withinMs);
     budget.share();
+  }
+
+  function placeOf([pod, since]: readonly [PullerPod, number]): Place {
+    const state =
+      pod.uid === ''
+        ? writer.isQueued(pod)
+          ? 'queued'
+          : 'creating'
+        : writer.isRemoving(pod)
+          ? 'leaving'
+          : 'pulling';
+    return { pod, since, urgent: (byPull.get(pullPlace(pod))?.urgent ?? 0) > 0, state };
+  }
+
+  async function takeBack({ pod, state }: Place, why: 'overdue' | 'surplus'): Promise<boolean> {
+    log.info({ pod: podKey(pod), node: pod.node, why }, 'a pull gives its place to another one');
+    if (state === 'queued') {
+      writer.cancel(pod);
+      return true;
+    }
+    if (why === 'overdue') overdue.add(pod.uid);
+    return await writer.delete(pod);
   }
 
   /** To look at thousands of nodes takes milliseconds. */
@@ -178,7 +227,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const live = LIVE.has(activity);
     // What was known of it before says nothing about now: its pods are gone.
     if (live && !state.live) state.assessment = undefined;
-    state.live = live;
+    setUse(state, live, URGENT.has(activity));
     if (!live) return earliest(sweepIn, await finish(key, preload, state, activity));
 
     const input = await assessInput(known, state);
@@ -191,6 +240,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     if (activity !== 'rolling')
       for (const event of preloadFacts(preload, assessment, ownerOf(preload))) writeEvent(event);
 
+    endStrayPulls(state);
     startPulls(key, preload, state, assessment);
     for (const pod of assessment.remove) void writer.remove(pod);
     troubles.read(assessment.creating);
@@ -219,7 +269,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
 
   function expirePods(): number | undefined {
     const before = pods.running;
-    const expiresAt = pods.expire(clock.now());
+    const expiresAt = pods.expire(clock.now(), writer.isQueued);
     if (pods.running < before) budget.share();
     return expiresAt;
   }
@@ -245,21 +295,39 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     );
     const places = new Set([...pulls.values()].map(pullPlace));
     forget(key, places);
-    for (const place of places) byPull.set(place, (byPull.get(place) ?? new Set()).add(key));
     const state: State = {
       uid: preload.uid,
       generation: preload.generation,
       pulls,
       assessment: undefined,
-      live: true,
+      live: false,
+      urgent: false,
       status: preload.status,
       statusAt: Number.NEGATIVE_INFINITY,
       eligible: undefined,
       judged: new Map(),
+      excludes: exclusion(preload.spec.scheduling),
       beginAt: Number.parseInt(shortHash(preload.uid), 16),
     };
     states.set(key, state);
+    for (const place of places) {
+      const sharers = byPull.get(place) ?? { keys: new Set(), live: 0, urgent: 0 };
+      sharers.keys.add(key);
+      byPull.set(place, sharers);
+    }
+    setUse(state, true, true);
     return state;
+  }
+
+  function setUse(state: State, live: boolean, urgent: boolean): void {
+    for (const place of new Set([...state.pulls.values()].map(pullPlace))) {
+      const sharers = byPull.get(place);
+      if (sharers === undefined) continue;
+      sharers.live += Number(live) - Number(state.live);
+      sharers.urgent += Number(urgent) - Number(state.urgent);
+    }
+    state.live = live;
+    state.urgent = urgent;
   }
 
   /** @param needed pulls that are still needed under its name: see `pullPlace` */
@@ -267,12 +335,13 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const state = states.get(key);
     if (state === undefined) return;
     states.delete(key);
+    setUse(state, false, false);
     budget.satisfied(key);
     for (const pull of state.pulls.values()) {
       const place = pullPlace(pull);
       const sharers = byPull.get(place);
-      sharers?.delete(key);
-      if (sharers?.size === 0) byPull.delete(place);
+      sharers?.keys.delete(key);
+      if (sharers?.keys.size === 0) byPull.delete(place);
       const isLeft = byPull.has(place) || needed.has(place);
       for (const pod of pods.ofPull(pull)) {
         // What only the index knows of: pods that were refused, for one.
@@ -335,7 +404,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
 
   function startPulls(key: string, preload: ImagePreload, state: State, assessment: Assessment): void {
     const { wanted, running } = assessment;
-    budget.take({ key, running, wanted: wanted.length }, (pulls) => {
+    const { namespace } = preload;
+    budget.take({ key, namespace, urgent: state.urgent, running, wanted: wanted.length }, (pulls) => {
       for (const pull of wanted.slice(0, pulls)) startPull(key, preload, state, pull);
     });
   }
@@ -365,6 +435,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     budget.satisfied(key);
     state.judged.clear();
     const unneeded = [...state.pulls.values()].filter((pull) => !isNeeded(pull));
+    endStrayPulls(state);
     const removed = await Promise.all(unneeded.flatMap(pods.ofPull).map(writer.remove));
     const removeIn = removed.includes(false) ? RETRY_MS : undefined;
     if (activity === 'unserved') return removeIn;
@@ -402,9 +473,25 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     return undefined;
   }
 
-  function isNeeded(pull: Pull): boolean {
-    for (const key of byPull.get(pullPlace(pull)) ?? []) if (states.get(key)?.live === true) return true;
+  /** Ends pulls on nodes that nobody counts any more. They may never end, and others need their places. */
+  function endStrayPulls(state: State): void {
+    const places = new Set([...state.pulls.values()].map(pullPlace));
+    for (const [pod] of [...pods.underWay()])
+      if (places.has(pullPlace(pod)) && !isCounted(pod)) void writer.remove(pod);
+  }
+
+  function isCounted(pod: PullerPod): boolean {
+    const node = nodes.get(pod.node);
+    if (node === undefined) return false;
+    for (const key of byPull.get(pullPlace(pod))?.keys ?? []) {
+      const state = states.get(key);
+      if (state?.live === true && state.excludes(node) === undefined) return true;
+    }
     return false;
+  }
+
+  function isNeeded(pull: Pull): boolean {
+    return (byPull.get(pullPlace(pull))?.live ?? 0) > 0;
   }
 
   /** Returns in how many ms to come back if it is too early to write, or if that went wrong. */
@@ -450,7 +537,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   }
 
   function wakeSharers(pull: Pull, withinMs = 0): void {
-    for (const key of byPull.get(pullPlace(pull)) ?? []) queue.addWithin(key, withinMs);
+    for (const key of byPull.get(pullPlace(pull))?.keys ?? []) queue.addWithin(key, withinMs);
   }
 
   function wakeLive(): void {
@@ -503,6 +590,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       stopped = true;
       stopGathering?.();
       writer.stop();
+      budget.stop();
       await queue.stop();
     },
   };
@@ -513,6 +601,9 @@ function isUnderWay(pod: PullerPod | undefined): boolean {
   const { state } = pullOutcome(pod);
   return state === 'starting' || state === 'pulling';
 }
+
+const TIMED_OUT_MESSAGE =
+  'the pull took longer than --node-timeout-seconds and other pulls needed its place; it is retried automatically';
 
 /** The image objects are others each time the preload is read. */
 function imageKey({ image, imagePullPolicy }: PreloadImage): string {

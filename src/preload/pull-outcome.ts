@@ -90,8 +90,12 @@ function succeeded({ imageID, terminated }: PullContainer): PullSucceeded {
   return { state: 'succeeded', imageID, ...(finishedAt !== undefined && { finishedAt }) };
 }
 
+/** The reason of a pod that the gate has deleted, as its pull took too long. */
+export const PULL_TIMED_OUT = 'PullTimedOut';
+
 /** OutOfpods, Evicted, NodeAffinity, ...: about this pod on this node, never about the image. */
 function rejected({ reason, message }: { reason: string; message: string }): PullFailed {
+  if (reason === PULL_TIMED_OUT) return { state: 'failed', reason: 'Timeout', definitive: false, message };
   const words = [reason, message].filter((part) => part !== '').join(': ');
   return {
     state: 'failed',

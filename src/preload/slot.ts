@@ -1,5 +1,5 @@
 import type { PullFailureReason } from './pull-failure.ts';
-import { pullOutcome } from './pull-outcome.ts';
+import { PULL_TIMED_OUT, pullOutcome } from './pull-outcome.ts';
 import type { PullTimes } from './pull-times.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 
@@ -38,6 +38,8 @@ export type Slot =
       readonly retryAt: number | undefined;
       /** When the attempt that runs began; undefined while none does. */
       readonly retryingSince: number | undefined;
+      /** The last one that failed took all the time that the gate gives a pull. */
+      readonly timedOut: boolean;
     };
 
 /**
@@ -82,6 +84,7 @@ export function judgeSlot(
     firstAttemptAt: latest.firstAttemptAt,
     retryAt: retrying ? undefined : latest.createdAt + retryIn(latest.attempt, failure.reason, times),
     retryingSince: retrying ? startOf(latest) : undefined,
+    timedOut: failed.pod.reason === PULL_TIMED_OUT,
   };
 }
 

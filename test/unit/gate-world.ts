@@ -23,7 +23,6 @@ import { memoryApi } from './memory-api.ts';
 
 export const PRELOADS = '/apis/pullgate.io/v1alpha1/namespaces/shop/imagepreloads';
 export const PODS = '/api/v1/namespaces/shop/pods';
-const SHOP = '/api/v1/namespaces/shop';
 export const WEB = '/apis/apps/v1/namespaces/shop/deployments/web';
 
 export interface WorldOptions {
@@ -65,7 +64,7 @@ export function gateWorld({
       pods.namespaceChanged(name);
     }
     releaseController.namespaceChanged(name);
-    for (const one of preloads.inNamespace(name)) preloadController.preloadChanged(`${name}/${one.name}`);
+    for (const one of preloads.inNamespace(name)) preloadController.preloadChanged(keyOf(one));
   });
   const nodeStore = api.store('nodes', parseNode, () => preloadController.nodesChanged());
   const deployments = api.store(
@@ -74,7 +73,7 @@ export function gateWorld({
     (key, now, before) => {
       releaseController.deploymentChanged(key);
       for (const one of preloads.values())
-        if (one.owner?.uid === (now ?? before)?.uid) preloadController.preloadChanged(`shop/${one.name}`);
+        if (one.owner?.uid === (now ?? before)?.uid) preloadController.preloadChanged(keyOf(one));
     },
     { isFollowed, keepElsewhere: deploymentKeptElsewhere, mayKeep: isDeploymentKeptElsewhere },
   );
@@ -83,7 +82,7 @@ export function gateWorld({
     parseImagePreload,
     (key, now, before) => {
       preloadController.preloadChanged(key);
-      releaseController.deploymentChanged(`shop/${(now ?? before)?.owner?.name}`);
+      ownerChanged(now ?? before);
     },
     { isFollowed, keepElsewhere: preloadKeptElsewhere },
   );
@@ -99,12 +98,13 @@ export function gateWorld({
     nodes: nodeStore,
     modeOf: (namespace) => modeOf(namespaces.get(namespace)),
     maxConcurrentPulls,
+    nodeTimeoutSeconds: settings.nodeTimeoutSeconds ?? 900,
     pullTimes,
     onPullEnded(pull) {
       const reason = pull.result === 'Pulled' ? '' : ` ${pull.reason}`;
       ended.pulls.push(`${pull.result}${reason} ${pull.seconds}`);
     },
-    onAssessed: (key) => releaseController.deploymentChanged(`shop/${preloads.get(key)?.owner?.name}`),
+    onAssessed: (key) => ownerChanged(preloads.get(key)),
   });
   const releaseController = createReleaseController({
     ...common,
@@ -114,10 +114,16 @@ export function gateWorld({
     onHoldEnded: (reason, seconds) => void ended.holds.push(`${reason} ${seconds}`),
   });
 
+  const keyOf = ({ namespace, name }: ImagePreload) => `${namespace}/${name}`;
+  function ownerChanged(preload: ImagePreload | undefined): void {
+    if (preload?.owner === undefined) return;
+    releaseController.deploymentChanged(`${preload.namespace}/${preload.owner.name}`);
+  }
+
   /** Labels the namespace; undefined takes the label away. */
-  function optIn(mode: Mode | undefined): void {
+  function optIn(mode: Mode | undefined, name = 'shop'): void {
     const labels = mode === undefined ? {} : { [MODE_LABEL]: mode };
-    api.put(SHOP, { metadata: { name: 'shop', uid: 'uid-shop', labels } });
+    api.put(`/api/v1/namespaces/${name}`, { metadata: { name, uid: `uid-${name}`, labels } });
   }
 
   function addNode(name: string): void {

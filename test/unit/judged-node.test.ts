@@ -55,7 +55,7 @@ const anyStep = fc.record({
 test('a look at what has changed alone comes to the same as a look at everything', () => {
   fc.assert(
     fc.property(fc.array(anyStep, { maxLength: 30 }), fc.boolean(), (steps, withSecret) => {
-      const index = createPodIndex();
+      const index = createPodIndex({ now: () => at(0) });
       const judged: Judgements = new Map();
       const nodes = new Map(NAMES.map((name) => [name, node(name)]));
       let seconds = 0;
@@ -77,7 +77,7 @@ test('a look at what has changed alone comes to the same as a look at everything
 });
 
 test('a node where nothing has happened is not remembered', () => {
-  const index = createPodIndex();
+  const index = createPodIndex({ now: () => at(0) });
   const judged: Judgements = new Map();
   const nodes = NAMES.map((name) => node(name));
   const look = () =>
@@ -96,7 +96,7 @@ test('a node where nothing has happened is not remembered', () => {
 });
 
 test('a node is ready for the first time once, and again after it was not', () => {
-  const index = createPodIndex();
+  const index = createPodIndex({ now: () => at(0) });
   const judged: Judgements = new Map();
   const nodes = NAMES.map((name) => node(name));
   const ready = () =>

@@ -12,7 +12,7 @@ const pull = (image = IMAGE) => ({ namespace: 'shop', pull: image });
 const found = (index: ReturnType<typeof createPodIndex>, node = 'n1') => index.find(pull(), node);
 
 test('pods are found by what they pull and where', () => {
-  const index = createPodIndex();
+  const index = createPodIndex({ now: () => at(0) });
   for (const node of ['n1', 'n2']) index.observe(`shop/${node}`, puller(node).pulling().pod);
   index.observe('shop/other', puller('n1').image('other:1').pulling().pod);
   assert.deepEqual(
@@ -24,7 +24,7 @@ test('pods are found by what they pull and where', () => {
 });
 
 test('a pod of another namespace is never found, whatever it claims to pull', () => {
-  const index = createPodIndex();
+  const index = createPodIndex({ now: () => at(0) });
   const stranger = puller('n1').pulled(5).with({ namespace: 'evil' }).pod;
   index.observe(podKey(stranger), stranger);
   assert.deepEqual([found(index), index.ofPull(pull())], [[], []]);
@@ -32,7 +32,7 @@ test('a pod of another namespace is never found, whatever it claims to pull', ()
 });
 
 test('a pod that was just asked for counts, and the real one takes its place', () => {
-  const index = createPodIndex();
+  const index = createPodIndex({ now: () => at(0) });
   assert.equal(index.expect(expected()), true);
   assert.deepEqual([found(index).length, index.running], [1, 1]);
   const real = puller().pulling().pod;
@@ -43,7 +43,7 @@ test('a pod that was just asked for counts, and the real one takes its place', (
 });
 
 test('a pod that is being deleted is not found, and its name is not free yet', () => {
-  const index = createPodIndex();
+  const index = createPodIndex({ now: () => at(0) });
   const real = puller().pulling().with({ deleting: true }).pod;
   index.observe(podKey(real), real);
   assert.deepEqual([found(index), index.running], [[], 0]);
@@ -53,7 +53,7 @@ test('a pod that is being deleted is not found, and its name is not free yet', (
 });
 
 test('a refused pod stays as a failure with the words of the refusal, and runs no more', () => {
-  const index = createPodIndex();
+  const index = createPodIndex({ now: () => at(0) });
   index.expect(expected());
   index.refuse(expected(), 'exceeded quota: pods=10');
   const [pod] = found(index);
@@ -68,7 +68,7 @@ test('a refused pod stays as a failure with the words of the refusal, and runs n
 });
 
 test('a refusal that comes after the pod was seen is no refusal of that pod', () => {
-  const index = createPodIndex();
+  const index = createPodIndex({ now: () => at(0) });
   index.expect(expected());
   const real = puller().pulling().pod;
   index.observe(podKey(real), real);
@@ -77,7 +77,7 @@ test('a refusal that comes after the pod was seen is no refusal of that pod', ()
 });
 
 test('what was expected and not seen for a minute is forgotten, and it is told when that will be', () => {
-  const index = createPodIndex();
+  const index = createPodIndex({ now: () => at(0) });
   index.expect(expected(0));
   index.expect(expected(20, 'n2'));
   assert.equal(index.expire(at(59)), at(60));
@@ -115,7 +115,7 @@ const anyStep = fc.record({
 test('whatever happens, the running count is what a recount says, and every pod is found in one place', () => {
   fc.assert(
     fc.property(fc.array(anyStep, { maxLength: 40 }), (steps) => {
-      const index = createPodIndex();
+      const index = createPodIndex({ now: () => at(0) });
       for (const { act, pod } of steps) {
         if (act === 'observe') index.observe(podKey(pod), pod);
         else if (act === 'gone') index.observe(podKey(pod), undefined);
@@ -139,7 +139,7 @@ test('whatever happens, the running count is what a recount says, and every pod 
 });
 
 test('of the successes that are kept the oldest go first, and count all the same until they are forgotten', () => {
-  const index = createPodIndex();
+  const index = createPodIndex({ now: () => at(0) });
   const pods = ['n1', 'n2', 'n3'].map((node) => puller(node).pulled(5).pod);
   const failing = puller('n4').failing(REFUSED).pod;
   for (const pod of [failing, ...pods]) index.observe(podKey(pod), pod);
@@ -155,4 +155,53 @@ test('of the successes that are kept the oldest go first, and count all the same
   index.forget(oldest);
   assert.deepEqual(found(index), []);
   assert.equal(index.ofPull(pull()).length, 3);
+});
+
+test('whoever has many successes does not have those of another namespace deleted', () => {
+  const index = createPodIndex({ now: () => at(0) });
+  const small = puller('n1').pulled(5).pod;
+  index.observe(podKey(small), small);
+  for (let n = 0; n < 10; n += 1) {
+    const pod = puller(`n${n}`).pulled(5).with({ namespace: 'large' }).pod;
+    index.observe(podKey(pod), pod);
+  }
+  const nodes = index.retire(8).map(({ namespace, node }) => `${namespace} ${node}`);
+  assert.deepEqual(nodes, ['large n0', 'large n1', 'large n2']);
+});
+
+test('how long a pull has its place is told by our clock', () => {
+  let now = at(0);
+  const index = createPodIndex({ now: () => now });
+  const since = () => [...index.underWay()].map(([{ node }, time]) => [node, time]);
+  index.expect(expected(0));
+  now = at(20);
+  const real = puller().attempt(1, 5).pulling().pod;
+  index.observe(podKey(expected()), { ...real, startedAt: at(-5000) });
+  const ofAnother = puller('n2').attempt(1, -60).pulling().pod;
+  index.observe(podKey(ofAnother), ofAnother);
+  const ahead = puller('n3').attempt(1, 3600).pulling().pod;
+  index.observe(podKey(ahead), ahead);
+  assert.deepEqual(since(), [
+    ['n1', at(0)],
+    ['n2', at(-60)],
+    ['n3', at(20)],
+  ]);
+});
+
+test('a pull that was ended as it took too long is a failure until it is forgotten', () => {
+  const index = createPodIndex({ now: () => at(0) });
+  const { pod } = puller().pulling();
+  index.observe(podKey(pod), pod);
+  index.observe(podKey(pod), undefined);
+  index.timedOut(pod, 'too long');
+  const [failed] = found(index);
+  assert.ok(failed);
+  assert.partialDeepStrictEqual(pullOutcome(failed), {
+    state: 'failed',
+    reason: 'Timeout',
+    message: 'too long',
+  });
+  assert.deepEqual([index.running, index.expire(at(1000))], [0, undefined]);
+  index.forget(failed);
+  assert.deepEqual(found(index), []);
 });

@@ -1,0 +1,169 @@
+import { type Demand, type Standing, sharePlaces } from './fair-share.ts';
+import type { PullerPod } from './puller-pod-status.ts';
+
+/** A pull that is under way, and so takes one of the places for all of them. */
+export interface Place {
+  readonly pod: PullerPod;
+  /** A rollout or a rejected update waits for it. */
+  readonly urgent: boolean;
+  /** When it took its place, in ms since the epoch, by the gate's clock. */
+  readonly since: number;
+  /**
+   * - `queued`: its pod has not been asked for. Nothing is lost with it.
+   * - `pulling`: its pod can be deleted.
+   * - `leaving`: its pod is being deleted: the place will be free in a moment.
+   * - `creating`: the API server has been asked for the pod and has not answered.
+   */
+  readonly state: 'queued' | 'pulling' | 'leaving' | 'creating';
+}
+
+export interface TakenBack {
+  /** Past the time that the gate gives a pull. */
+  readonly overdue: readonly Place[];
+  /** More than its namespace's share. */
+  readonly surplus: readonly Place[];
+  /** When time alone could change the answer. */
+  readonly nextAt: number | undefined;
+}
+
+/**
+ * A pull of a namespace with more than its share keeps its place for as long. Most pulls end by themselves within that time, and a
+ * place that becomes free that way costs nobody anything.
+ */
+const TENURE_MS = 10_000;
+
+/** The places of one namespace. */
+interface Account {
+  urgent: number;
+  all: number;
+  /** Places that may be taken back, the youngest last: it has the least to lose. */
+  readonly ripe: { readonly urgent: Place[]; readonly other: Place[] };
+  wants: { urgent: number; other: number };
+}
+
+/**
+ * Which pulls give their places to preloads that get none. A pull past the gate's time does, whoever it is of. Any pull that is
+ * not urgent does for an urgent one. Else a namespace gives only to one that has at least two places fewer: then nothing goes
+ * back and forth.
+ * @param free places that nobody has taken yet
+ */
+export function placesToTakeBack(input: {
+  readonly places: readonly Place[];
+  readonly free: number;
+  readonly demands: readonly Demand[];
+  readonly servedAt: Standing['servedAt'];
+  readonly now: number;
+  readonly timeoutMs: number;
+}): TakenBack {
+  const { places, free, now, timeoutMs } = input;
+  const accounts = new Map<string, Account>();
+  let demands = input.demands;
+
+  const account = (namespace: string): Account => {
+    const known = accounts.get(namespace);
+    if (known !== undefined) return known;
+    const ripe = { urgent: [], other: [] };
+    const made: Account = { urgent: 0, all: 0, ripe, wants: { urgent: 0, other: 0 } };
+    accounts.set(namespace, made);
+    return made;
+  };
+  const count = (namespace: string, urgent: boolean, by: number) => {
+    const of = account(namespace);
+    of.all += by;
+    if (urgent) of.urgent += by;
+  };
+  /** As if these places were free already. */
+  const promise = (places: number) => {
+    const taken = (namespace: string, urgentOnly: boolean) =>
+      account(namespace)[urgentOnly ? 'urgent' : 'all'];
+    const grants = sharePlaces(places, demands, { taken, servedAt: input.servedAt });
+    demands = demands.map((demand) => {
+      const grant = grants.get(demand.key) ?? 0;
+      count(demand.namespace, demand.urgent, grant);
+      return { ...demand, running: demand.running + grant, wanted: demand.wanted - grant };
+    });
+  };
+
+  const staying = places.filter(({ state }) => state !== 'leaving');
+  for (const { pod, urgent } of staying) count(pod.namespace, urgent, 1);
+  promise(free + places.length - staying.length);
+
+  const isOverdue = ({ since, state }: Place) => state === 'pulling' && now - since >= timeoutMs;
+  const overdue = staying
+    .filter(isOverdue)
+    .sort((a, b) => a.since - b.since)
+    .slice(0, wantedOf(demands));
+  for (const { pod, urgent } of overdue) count(pod.namespace, urgent, -1);
+  promise(overdue.length);
+
+  const gone = new Set(overdue);
+  const isRipe = ({ state, since }: Place) =>
+    state === 'queued' || (state === 'pulling' && now - since >= TENURE_MS);
+  const ripe = staying.filter((place) => isRipe(place) && !gone.has(place));
+  const byAge = ({ since, state }: Place) => (state === 'queued' ? Number.POSITIVE_INFINITY : since);
+  for (const place of ripe.sort((a, b) => (byAge(a) < byAge(b) ? -1 : 1)))
+    account(place.pod.namespace).ripe[place.urgent ? 'urgent' : 'other'].push(place);
+  for (const { namespace, urgent, wanted } of demands)
+    account(namespace).wants[urgent ? 'urgent' : 'other'] += wanted;
+
+  const surplus = level([...accounts.values()]);
+  const isLeft = wantedOf(demands) > surplus.length;
+  return { overdue, surplus, nextAt: isLeft ? nextAt(staying, now, timeoutMs) : undefined };
+}
+
+function wantedOf(demands: readonly Demand[]): number {
+  return demands.reduce((sum, { wanted }) => sum + wanted, 0);
+}
+
+/** Moves place by place from the richest namespace to the poorest. */
+function level(accounts: readonly Account[]): Place[] {
+  const surplus: Place[] = [];
+  function move(to: Account, from: Account, kind: 'urgent' | 'other', given: 'urgent' | 'other'): void {
+    const place = from.ripe[given].pop();
+    if (place === undefined) return;
+    surplus.push(place);
+    from.all -= 1;
+    if (given === 'urgent') from.urgent -= 1;
+    to.all += 1;
+    if (kind === 'urgent') to.urgent += 1;
+    to.wants[kind] -= 1;
+  }
+  function step(kind: 'urgent' | 'other'): boolean {
+    const has = (of: Account) => (kind === 'urgent' ? of.urgent : of.all);
+    const poorest = least(
+      accounts.filter(({ wants }) => wants[kind] > 0),
+      has,
+    );
+    if (poorest === undefined) return false;
+    const giving = (what: 'urgent' | 'other') =>
+      least(
+        accounts.filter(({ ripe }) => ripe[what].length > 0),
+        (of) => -(what === 'urgent' ? of.urgent : of.all),
+      );
+    const lower = kind === 'urgent' ? giving('other') : undefined;
+    if (lower !== undefined) {
+      move(poorest, lower, kind, 'other');
+      return true;
+    }
+    const richest = giving(kind);
+    if (richest === undefined || has(richest) < has(poorest) + 2) return false;
+    move(poorest, richest, kind, kind);
+    return true;
+  }
+  for (const kind of ['urgent', 'other'] as const) while (step(kind)) {}
+  return surplus;
+}
+
+function least<T>(items: readonly T[], by: (item: T) => number): T | undefined {
+  let found: T | undefined;
+  for (const item of items) if (found === undefined || by(item) < by(found)) found = item;
+  return found;
+}
+
+function nextAt(staying: readonly Place[], now: number, timeoutMs: number): number | undefined {
+  const times = staying
+    .filter(({ state }) => state === 'pulling' || state === 'creating')
+    .flatMap(({ since }) => [since + TENURE_MS, since + timeoutMs])
+    .filter((time) => time > now);
+  return times.length === 0 ? undefined : times.reduce((a, b) => Math.min(a, b));
+}

@@ -1,0 +1,176 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { type Demand, sharePlaces } from '../../src/preload/fair-share.ts';
+import { type Place, placesToTakeBack, type TakenBack } from '../../src/preload/take-back.ts';
+import { at, puller } from './preload-builder.ts';
+
+const NOW = at(1000);
+const TIMEOUT_MS = 900_000;
+
+/** In the namespace before the slash; with an exclamation mark nobody waits for it. */
+function place(name: string, seconds: number, state: Place['state'] = 'pulling'): Place {
+  const [namespace = ''] = name.split('/');
+  const { pod } = puller().with({ namespace, name });
+  return { pod, urgent: !name.endsWith('!'), since: NOW - seconds * 1000, state };
+}
+const places = (count: number, namespace: string, seconds: number, mark = '') =>
+  Array.from({ length: count }, (_, n) => place(`${namespace}/${n}${mark}`, seconds));
+
+function demand(namespace: string, wanted: number, urgent = true): Demand {
+  return { key: `${namespace}/x`, namespace, urgent, running: 0, wanted };
+}
+
+function takeBack(taken: Place[], demands: Demand[], free = 0): TakenBack {
+  return placesToTakeBack({
+    ...{ places: taken, free, demands },
+    servedAt: () => 0,
+    now: NOW,
+    timeoutMs: TIMEOUT_MS,
+  });
+}
+const names = (found: readonly Place[]) => found.map(({ pod }) => pod.name);
+
+test('a namespace that has more than its share gives to one that has less, its youngest first', () => {
+  const taken = [place('a/old', 100), place('a/young', 11), place('a/middle', 50), place('b/only', 50)];
+  const { surplus, overdue } = takeBack(taken, [demand('c', 5)]);
+  assert.deepEqual([names(surplus), names(overdue)], [['a/young'], []]);
+});
+
+test('as much is given as the other wants, until both have the same', () => {
+  assert.equal(takeBack(places(10, 'a', 60), [demand('b', 2)]).surplus.length, 2);
+  assert.equal(takeBack(places(10, 'a', 60), [demand('b', 50)]).surplus.length, 5);
+  assert.equal(takeBack(places(9, 'a', 60), [demand('b', 50)]).surplus.length, 4);
+});
+
+test('a pull of a few seconds keeps its place: it will end by itself; and it is told when that is over', () => {
+  const { surplus, nextAt } = takeBack(places(10, 'a', 4), [demand('b', 2)]);
+  assert.deepEqual([surplus, nextAt], [[], NOW + 6000]);
+});
+
+test('what has not been asked for yet goes before anything that runs', () => {
+  const taken = [...places(3, 'a', 60), place('a/queued', 0, 'queued'), place('a/asked', 60, 'creating')];
+  assert.deepEqual(names(takeBack(taken, [demand('b', 1)]).surplus), ['a/queued']);
+});
+
+test('a pull that nobody waits for gives its place to one that a rollout waits for, even in its own namespace', () => {
+  const taken = [...places(1, 'a', 60, '!'), ...places(1, 'b', 60)];
+  for (const namespace of ['a', 'b', 'c']) {
+    assert.deepEqual(names(takeBack(taken, [demand(namespace, 9)]).surplus), ['a/0!'], namespace);
+  }
+});
+
+test('a pull that a rollout waits for gives nothing to one that nobody waits for', () => {
+  assert.deepEqual(takeBack(places(10, 'a', 60), [demand('b', 5, false)]).surplus, []);
+});
+
+test("a pull past the gate's time gives its place to whoever wants one, the oldest first", () => {
+  const taken = [place('a/late', 901), place('a/latest', 999), place('a/young', 5)];
+  assert.deepEqual(names(takeBack(taken, [demand('b', 1, false)]).overdue), ['a/latest']);
+  assert.deepEqual(names(takeBack(taken, [demand('a', 2)]).overdue), ['a/latest', 'a/late']);
+  assert.deepEqual(takeBack(taken, []).overdue, [], 'and keeps it as long as nobody does');
+});
+
+test('what is free already, or will be in a moment, is not taken back again', () => {
+  const leaving = Array.from({ length: 2 }, (_, n) => place(`a/leaving-${n}`, 60, 'leaving'));
+  const taken = [...places(8, 'a', 60), ...leaving];
+  assert.deepEqual(takeBack(taken, [demand('b', 2)]).surplus, []);
+  assert.equal(takeBack(taken, [demand('b', 3)]).surplus.length, 1);
+  assert.deepEqual(takeBack(taken, [demand('b', 3)], 1).surplus, []);
+});
+
+const anyPlaces = fc.array(
+  fc.record({
+    ns: fc.nat(3),
+    urgent: fc.boolean(),
+    seconds: fc.constantFrom(0, 9, 10, 60, 899, 900, 5000),
+    state: fc.constantFrom('queued' as const, 'pulling' as const, 'leaving' as const, 'creating' as const),
+  }),
+  { maxLength: 30 },
+);
+const anyDemands = fc.array(fc.record({ ns: fc.nat(4), urgent: fc.boolean(), wanted: fc.nat(12) }), {
+  maxLength: 6,
+});
+const anySituation = fc
+  .record({ found: anyPlaces, wants: anyDemands, free: fc.nat(3) })
+  .map(({ found, wants, free }) => ({
+    free,
+    taken: found.map(({ ns, urgent, seconds, state }, n) => ({
+      ...place(`ns${ns}/${n}`, seconds, state),
+      urgent,
+    })),
+    demands: wants.map(
+      ({ ns, urgent, wanted }, n): Demand => ({
+        ...{ key: `ns${ns}/w${n}`, namespace: `ns${ns}`, urgent, wanted, running: 0 },
+      }),
+    ),
+  }));
+
+test('only what may be ended is, each once, and never more than is wanted', () => {
+  fc.assert(
+    fc.property(anySituation, ({ taken, demands, free }) => {
+      const { overdue, surplus } = takeBack(taken, demands, free);
+      const all = [...overdue, ...surplus];
+      assert.equal(new Set(all).size, all.length);
+      assert.ok(all.length <= demands.reduce((sum, { wanted }) => sum + wanted, 0));
+      for (const { state, since } of overdue) assert.ok(state === 'pulling' && NOW - since >= TIMEOUT_MS);
+      for (const { state, since } of surplus)
+        assert.ok(state === 'queued' || (state === 'pulling' && NOW - since >= 10_000));
+    }),
+  );
+});
+
+test('nobody that nothing runs for waits while a namespace has two places that can be taken back', () => {
+  fc.assert(
+    fc.property(anySituation, ({ taken, demands, free }) => {
+      const { overdue, surplus } = takeBack(taken, demands, free);
+      const gone = new Set([...overdue, ...surplus]);
+      const left = taken.filter((one) => !gone.has(one) && one.state !== 'leaving');
+      const wanted = demands.filter(({ urgent }) => urgent).reduce((sum, one) => sum + one.wanted, 0);
+      const freed = free + taken.filter(({ state }) => state === 'leaving').length + gone.size;
+      if (freed >= wanted) return;
+      // Some urgent pull goes without: nothing that may be ended is less urgent than it.
+      const ripe = left.filter(
+        ({ state, since }) => state === 'queued' || (state === 'pulling' && NOW - since >= 10_000),
+      );
+      assert.deepEqual(
+        ripe.filter(({ urgent }) => !urgent),
+        [],
+      );
+      assert.deepEqual(
+        ripe.filter(({ since, state }) => state === 'pulling' && NOW - since >= TIMEOUT_MS),
+        [],
+      );
+    }),
+  );
+});
+
+test('once those who want something have it, nothing more is taken back: no place goes back and forth', () => {
+  fc.assert(
+    fc.property(anySituation, ({ taken, demands, free }) => {
+      const { overdue, surplus } = takeBack(taken, demands, free);
+      const gone = new Set([...overdue, ...surplus]);
+      const left = taken.filter((one) => !gone.has(one) && one.state !== 'leaving');
+      const count = (namespace: string, urgentOnly: boolean) =>
+        left.filter(({ pod, urgent }) => pod.namespace === namespace && (urgent || !urgentOnly)).length;
+      const grants = sharePlaces(free + taken.length - left.length, demands, {
+        taken: count,
+        servedAt: () => 0,
+      });
+      // Each that got a place has had it for long, and each that lost one wants it back.
+      const given = demands.flatMap(({ key, namespace, urgent }) =>
+        Array.from({ length: grants.get(key) ?? 0 }, (_, n) => ({
+          ...place(`${namespace}/${key}-${n}`, 60),
+          urgent,
+        })),
+      );
+      const still = demands.map((one) => ({ ...one, wanted: one.wanted - (grants.get(one.key) ?? 0) }));
+      const losers = surplus.map(
+        ({ pod, urgent }, n): Demand => ({
+          ...{ key: `${pod.namespace}/l${n}`, namespace: pod.namespace, urgent, wanted: 1, running: 0 },
+        }),
+      );
+      assert.deepEqual(names(takeBack([...left, ...given], [...still, ...losers]).surplus), []);
+    }),
+  );
+});
