@@ -165,6 +165,17 @@ test('while held it is told by the update that wrote it, and not again by the ne
   assert.deepEqual(told(annotated('fifty'), annotated('50%')), []);
 });
 
+test('a setting that is looser than a floor is told to be ignored, and why', () => {
+  const floor = { minNodes: '100%', nodeTimeoutSeconds: 900, deadlineSeconds: 3600 } as const;
+  const decision = decided(web.object, v2.annotate(MIN_NODES, '1').object);
+  assert.equal(
+    warningsFor(decision, ID, NOW, floor).at(-1),
+    'pullgate: pullgate.io/min-nodes is "1"; it must be a percentage of at least 100%, because --bypass-needs-permission is set; ' +
+      "the gate's --min-nodes is used instead",
+  );
+  assert.ok(warningsFor(decision, ID, NOW).every((line) => !line.includes('it must be')));
+});
+
 test('where nothing is preloaded, settings do not matter', () => {
   assert.deepEqual(warnings(web, web.annotate(MIN_NODES, 'fifty')), []);
   assert.deepEqual(warnings(web, web.restartedAt('today').annotate(MIN_NODES, 'fifty')), []);
