@@ -61,9 +61,10 @@ export function startControllers(options: {
     path: '/api/v1/namespaces',
     parse: parseNamespace,
     onChange(name, now, before) {
+      // Before anything that may throw: nobody would tell the caches again that the namespace is followed.
+      namespaceChanged(name, now, before);
       const fact = now === undefined ? undefined : modeFact(now);
       if (fact !== undefined) writeEvent(fact);
-      namespaceChanged(name, now, before);
     },
   });
   const nodes = createReflector<Node>({
