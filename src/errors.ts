@@ -30,6 +30,21 @@ export const ERRORS = {
     message: 'the request body was not here after {seconds} s',
     remedy: 'Check the network between the API server and the gate, and the load of both.',
   },
+  PG_BODY_VALUES: {
+    status: 413,
+    message: 'the request body has more than {limit} values',
+    remedy: 'No Deployment that does any work has so many. Find out who called.',
+  },
+  PG_BUSY: {
+    status: 503,
+    message: 'too many requests, or too large ones, are in flight',
+    remedy:
+      'API servers retry within their timeout of the webhook. If it happens often, find out who calls: a NetworkPolicy can keep others out (docs/security.md).',
+  },
+  PG_CONNECTIONS: {
+    message: 'a connection of {peer} to {endpoint} was closed, because it has as many as are left for others',
+    remedy: 'Find out who that is. A NetworkPolicy can keep others out (docs/security.md).',
+  },
   PG_CONTENT_TYPE: {
     status: 415,
     message: 'the content type {contentType} is not application/json',

@@ -8,6 +8,7 @@ import { mayBypass } from './cluster/subject-access-review.ts';
 import type { Config } from './config.ts';
 import { GateError } from './errors.ts';
 import type { Logger } from './log.ts';
+import { createLogLimit } from './log-limit.ts';
 import { GATE_SERVICE_ACCOUNT } from './names.ts';
 import type { Metrics } from './observe/metrics.ts';
 import { floorOf } from './preload/preload-spec.ts';
@@ -33,6 +34,7 @@ export interface Gate {
 
 /** Of both kinds of gate: how it speaks to the API server, as its own ServiceAccount. */
 export interface Voice {
+  /** One of its own: whoever can send reviews can cause its calls, and the leader's may not wait behind them. */
   readonly client: ApiClient;
   /** The gate's own. */
   readonly namespace: string;
@@ -48,6 +50,7 @@ export function gateServer(
   { client, namespace: own, writeEvent, metrics, leaving }: Voice,
   tls: { readonly cert: string; readonly key: string },
 ): FastifyInstance {
+  const limitLog = createLogLimit(clock);
   return createAdmissionServer({
     tls,
     gate: {
@@ -55,11 +58,11 @@ export function gateServer(
       exemptNamespaces: ['kube-system', own],
     },
     mayBypass: async (user, namespace) =>
-      !config.bypassNeedsPermission || (await mayBypass(client, user, namespace, log)),
+      !config.bypassNeedsPermission || (await mayBypass(client, user, namespace, { log, limitLog })),
     preloadProgress: async ({ namespace, name, user, oldObject, dryRun }, ask) =>
       await requestPreload(
         { namespace, name, username: user.username, oldObject, dryRun, ...ask },
-        { client, clock, log, writeEvent, settings: config.settings, pullTimes },
+        { client, clock, log, limitLog, writeEvent, settings: config.settings, pullTimes },
       ),
     floor: floorOf(config.settings),
     leaving,

@@ -42,7 +42,8 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
   const api = { clock, random, onAttempt: metrics.apiRequest };
   const client = createApiClient(cluster, api);
   const leaseClient = createApiClient(cluster, api);
-  const events = eventWriter(client, identity, options);
+  const admissionClient = createApiClient(cluster, api);
+  const events = eventWriter(admissionClient, identity, options);
   const stopping = new AbortController();
   const leaving = stopping.signal;
   let server: FastifyInstance | undefined;
@@ -90,7 +91,7 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
     isReady: () => pass(readyChecks),
     certificates: () => expiries(certificates),
   });
-  const health = createHealthServer({ live: leader.live, ready: readyChecks, registry, log });
+  const health = createHealthServer({ live: leader.live, ready: readyChecks, registry, clock, log });
 
   async function lead(signal: AbortSignal, guard: (plain: typeof client) => typeof client): Promise<void> {
     const guarded = guard(client);
@@ -123,7 +124,8 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
     const { unsupportedServer } = config;
     await awaitSupportedServer(client, { server: cluster.server, unsupportedServer, log }, clock, leaving);
     const pair = await certificates.first;
-    server = gateServer(options, { client, namespace, writeEvent: events.write, metrics, leaving }, pair);
+    const voice = { client: admissionClient, namespace, writeEvent: events.write, metrics, leaving };
+    server = gateServer(options, voice, pair);
     // It may have been replaced since.
     useCertificate(server, certificates.serving() ?? pair);
     await listen(server, config.listen);
@@ -150,7 +152,7 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
       // Last, so that whoever leads next finds everybody else's requests answered.
       await elector.stop();
       await health.close();
-      await Promise.all([client.close(), leaseClient.close()]);
+      await Promise.all([client, leaseClient, admissionClient].map((one) => one.close()));
     },
   };
 }

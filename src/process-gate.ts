@@ -20,7 +20,7 @@ const CERTIFICATE_DAYS = 365;
  */
 export async function startProcessGate(options: GateOptions, cluster: Cluster): Promise<Gate> {
   const { config, clock, random, log, pullTimes = PULL_TIMES } = options;
-  const health = config.healthListen && createProcessHealth(log);
+  const health = config.healthListen && createProcessHealth(clock, log);
   const metrics = health?.metrics;
   const api = { clock, random, onAttempt: metrics?.apiRequest };
   const admin = createApiClient(cluster, api);
@@ -36,8 +36,9 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
   });
   const account = actAs(admin, cluster, GATE_NAMESPACE, GATE_SERVICE_ACCOUNT, clock);
   const client = createApiClient(account, api);
+  const admissionClient = createApiClient(account, api);
   const { write: writeEvent } = eventWriter(client, `pullgate-${process.pid}`, options);
-  const voice = { client, namespace: GATE_NAMESPACE, writeEvent, metrics };
+  const voice = { client: admissionClient, namespace: GATE_NAMESPACE, writeEvent, metrics };
   const server = gateServer(options, voice, { cert: serving.certificatePem, key: serving.keyPem });
   if (health !== undefined && config.healthListen !== undefined)
     await listen(health.server, config.healthListen);
@@ -81,8 +82,7 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
       } finally {
         await server.close();
         await health?.server.close();
-        await client.close();
-        await admin.close();
+        await Promise.all([admissionClient, client, admin].map((one) => one.close()));
       }
     },
   };

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import { Registry } from 'prom-client';
+import type { Clock } from './clock.ts';
 import type { Controllers } from './controllers.ts';
 import { leaderChecks } from './leader-checks.ts';
 import type { Logger } from './log.ts';
@@ -23,7 +24,7 @@ export interface ProcessHealth {
   started(gate: Started): void;
 }
 
-export function createProcessHealth(log: Logger): ProcessHealth {
+export function createProcessHealth(clock: Clock, log: Logger): ProcessHealth {
   const registry = new Registry();
   const metrics = createMetrics(registry, PULL_FAILURE_REASONS);
   let gate: Started | undefined;
@@ -55,6 +56,7 @@ export function createProcessHealth(log: Logger): ProcessHealth {
     live: { watches: live.watches },
     ready,
     registry,
+    clock,
     log,
   });
   return {

@@ -1,16 +1,12 @@
-import type { Socket } from 'node:net';
-import fastify, {
-  type FastifyError,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-  type onRequestHookHandler,
-} from 'fastify';
+import fastify, { type FastifyInstance, type FastifyRequest, type onRequestHookHandler } from 'fastify';
 import type { Clock } from '../clock.ts';
+import { limitConnections } from '../connection-limit.ts';
 import { GateError } from '../errors.ts';
 import type { PreloadProgress } from '../hold/preload-progress.ts';
 import type { Floor } from '../hold/settings.ts';
+import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
+import { createLogLimit } from '../log-limit.ts';
 import { MODES, type Mode } from '../names.ts';
 import {
   type AdmissionRequest,
@@ -18,6 +14,7 @@ import {
   admissionResponse,
   parseAdmissionReview,
 } from './admission-review.ts';
+import { CALLER_GONE, createErrorAnswers, notFound } from './answer-error.ts';
 import {
   type Ask,
   type DecideInput,
@@ -26,11 +23,11 @@ import {
   decide,
   endsGating,
 } from './decide.ts';
+import { type Charge, createMemoryBudget } from './memory-budget.ts';
+import { admitPath } from './paths.ts';
+import { BODY_LIMIT, parsedBytes, readReviewBody } from './review-body.ts';
 import { auditAnnotationsFor, warningsFor } from './warnings.ts';
 
-const ADMIT = '/admit/';
-/** The old and the new object, at most 3 MB each (the API server's limit of a resource write), and 1 MB for the rest. */
-const BODY_LIMIT = 7 * 1024 * 1024;
 /** `timeoutSeconds` in the webhook configuration: after that the API server does not wait for the answer any more. */
 const BODY_TIMEOUT_MS = 5000;
 /**
@@ -40,6 +37,17 @@ const BODY_TIMEOUT_MS = 5000;
  */
 const CONNECTION_TIMEOUT_MS = 95_000;
 const HANDSHAKE_TIMEOUT_MS = 10_000;
+/**
+ * An API server has one for each update that it waits for, and keeps 25 idle ones at most. In memory each is some 50 kB, most
+ * of it for TLS.
+ */
+const MAX_CONNECTIONS = 512;
+/** Memory that a request takes beside its body. */
+const REQUEST_BYTES = 16 * 1024;
+/** Updates that wait for an answer of the API server, each with one or two calls at a time. */
+const LOOKUPS_AT_A_TIME = 32;
+/** Of each peer: far more than updates come from one API server. A stranger can cause 14 MB an hour at 400 bytes a line. */
+const DECISION_RATE = { burst: 1000, everyMs: 100 };
 /**
  * A replica that leaves listens until no request has come for so long: whoever still sends some, over a connection of before or
  * because it has not heard yet, does so more often. But not for ever: then it is closed in the middle of them.
@@ -84,6 +92,9 @@ interface AdmissionServerOptions {
  */
 export function createAdmissionServer(options: AdmissionServerOptions): FastifyInstance {
   const { tls, gate, mayBypass, preloadProgress, floor, leaving, onAnswer, clock, log } = options;
+  const limitLog = createLogLimit(clock);
+  const limitDecisions = createLogLimit(clock, DECISION_RATE);
+  const { answerError, answerNoRequest } = createErrorAnswers(log, limitLog);
   const app = fastify({
     https: { ...tls, headersTimeout: CONNECTION_TIMEOUT_MS, handshakeTimeout: HANDSHAKE_TIMEOUT_MS },
     bodyLimit: BODY_LIMIT,
@@ -96,26 +107,35 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
     frameworkErrors: answerError,
     clientErrorHandler: answerNoRequest,
   });
-  // JSON alone. Its parser is Fastify's, which refuses keys named `__proto__`: no Kubernetes object can have one, as
-  // labels and annotations begin with a letter or digit, so it costs nothing to keep them out for good.
-  app.removeContentTypeParser('text/plain');
+  limitConnections(app.server, MAX_CONNECTIONS, (peer) => {
+    const { code, message } = new GateError('PG_CONNECTIONS', { peer, endpoint: 'admission' });
+    limitLog(code, (fields) => log.warn({ ...fields, code }, message));
+  });
   drainOnClose(app, { leaving, clock });
   limitTime(app, clock);
+  const mayKeep = limitMemory(app);
+  const lookups = createLimiter(LOOKUPS_AT_A_TIME, clock);
   const decided = new WeakMap<FastifyRequest, DecisionKind>();
 
   for (const mode of MODES) {
-    app.post(ADMIT + mode, { onRequest: tellAnswer(mode) }, async (call) => {
+    app.post(admitPath(mode), { onRequest: tellAnswer(mode) }, async (call, reply) => {
       const began = clock.monotonic();
       const request = parseAdmissionReview(call.body);
       const now = clock.now();
-      const decision = await decideFor(mode, request, now);
+      const lookUp: LookUp = async (ask) => {
+        if (!mayKeep(call)) throw new GateError('PG_BUSY', {});
+        const gone = new AbortController();
+        reply.raw.once('close', () => gone.abort(CALLER_GONE));
+        return await lookups(call.ip, ask, gone.signal);
+      };
+      const decision = await decideFor(mode, request, now, lookUp);
       const response = admissionResponse(request, {
         object: decision.object,
         denial: decision.denial,
         warnings: warningsFor(decision, request, now, floor),
         auditAnnotations: auditAnnotationsFor(decision),
       });
-      logDecision(log, request, decision, clock.monotonic() - began);
+      logDecision(request, decision, { peer: call.ip, ms: clock.monotonic() - began });
       decided.set(call, decision.kind);
       return response;
     });
@@ -138,7 +158,12 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
     };
   }
 
-  async function decideFor(mode: Mode, request: AdmissionRequest, now: number): Promise<Decision> {
+  async function decideFor(
+    mode: Mode,
+    request: AdmissionRequest,
+    now: number,
+    lookUp: LookUp,
+  ): Promise<Decision> {
     const { object, oldObject, user, namespace, dryRun } = request;
     const input: DecideInput = {
       mode,
@@ -147,91 +172,73 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
       username: user.username,
       gateUsername: gate.username,
       exemptNamespaces: gate.exemptNamespaces,
-      mayBypass: endsGating(oldObject, object, now) && (await mayBypass(user, namespace)),
+      mayBypass: endsGating(oldObject, object, now) && (await lookUp(() => mayBypass(user, namespace))),
       dryRun,
       now,
     };
     const decision = decide(input);
-    if (decision.asks === undefined) return decision;
-    return decide({ ...input, progress: await preloadProgress(request, decision.asks) });
+    const { asks } = decision;
+    if (asks === undefined) return decision;
+    return decide({ ...input, progress: await lookUp(() => preloadProgress(request, asks)) });
   }
 
-  /** What the parser refuses, such as a head that is too large, never becomes a request. */
-  function answerNoRequest(error: Error & { readonly code?: string }, socket: Socket): void {
-    // Nobody is there to read the answer.
-    if (error.code === 'ECONNRESET' || !socket.writable) {
-      socket.destroy();
-      return;
-    }
-    const answer = new GateError('PG_REQUEST_NOT_HTTP', { detail: error.message });
-    log.warn({ code: answer.code }, answer.message);
-    const { body, code } = statusOf(answer);
-    const text = JSON.stringify(body);
-    socket.end(
-      `HTTP/1.1 ${code} Bad Request\r\nContent-Type: application/json\r\n` +
-        `Content-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
-    );
-  }
-
-  function answerError(error: FastifyError | GateError, request: FastifyRequest, reply: FastifyReply): void {
-    const answer = error instanceof GateError ? error : gateError(error, request);
-    const { code, body } = statusOf(answer);
-    const { message } = answer;
-    if (code >= 500) log.error({ err: error }, message);
-    else log.warn({ code: answer.code }, message);
-    if (code === 405) reply.header('allow', 'POST');
-    // What is left of the body is not read.
-    reply.header('connection', 'close');
-    void reply.code(code).send(body);
-  }
-}
-
-/** As API servers word their errors, so that they can pass it on. */
-function statusOf({ status: code = 500, message }: GateError): {
-  readonly code: number;
-  readonly body: object;
-} {
-  return { code, body: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, code } };
-}
-
-function logDecision(log: Logger, request: AdmissionRequest, decision: Decision, ms: number): void {
-  const quiet = decision.kind === 'Unchanged' || decision.kind === 'Ignored';
-  log[quiet ? 'debug' : 'info'](
-    {
-      deployment: `${request.namespace}/${request.name}`,
-      decision: decision.kind,
-      ...(decision.hold !== undefined && { preload: decision.hold.preload }),
-      user: request.user.username,
-      dryRun: request.dryRun,
+  function logDecision(
+    { namespace, name, user, dryRun }: AdmissionRequest,
+    { kind, hold, reason }: Decision,
+    { peer, ms }: { readonly peer: string; readonly ms: number },
+  ): void {
+    const fields = {
+      deployment: `${namespace}/${name}`,
+      decision: kind,
+      ...(hold !== undefined && { preload: hold.preload }),
+      user: user.username,
+      dryRun,
       ms: Math.round(ms * 10) / 10,
-    },
-    decision.reason,
-  );
-}
-
-/** No such path, or not by this method. */
-function notFound({ method, url }: FastifyRequest): GateError {
-  const path = url.replace(/\?.*/s, '');
-  const known = MODES.some((mode) => path === ADMIT + mode);
-  return new GateError(known ? 'PG_METHOD' : 'PG_NOT_FOUND', { method, path });
-}
-
-/** An error of Fastify's as the table has it. */
-function gateError(error: FastifyError, request: FastifyRequest): GateError {
-  // Fastify reads the body there too, and it may be as wrong as the path.
-  if (request.is404) return notFound(request);
-  switch (error.code) {
-    case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new GateError('PG_BODY_TOO_LARGE', { limit: BODY_LIMIT });
-    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
-      return new GateError('PG_CONTENT_TYPE', { contentType: request.headers['content-type'] ?? '(none)' });
-    case 'FST_ERR_BAD_URL':
-      return notFound(request);
-    default:
-      // Fastify's own words for an empty body, one that does not parse, or one that ended early.
-      if (error.statusCode === 400) return new GateError('PG_BODY_NOT_JSON', { detail: error.message });
-      return new GateError('PG_INTERNAL', { detail: error.message }, error);
+    };
+    if (kind === 'Unchanged' || kind === 'Ignored') log.debug(fields, reason);
+    else limitDecisions(peer, (more) => log.info({ ...fields, ...more }, reason));
   }
+}
+
+/** Asks the API server, as soon as it is the turn of whoever has sent the review. */
+type LookUp = <T>(ask: () => Promise<T>) => Promise<T>;
+
+/**
+ * Takes JSON alone, read within the budget, and answers PG_BUSY beyond it. The JSON parser is Fastify's, which refuses keys named
+ * `__proto__`: no Kubernetes object can have one, as labels and annotations begin with a letter or digit.
+ *
+ * Returns a function that says whether the objects of a request may stay in memory while something is waited for.
+ */
+function limitMemory(app: FastifyInstance): (request: FastifyRequest) => boolean {
+  const budget = createMemoryBudget();
+  const charges = new WeakMap<FastifyRequest, Charge>();
+  /** What the parsed body takes, unless that is charged already. */
+  const parsed = new WeakMap<FastifyRequest, number>();
+  app.addHook('preParsing', (request, reply, payload, done) => {
+    const charge = budget.charge(request.ip);
+    charges.set(request, charge);
+    reply.raw.once('close', charge.end);
+    if (charge.add(REQUEST_BYTES)) done(null, payload);
+    else done(new GateError('PG_BUSY', {}));
+  });
+  const parse = app.getDefaultJsonParser('error', 'error');
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', (request, payload, done) => {
+    const charge = charges.get(request) ?? budget.charge(request.ip);
+    readReviewBody(payload, charge).then(
+      (body) => {
+        parsed.set(request, parsedBytes(body.length));
+        void parse(request, body.toString(), done);
+      },
+      (error: Error) => done(error, undefined),
+    );
+  });
+  return (request) => {
+    const bytes = parsed.get(request) ?? 0;
+    if (charges.get(request)?.add(bytes) !== true) return false;
+    parsed.delete(request);
+    return true;
+  };
 }
 
 /** Not Fastify's `handlerTimeout`: that makes and aborts an AbortController for each request, a fifth of the CPU of an answer. */

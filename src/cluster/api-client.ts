@@ -2,11 +2,11 @@ import { Agent, type Dispatcher } from 'undici';
 import { type Clock, wait } from '../clock.ts';
 import { GateError } from '../errors.ts';
 import { asString, at } from '../json.ts';
+import { createLimiter } from '../limiter.ts';
 import { ApiError } from './api-error.ts';
 import { backoffMs } from './backoff.ts';
 import type { Cluster } from './credentials.ts';
 import { jsonLines, type LongLine } from './json-lines.ts';
-import { createLane } from './lane.ts';
 import { MAX_OBJECT_BYTES } from './object-size.ts';
 
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -121,7 +121,7 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
   const { origin, pathname } = new URL(cluster.server);
   const prefix = pathname.replace(/\/$/, '');
   let closed = false;
-  const byNamespace = createLane(NAMESPACE_CALLS, clock);
+  const byNamespace = createLimiter(NAMESPACE_CALLS, clock);
   const agent = new Agent({
     connections: MAX_CONNECTIONS,
     // HTTP/2 would put everything, watches too, behind the flow control and the fate of one connection.

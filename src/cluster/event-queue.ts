@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
+import { createLimiter } from '../limiter.ts';
 import { largestShare } from './by-namespace.ts';
-import { createLane } from './lane.ts';
 
 export interface QueuedEvent {
   readonly namespace: string;
@@ -34,7 +34,7 @@ export function createEventQueue(options: {
   readonly clock: Pick<Clock, 'monotonic'>;
 }): EventQueue {
   const { write, onDropped, clock } = options;
-  const writing = createLane(WRITES_AT_A_TIME, clock);
+  const writing = createLimiter(WRITES_AT_A_TIME, clock);
   const waiting = new Map<string, QueuedEvent[]>();
   const draining = new Map<string, Promise<void>>();
   let size = 0;

@@ -1,5 +1,6 @@
 import { at } from '../json.ts';
 import type { Logger } from '../log.ts';
+import type { LogLimit } from '../log-limit.ts';
 import { GROUP } from '../names.ts';
 import type { ApiClient } from './api-client.ts';
 
@@ -19,7 +20,7 @@ export async function mayBypass(
   client: ApiClient,
   user: User,
   namespace: string,
-  log: Logger,
+  { log, limitLog }: { readonly log: Logger; readonly limitLog: LogLimit },
 ): Promise<boolean> {
   const review = {
     apiVersion: 'authorization.k8s.io/v1',
@@ -37,7 +38,12 @@ export async function mayBypass(
     const answer = await client.create(path, review, {}, { deadlineMs: DEADLINE_MS, retry: false });
     return at(answer, 'status', 'allowed') === true;
   } catch (err) {
-    log.warn({ err, user: user.username, namespace }, 'whether the user may bypass is unknown: refused');
+    limitLog('bypass', (fields) =>
+      log.warn(
+        { ...fields, err, user: user.username, namespace },
+        'whether the user may bypass is unknown: refused',
+      ),
+    );
     return false;
   }
 }

@@ -1,6 +1,10 @@
-import fastify, { type FastifyInstance } from 'fastify';
+import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
 import type { Registry } from 'prom-client';
+import type { Clock } from '../clock.ts';
+import { limitConnections } from '../connection-limit.ts';
+import { GateError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { createLogLimit } from '../log-limit.ts';
 
 /** What is wrong, in words for whoever looks into it; undefined if nothing is. */
 export type Check = () => string | undefined;
@@ -17,6 +21,7 @@ export interface HealthServerOptions {
   /** Failing, they take the replica out of its Service. */
   readonly ready: Checks;
   readonly registry: Registry;
+  readonly clock: Pick<Clock, 'monotonic'>;
   readonly log: Logger;
 }
 
@@ -27,12 +32,21 @@ interface Result {
 
 /** A request is a line and some headers: who takes longer over it is no kubelet and no Prometheus. */
 const REQUEST_TIMEOUT_MS = 5000;
+/** Kubelets open one for each probe, and Prometheus keeps one. */
+const MAX_CONNECTIONS = 128;
 
 /**
  * `/healthz`, `/readyz` and `/metrics`, by plain HTTP. `listen` and `close` are the caller's. A process whose event loop
  * stands still does not answer at all, and its probes run into their timeouts: that is what `ping` stands for.
  */
-export function createHealthServer({ live, ready, registry, log }: HealthServerOptions): FastifyInstance {
+export function createHealthServer({
+  live,
+  ready,
+  registry,
+  clock,
+  log,
+}: HealthServerOptions): FastifyInstance {
+  const limitLog = createLogLimit(clock);
   const app = fastify({
     requestTimeout: REQUEST_TIMEOUT_MS,
     // A replica that ends says so to the last.
@@ -40,6 +54,12 @@ export function createHealthServer({ live, ready, registry, log }: HealthServerO
     // Prometheus keeps its connection open.
     forceCloseConnections: true,
   });
+  limitConnections(app.server, MAX_CONNECTIONS, (peer) => {
+    const { code, message } = new GateError('PG_CONNECTIONS', { peer, endpoint: 'health' });
+    limitLog(code, (fields) => log.warn({ ...fields, code }, message));
+  });
+  // Nothing here takes a body, so none is read.
+  app.removeAllContentTypeParsers();
 
   function serve(endpoint: string, checks: Checks): void {
     let told = '';
@@ -64,9 +84,12 @@ export function createHealthServer({ live, ready, registry, log }: HealthServerO
     const text = await registry.metrics();
     return reply.type(registry.contentType).send(text);
   });
-  app.setErrorHandler((err, _request, reply) => {
-    log.error({ err }, 'the health server failed');
-    void reply.code(500).type('text/plain; charset=utf-8').send('internal error\n');
+  app.setErrorHandler((err: FastifyError, _request, reply) => {
+    const code = err.statusCode ?? 500;
+    if (code >= 500)
+      limitLog('failed', (fields) => log.error({ ...fields, err }, 'the health server failed'));
+    const text = code >= 500 ? 'internal error' : err.message;
+    void reply.code(code).type('text/plain; charset=utf-8').send(`${text}\n`);
   });
   return app;
 }

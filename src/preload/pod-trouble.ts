@@ -1,8 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
-import { createLane } from '../cluster/lane.ts';
 import { asArray, asString, at } from '../json.ts';
+import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
 import { elide } from '../text.ts';
 import { registryWords } from './pull-failure.ts';
@@ -38,7 +38,7 @@ export function createPodTroubles(options: {
 }): PodTroubles {
   const { client, clock, log, onFound } = options;
   const known = new LRUCache<string, Failure | 'none'>({ max: REMEMBERED_PODS });
-  const reading = createLane(READS_AT_A_TIME, clock);
+  const reading = createLimiter(READS_AT_A_TIME, clock);
 
   async function readEvents(pod: PullerPod): Promise<void> {
     try {

@@ -1,8 +1,8 @@
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
 import { ApiError, isAlreadyExists, isConflict, isNotFound } from '../cluster/api-error.ts';
-import { createLane } from '../cluster/lane.ts';
 import type { JsonObject } from '../json.ts';
+import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
 import { type PodIndex, podKey } from './pod-index.ts';
 import { type PullerPod, parsePullerPod } from './puller-pod-status.ts';
@@ -47,8 +47,8 @@ export function createPodWriter(options: {
   readonly onRefused: () => void;
 }): PodWriter {
   const { client, clock, log, pods, onRefused } = options;
-  const creating = createLane(CREATES_AT_A_TIME, clock);
-  const deleting = createLane(DELETES_AT_A_TIME, clock);
+  const creating = createLimiter(CREATES_AT_A_TIME, clock);
+  const deleting = createLimiter(DELETES_AT_A_TIME, clock);
   /** uids of pods that the API server was asked to delete. */
   const removing = new Set<string>();
   /** Keys of pods that wait for their turn to be created. */

@@ -15,6 +15,7 @@ import type { RunningTemplate } from '../hold/hold.ts';
 import type { PreloadProgress } from '../hold/preload-progress.ts';
 import { asObject, asString, at, type JsonObject } from '../json.ts';
 import type { Logger } from '../log.ts';
+import type { LogLimit } from '../log-limit.ts';
 import { API_GROUP_PATH, API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL } from '../names.ts';
 import { type ImagePreload, parseImagePreload } from './image-preload.ts';
 import { type PreloadSettings, preloadManifest, preloadSpec, preloadsTheSame } from './preload-spec.ts';
@@ -38,6 +39,7 @@ export interface RequestedPreloadsOptions {
   readonly client: ApiClient;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly limitLog: LogLimit;
   readonly writeEvent: (event: GateEvent) => void;
   readonly settings: PreloadSettings;
   readonly pullTimes: PullTimes;
@@ -71,9 +73,11 @@ export async function requestPreload(
   } catch (err) {
     if (!isUnanswered(err)) throw err;
     const deployment = `${request.namespace}/${request.name}`;
-    options.log.warn(
-      { deployment, err },
-      'an update is denied for now: the API server did not answer in time',
+    options.limitLog('unanswered', (fields) =>
+      options.log.warn(
+        { ...fields, deployment, err },
+        'an update is denied for now: the API server did not answer in time',
+      ),
     );
     return UNANSWERED;
   }
@@ -100,7 +104,12 @@ async function progressOf(
   };
   const live = await liveDeployment(read, request);
   if (live === undefined) {
-    log.warn({ deployment: `${namespace}/${name}` }, 'a review that is not about the stored Deployment');
+    options.limitLog('stale', (fields) =>
+      log.warn(
+        { ...fields, deployment: `${namespace}/${name}` },
+        'a review that is not about the stored Deployment',
+      ),
+    );
     return STALE;
   }
 

@@ -1,8 +1,8 @@
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
 import { isConflict, isInvalid, isNotFound } from '../cluster/api-error.ts';
-import { createLane } from '../cluster/lane.ts';
 import { type Deployment, isMarked, parseDeployment } from '../hold/deployment.ts';
+import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
 import { pausedAfterHold, releasePatch } from './release-patch.ts';
 
@@ -21,7 +21,7 @@ export async function releaseHolds(
   client: Pick<ApiClient, 'get' | 'jsonPatch'>,
   { clock, log }: { readonly clock: Pick<Clock, 'monotonic'>; readonly log: Logger },
 ): Promise<void> {
-  const releasing = createLane(RELEASES_AT_A_TIME, clock);
+  const releasing = createLimiter(RELEASES_AT_A_TIME, clock);
   const failures: unknown[] = [];
   const releases = [...held].map(async (deployment) => {
     try {

@@ -48,6 +48,8 @@ function review(oldObject: JsonObject, object: JsonObject, more: JsonObject = {}
 const authority = await createAuthority({ now: new Date(), days: 1 });
 const serving = await createServingCertificate(authority, { hosts: ['127.0.0.1'], now: new Date(), days: 1 });
 
+const AUTHORITY = { ca: authority.certificatePem };
+
 type MayBypass = (user: AdmissionUser, namespace: string) => Promise<boolean>;
 type PreloadProgressOf = (request: AdmissionRequest, ask: Ask) => Promise<PreloadProgress>;
 
@@ -414,6 +416,106 @@ describe('the admission server', () => {
     assert.ok((statuses.get(200) ?? 0) > 20, 'some are reviews still');
     assert.equal(gate.lines.filter(({ level }) => Number(level) >= 50).length, 0);
     assert.equal((await send(gate, valid)).status, 200);
+  });
+});
+
+describe('many requests at once', () => {
+  const STRANGER = '127.0.0.2';
+  const never = new Promise<never>(() => undefined);
+  const urgent = v2.annotate('pullgate.io/bypass', 'urgent').object;
+  const from = (localAddress: string): RequestOptions => ({ localAddress, agent: new Agent(AUTHORITY) });
+
+  test('a stranger whose reviews wait for the API server takes half of the places for that', async () => {
+    const clock = manualClock();
+    const asking: string[] = [];
+    const gate = await start(async ({ username }) => {
+      asking.push(username);
+      return username === 'an-admin' || (await never);
+    }, clock);
+    const waiting = Array.from({ length: 100 }, () =>
+      ask(gate, review(web.object, urgent, { userInfo: { username: 'stranger' } }), from(STRANGER)),
+    );
+    await until(() => asking.length > 0);
+    for (let n = 0; n < 5; n += 1) {
+      const answer = await ask(gate, review(web.object, urgent, { userInfo: { username: 'an-admin' } }));
+      assert.equal(at(answer.body, 'response', 'auditAnnotations', 'decision'), 'Bypassed');
+    }
+    assert.ok(asking.filter((name) => name === 'stranger').length <= 16);
+    await until(() => clock.timers().length === 100, 'all have arrived');
+    clock.advance(5000);
+    for (const answer of await Promise.all(waiting)) assertRefused(answer, 408, 'PG_BODY_TIMEOUT');
+    await gate.close();
+  });
+
+  test('beyond the budget the answer is 503, and when to come again; others have room', async () => {
+    const clock = manualClock();
+    const gate = await start(undefined, clock, () => never);
+    const large = review(web.object, v2.metadata({ note: 'x'.repeat(200_000) }).object);
+    const path = '/admit/reject';
+    const answers: Answer[] = [];
+    const waiting = Array.from({ length: 8 }, async () => {
+      answers.push(await ask(gate, large, { ...from(STRANGER), path }));
+    });
+    await until(() => answers.length > 0);
+    const [first] = answers;
+    assert.ok(first);
+    assertRefused(first, 503, 'PG_BUSY');
+    assert.equal(first.headers['retry-after'], '1');
+    const usual = await ask(gate, review(web.object, v2.object), from(STRANGER));
+    assert.equal(usual.status, 200, 'what does not wait');
+    const busy = () => answers.length;
+    await until(() => busy() + clock.timers().length === 8, 'all have arrived');
+    const other = ask(gate, large, { path });
+    await until(() => busy() + clock.timers().length === 9, 'this one waits as well');
+    clock.advance(5000);
+    await Promise.all(waiting);
+    assertRefused(await other, 408, 'PG_BODY_TIMEOUT');
+    assert.equal(gate.lines.filter(({ code }) => code === 'PG_BUSY').length, 1);
+    await gate.close();
+  });
+
+  test('a body of more values than any Deployment has is refused before it is parsed', async () => {
+    const gate = await start();
+    const text = JSON.stringify(review(web.object, v2.object)).replace(
+      '"spec":{',
+      `"spec":{"x":[${'{},'.repeat(600_000)}{}],`,
+    );
+    assertRefused(await send(gate, text), 413, 'PG_BODY_VALUES');
+    // In a string they are none.
+    const note = ',"[{'.repeat(250_000);
+    const answer = await ask(gate, review(web.object, v2.metadata({ note }).object));
+    assert.equal(answer.status, 200);
+    await gate.close();
+  });
+
+  test('however many stray requests there are, a kind has one line a minute', async () => {
+    const clock = manualClock();
+    const gate = await start(undefined, clock);
+    const stray = async (times: number) => {
+      for (let n = 0; n < times; n += 1)
+        assertRefused(await send(gate, '{}', { path: `/${n}` }), 404, 'PG_NOT_FOUND');
+    };
+    await stray(50);
+    assertRefused(await send(gate, 'no JSON'), 400, 'PG_BODY_NOT_JSON');
+    assert.deepEqual(
+      gate.lines.map(({ code, leftOut }) => [code, leftOut]),
+      [
+        ['PG_NOT_FOUND', undefined],
+        ['PG_BODY_NOT_JSON', undefined],
+      ],
+    );
+    clock.advance(60_000);
+    await stray(1);
+    assert.deepEqual([gate.lines.at(-1)?.['code'], gate.lines.at(-1)?.['leftOut']], ['PG_NOT_FOUND', 49]);
+    await gate.close();
+  });
+
+  test('a stranger cannot fill the log with decisions', async () => {
+    const clock = manualClock();
+    const gate = await start(undefined, clock);
+    for (let n = 0; n < 1100; n += 1) await ask(gate, review(web.object, v2.object));
+    assert.equal(gate.lines.length, 1000);
+    await gate.close();
   });
 });
 

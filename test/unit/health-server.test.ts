@@ -3,11 +3,12 @@ import { test } from 'node:test';
 import { Gauge, Registry } from 'prom-client';
 import { type Checks, createHealthServer } from '../../src/observe/health-server.ts';
 import { logDouble } from './log-double.ts';
+import { manualClock } from './manual-clock.ts';
 
 function server(checks: { live?: Checks; ready?: Checks } = {}) {
   const { log, lines } = logDouble();
   const registry = new Registry();
-  const app = createHealthServer({ live: {}, ready: {}, registry, log, ...checks });
+  const app = createHealthServer({ live: {}, ready: {}, registry, clock: manualClock(), log, ...checks });
   return { app, lines, registry };
 }
 
@@ -100,6 +101,17 @@ test('nothing else is there', async () => {
   const { app } = server();
   assert.equal((await app.inject('/')).statusCode, 404);
   assert.equal((await app.inject({ method: 'POST', url: '/healthz' })).statusCode, 404);
+});
+
+test('whatever a stranger sends: no body is read, and the log does not fill', async () => {
+  const { app, lines } = server();
+  for (let n = 0; n < 100; n += 1) {
+    const payload = n % 2 === 0 ? '{' : 'x'.repeat(500_000);
+    const headers = { 'content-type': n % 2 === 0 ? 'application/json' : 'text/plain' };
+    const { statusCode } = await app.inject({ method: 'POST', url: '/metrics', payload, headers });
+    assert.ok(statusCode >= 400 && statusCode < 500, `${statusCode}`);
+  }
+  assert.deepEqual(lines, []);
 });
 
 test('it is served by plain HTTP on a port of its own, and closing does not wait for a kept connection', async () => {

@@ -4,13 +4,14 @@ import { createAuthority } from '../../src/certs/authority.ts';
 import type { Controllers, Watch } from '../../src/controllers.ts';
 import { createProcessHealth } from '../../src/process-health.ts';
 import { logDouble } from './log-double.ts';
+import { manualClock } from './manual-clock.ts';
 
 const authority = await createAuthority({ now: new Date(), days: 1 });
 const certificates = { serving: authority.certificatePem, ca: authority.certificatePem };
 
 /** A gate beside a cluster that has come so far. */
 function beside(watches: () => readonly Watch[], syncingMs: () => number | undefined = () => undefined) {
-  const health = createProcessHealth(logDouble().log);
+  const health = createProcessHealth(manualClock(), logDouble().log);
   const controllers: Controllers = {
     synced: Promise.resolve(),
     syncingMs,

@@ -7,6 +7,7 @@ import { parseDeployment } from '../../src/hold/deployment.ts';
 import { runningTemplate } from '../../src/hold/needs-pull.ts';
 import { preloadName } from '../../src/hold/preload-name.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
+import { createLogLimit } from '../../src/log-limit.ts';
 import { MODE_LABEL } from '../../src/names.ts';
 import { parseImagePreload } from '../../src/preload/image-preload.ts';
 import type { PreloadSettings } from '../../src/preload/preload-spec.ts';
@@ -34,6 +35,8 @@ const shop = (mode: string | undefined): JsonObject => ({
 function world(settings: Partial<PreloadSettings> = {}) {
   const clock = manualClock();
   const api = memoryApi(clock);
+  const { log, lines } = logDouble();
+  const limitLog = createLogLimit(clock);
   const events: GateEvent[] = [];
   api.put(SHOP, shop('reject'));
   api.put(WEB, running.object);
@@ -53,7 +56,8 @@ function world(settings: Partial<PreloadSettings> = {}) {
       {
         client,
         clock,
-        log: logDouble().log,
+        log,
+        limitLog,
         writeEvent: (event) => void events.push(event),
         settings: { ...PRELOAD_SETTINGS, ...settings },
         pullTimes: PULL_TIMES,
@@ -67,7 +71,7 @@ function world(settings: Partial<PreloadSettings> = {}) {
       return { ...object, ...fields, metadata, spec };
     });
   const writes = () => api.calls.filter(({ method }) => method !== 'get').map(({ method }) => method);
-  return { api, clock, events, ask, stored, change, writes };
+  return { api, clock, events, lines, ask, stored, change, writes };
 }
 
 /** As the controller writes it. */
@@ -315,4 +319,11 @@ test('whatever else the API server refuses is thrown: failurePolicy decides', as
     await assert.rejects(ask(), { status: 403 }, `${method} ${part}`);
     assert.deepEqual(events, []);
   }
+});
+
+test('however many forged reviews there are, they are one line a minute', async () => {
+  const { ask, api, lines } = world();
+  api.put(WEB, undefined);
+  for (let n = 0; n < 100; n += 1) assert.equal((await ask()).verdict.kind, 'stale');
+  assert.equal(lines.length, 1);
 });

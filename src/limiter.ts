@@ -1,11 +1,11 @@
 import { LRUCache } from 'lru-cache';
-import type { Clock } from '../clock.ts';
+import type { Clock } from './clock.ts';
 
 /**
  * Runs the call when it is its namespace's turn, and resolves or rejects as the call does. Rejects with the signal's reason
  * if the signal is aborted while the call waits.
  */
-export type Lane = <T>(namespace: string, call: () => Promise<T>, signal?: AbortSignal) => Promise<T>;
+export type Limiter = <T>(namespace: string, call: () => Promise<T>, signal?: AbortSignal) => Promise<T>;
 
 /**
  * API servers answer most calls within 100 ms. A call that takes longer than this has met a webhook, a quota or an API
@@ -25,7 +25,7 @@ interface Share {
 }
 
 /**
- * Runs a bounded number of calls at a time, and shares these places among namespaces. Nobody can take a place back from a
+ * Runs a bounded number of calls at a time, and shares these places among namespaces, or whoever else causes calls. Nobody can take a place back from a
  * call in flight, so the places are kept apart before:
  *
  * - A namespace begins with one place, and gets another one for each call that is answered quickly.
@@ -35,7 +35,7 @@ interface Share {
  *   namespaces whose calls are answered.
  * - A place that becomes free goes to the namespaces that wait, in turn.
  */
-export function createLane(places: number, clock: Pick<Clock, 'monotonic'>): Lane {
+export function createLimiter(places: number, clock: Pick<Clock, 'monotonic'>): Limiter {
   /** Of the namespaces that wait or run something; whose turn is next comes first. */
   const shares = new Map<string, Share>();
   /** Of `clock.monotonic`, when the last slow call ended. */

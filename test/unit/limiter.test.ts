@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { array, asyncProperty, assert as check, constantFrom, integer, record } from 'fast-check';
-import { createLane } from '../../src/cluster/lane.ts';
+import { createLimiter } from '../../src/limiter.ts';
 import { manualClock } from './manual-clock.ts';
 
 interface Running {
@@ -13,21 +13,21 @@ interface Running {
 /** Calls that end when the test says so. */
 function world(places: number) {
   const clock = manualClock();
-  const lane = createLane(places, clock);
+  const limiter = createLimiter(places, clock);
   const running: Running[] = [];
   /** Namespaces of the calls, in the order in which they began. */
   const begun: string[] = [];
   const of = (namespace: string) => running.filter((call) => call.namespace === namespace);
   return {
     clock,
-    lane,
+    limiter,
     begun,
     running,
     of,
     async call(namespace: string, count = 1): Promise<void> {
       for (let n = 0; n < count; n += 1) {
         const { promise, resolve } = Promise.withResolvers<void>();
-        const done = lane(namespace, async () => {
+        const done = limiter(namespace, async () => {
           begun.push(namespace);
           const call = {
             namespace,
@@ -59,10 +59,10 @@ test('a namespace begins with one place, gets one more for each quick answer, an
 });
 
 test('the calls of a namespace run in order, and each has its own result', async () => {
-  const { lane } = world(1);
+  const { limiter } = world(1);
   const order: number[] = [];
   const results = [0, 1, 2].map((index) =>
-    lane('shop', async () => {
+    limiter('shop', async () => {
       order.push(index);
       return index;
     }),
@@ -72,8 +72,8 @@ test('the calls of a namespace run in order, and each has its own result', async
 });
 
 test('a call that fails gives its place on, and its error to its caller', async () => {
-  const { lane, call, begun } = world(1);
-  const refused = lane('shop', () => Promise.reject(new Error('refused')));
+  const { limiter, call, begun } = world(1);
+  const refused = limiter('shop', () => Promise.reject(new Error('refused')));
   const next = call('shop');
   await assert.rejects(refused, /refused/);
   await next;
@@ -143,15 +143,15 @@ test('a namespace is slow while a call of it is, and for a minute after', async 
 });
 
 test('a call that is aborted while it waits never begins, and holds up nobody', async () => {
-  const { lane, call, running, begun } = world(1);
+  const { limiter, call, running, begun } = world(1);
   await call('shop');
   const abort = new AbortController();
-  const waiting = lane('other', () => Promise.resolve(begun.push('never')), abort.signal);
+  const waiting = limiter('other', () => Promise.resolve(begun.push('never')), abort.signal);
   await call('third');
   abort.abort(new Error('too late'));
   await assert.rejects(waiting, /too late/);
   await assert.rejects(
-    lane('other', () => Promise.resolve(), abort.signal),
+    limiter('other', () => Promise.resolve(), abort.signal),
     /too late/,
   );
   await running[0]?.end();

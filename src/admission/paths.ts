@@ -1,0 +1,8 @@
+import { MODES, type Mode } from '../names.ts';
+
+/** Where API servers send the reviews of namespaces in that mode. */
+export function admitPath(mode: Mode): string {
+  return `/admit/${mode}`;
+}
+
+export const ADMIT_PATHS: ReadonlySet<string> = new Set(MODES.map(admitPath));
