@@ -1,4 +1,4 @@
-import { destination, pino } from 'pino';
+import { destination } from 'pino';
 import { systemClock } from './clock.ts';
 import { podCluster } from './cluster/in-cluster.ts';
 import { loadKubeconfig } from './cluster/kubeconfig.ts';
@@ -6,12 +6,13 @@ import { readConfig } from './config.ts';
 import { GateError } from './errors.ts';
 import type { Gate, GateOptions } from './gate.ts';
 import { startInClusterGate } from './in-cluster-gate.ts';
+import { createLogger } from './log.ts';
 import { startProcessGate } from './process-gate.ts';
 import { uninstall } from './uninstall.ts';
 
 const config = readConfig(process.argv);
 // Written at once: the last lines before an end are the ones that matter.
-const log = pino({ level: config.logLevel }, destination({ sync: true }));
+const log = createLogger(config.logLevel, destination({ sync: true }));
 const options: GateOptions = { config, clock: systemClock, random: Math.random, log };
 
 try {

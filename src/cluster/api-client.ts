@@ -30,7 +30,7 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** Whether it is enough to know that it went well: then nothing is read of the answer, nor returned. */
   readonly ignoreAnswer?: boolean;
-  /** Reading stops after so many bytes, with PG_API_ANSWER_SIZE. */
+  /** Reading stops after so many bytes, with PG_API_ANSWER_SIZE. Default `MAX_OBJECT_BYTES`: any one object is read. */
   readonly maxBytes?: number;
   /** Called with the length of the answer's text. */
   readonly onBytes?: (bytes: number) => void;
@@ -103,6 +103,8 @@ interface Deadline {
 }
 
 const DEADLINE_MS = 15_000;
+/** A Status is short, unless a webhook that refuses has filled it. A longer answer counts by its HTTP status alone. */
+const MAX_REFUSAL_BYTES = 1024 * 1024;
 const FIELD_MANAGER = 'pullgate';
 // The cap keeps the outage of an API server that restarts short for us: seconds matter while a rollout is held.
 const BACKOFF = { baseMs: 200, maxMs: 2000 };
@@ -149,7 +151,7 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
       const token = await bearer(signal);
       const response = await request(call, token, signal);
       if (response.statusCode < 300) return response;
-      const text = await response.body.text().catch(() => '');
+      const text = (await textOf(response.body, MAX_REFUSAL_BYTES).catch(() => '')) ?? '';
       signal.throwIfAborted();
       if (response.statusCode !== 401 || renewed || cluster.invalidateToken === undefined) {
         throw new ApiError(response.statusCode, parseOr(text), retryAfterMs(response.headers['retry-after']));
@@ -216,7 +218,7 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
 
   async function answerOf(
     call: Call,
-    { ignoreAnswer = false, maxBytes = Number.POSITIVE_INFINITY, onBytes }: CallOptions,
+    { ignoreAnswer = false, maxBytes = MAX_OBJECT_BYTES, onBytes }: CallOptions,
     signal: AbortSignal,
   ): Promise<unknown> {
     const response = await send(call, signal);
@@ -383,7 +385,7 @@ function queryString(query: Query = {}): string {
 async function textOf(
   body: AsyncIterable<Uint8Array>,
   maxBytes: number,
-  onBytes: CallOptions['onBytes'],
+  onBytes?: CallOptions['onBytes'],
 ): Promise<string | undefined> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;

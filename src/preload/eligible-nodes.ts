@@ -5,6 +5,7 @@ import { tolerates } from './taints.ts';
 
 /** Why a node is left out, in the order in which the reasons are judged. */
 export type ExclusionReason =
+  | 'LimitExceeded'
   | 'OperatingSystem'
   | 'NodeSelector'
   | 'NodeAffinity'
@@ -67,6 +68,7 @@ export function exclusion(scheduling: Scheduling): (node: Node) => ExclusionReas
   );
   const { tolerations = [] } = scheduling;
   return (node) => {
+    if (node.refused !== undefined) return 'LimitExceeded';
     if (node.os !== 'linux') return 'OperatingSystem';
     if (labels.some(([key, value]) => node.labels[key] !== value)) return 'NodeSelector';
     if (!matchesAffinity(node)) return 'NodeAffinity';

@@ -131,6 +131,7 @@ function leftOut({ excluded }: Assessment): string {
 const NOT_WELL: ReadonlySet<string> = new Set([
   'Cordoned',
   'Deleting',
+  'LimitExceeded',
   'NotReady',
   'PullFailed',
   'PullTimedOut',

@@ -6,11 +6,11 @@ import {
   IMAGE_PRELOAD_KIND,
   PULL_LABEL,
 } from '../names.ts';
-import { elide } from '../text.ts';
+import { elide, TEXT_LIMIT } from '../text.ts';
 import { PULL_CONTAINER } from './puller-pod.ts';
 import { parseTimestamp } from './timestamp.ts';
 
-/** What Pullgate reads of a puller pod. Times are in milliseconds, and texts of others are cut to `TEXT_LIMIT`. */
+/** What Pullgate reads of a puller pod. Times are in milliseconds, and texts of others are cut: 32 KiB in all. */
 export interface PullerPod {
   readonly namespace: string;
   readonly name: string;
@@ -72,7 +72,7 @@ export function parsePullerPod(raw: unknown): PullerPod {
     firstAttemptAt: parseTimestamp(at(annotations, FIRST_ATTEMPT_ANNOTATION)) ?? createdAt,
     createdAt,
     deleting: typeof at(metadata, 'deletionTimestamp') === 'string',
-    phase: text(status, 'phase'),
+    phase: text(status, 'phase', REASON_CHARACTERS),
     ...reasonOf(status),
     startedAt: parseTimestamp(at(status, 'startTime')),
     ...(container !== undefined && { container: parseContainer(container) }),
@@ -109,7 +109,7 @@ function parseContainer(raw: unknown): PullContainer {
   const startedAt = parseTimestamp(at(terminated, 'startedAt'));
   const finishedAt = parseTimestamp(at(terminated, 'finishedAt'));
   return {
-    imageID: text(raw, 'imageID'),
+    imageID: text(raw, 'imageID', REASON_CHARACTERS),
     ...(waiting !== undefined && { waiting: reasonOf(waiting) }),
     ...(terminated !== undefined && {
       terminated: {
@@ -124,9 +124,12 @@ function parseContainer(raw: unknown): PullContainer {
 }
 
 function reasonOf(state: unknown): { reason: string; message: string } {
-  return { reason: text(state, 'reason'), message: text(state, 'message') };
+  return { reason: text(state, 'reason', REASON_CHARACTERS), message: text(state, 'message', TEXT_LIMIT) };
 }
 
-function text(object: unknown, field: string): string {
-  return elide(asString(at(object, field)) ?? '');
+/** A word, but kubelets from 1.33 on put an error there; and a runtime's name of an image, which has at most 782 characters. */
+const REASON_CHARACTERS = 1024;
+
+function text(object: unknown, field: string, limit: number): string {
+  return elide(asString(at(object, field)) ?? '', limit);
 }

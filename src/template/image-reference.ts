@@ -15,7 +15,7 @@ const DIGEST = /^[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}$/;
 /** The longest name the reference grammar allows. */
 const NAME_LIMIT = 255;
 /** Of a name, a tag and the longest digest there is (sha512). On megabytes the expressions above run out of stack. */
-const REFERENCE_LIMIT = NAME_LIMIT + 1 + 128 + 1 + 135;
+export const REFERENCE_LIMIT = NAME_LIMIT + 1 + 128 + 1 + 135;
 
 /** `undefined` for what the kubelet would answer InvalidImageName to. */
 export function parseImageReference(text: string): ImageReference | undefined {

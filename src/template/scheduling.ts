@@ -40,8 +40,8 @@ export interface Toleration {
 /** Of the name of an object: a DNS subdomain (RFC 1123). */
 export const NAME_CHARACTERS = 253;
 /** Of a label: a DNS subdomain, a slash and a name; apimachinery, util/validation. */
-const KEY_CHARACTERS = 253 + 1 + 63;
-const VALUE_CHARACTERS = 63;
+export const KEY_CHARACTERS = 253 + 1 + 63;
+export const VALUE_CHARACTERS = 63;
 /** Of an operator or an effect: the longest of Kubernetes has 16. */
 const WORD_CHARACTERS = 63;
 

@@ -1,9 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { getHeapSpaceStatistics, writeHeapSnapshot } from 'node:v8';
-import { destination, pino } from 'pino';
+import { destination } from 'pino';
 import { systemClock } from '../../src/clock.ts';
 import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
 import { readConfig } from '../../src/config.ts';
+import { createLogger } from '../../src/log.ts';
 import { startProcessGate } from '../../src/process-gate.ts';
 import { endOnSigterm } from '../e2e/end-on-sigterm.ts';
 
@@ -27,7 +28,7 @@ export type FromGate =
 const say = (message: FromGate) => process.send?.(message);
 
 const config = readConfig(process.argv);
-const log = pino({ level: config.logLevel }, destination({ sync: true }));
+const log = createLogger(config.logLevel, destination({ sync: true }));
 if ('folder' in config.cluster) throw new Error('--kubeconfig is missing');
 const cluster = await loadKubeconfig(config.cluster.kubeconfig, config.cluster.context);
 const gate = await startProcessGate({ config, clock: systemClock, random: Math.random, log }, cluster);

@@ -401,3 +401,30 @@ test('an answer that is larger than the caller allows is an error, and is not re
     await assert.rejects(client.get(THINGS, {}, { maxBytes: 1000 }), gateError('PG_API_ANSWER_SIZE'));
     await until(() => closed);
   }));
+
+test('an answer without end is given up, whoever asked', () =>
+  withDouble(async (double, client) => {
+    double.route('GET', THINGS, (_seen, response) => {
+      const chunk = 'x'.repeat(1024 * 1024);
+      const send = () => {
+        while (response.write(chunk));
+      };
+      response.writeHead(200).on('drain', send);
+      send();
+    });
+    await assert.rejects(client.get(THINGS), gateError('PG_API_ANSWER_SIZE'));
+  }));
+
+test('a refusal of any length is that refusal, and takes little memory', () =>
+  withDouble(async (double, client) => {
+    const refusalWith = async (message: string) => {
+      double.next(answer(403, status(403, 'Forbidden', message)));
+      return await client.get(THINGS).catch((error: unknown) => error);
+    };
+    const long = await refusalWith('x'.repeat(500_000));
+    assert.ok(long instanceof ApiError && isForbidden(long));
+    assert.deepEqual([long.reason, long.apiMessage.length], ['Forbidden', 4096]);
+    const tooLong = await refusalWith('x'.repeat(5_000_000));
+    assert.ok(tooLong instanceof ApiError && isForbidden(tooLong));
+    assert.equal(tooLong.apiMessage, '');
+  }));

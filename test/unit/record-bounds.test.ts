@@ -4,12 +4,16 @@ import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
 import { HOLD_CHARACTERS } from '../../src/hold/hold.ts';
 import { NEEDS_BYTES } from '../../src/hold/preload-needs.ts';
 import type { JsonObject } from '../../src/json.ts';
+import { eligibleNodes } from '../../src/preload/eligible-nodes.ts';
 import { parseImagePreload, STATUS_BYTES } from '../../src/preload/image-preload.ts';
+import { parseNode } from '../../src/preload/node.ts';
+import { parsePullerPod } from '../../src/preload/puller-pod-status.ts';
 import { TEMPLATE_BYTES } from '../../src/template/needed-template.ts';
 import { retainedBytes } from './retained-bytes.ts';
 
-const COPIES = 4;
+const COPIES = 3;
 const list = <T>(length: number, entry: (n: number) => T): T[] => Array.from({ length }, (_, n) => entry(n));
+const READY = { conditions: [{ type: 'Ready', status: 'True' }] };
 /** What every record has: the texts and numbers of its own. */
 const IDENTITY_BYTES = 4096;
 
@@ -50,9 +54,7 @@ for (const [what, spec, isRefused] of [
     { scheduling: { tolerations: list(50_000, () => ({ operator: 'Exists' })) } },
     true,
   ],
-  ['1.4 MB of pull secrets', { imagePullSecrets: list(100_000, () => ({ name: 'a' })) }, true],
   ['1.4 MB of images', { images: list(60_000, (n) => ({ image: `i${n}` })) }, true],
-  ['a name of 1.4 MB', { serviceAccountName: 'x'.repeat(1_400_000) }, true],
   ['a hash of 1.4 MB', { templateHash: 'x'.repeat(1_400_000) }, false],
   ['all the values that are carried', { scheduling: required(values(500, 90)) }, false],
   [
@@ -69,6 +71,84 @@ for (const [what, spec, isRefused] of [
     assert.ok(bytes <= NEEDS_BYTES + IDENTITY_BYTES, `${bytes} bytes`);
   });
 }
+
+const kibibytes = (count: number) => count * 1024;
+
+test('a puller pod with the longest texts there can be stays small', () => {
+  // Beyond Latin-1, where each character takes two bytes.
+  const long = '中'.repeat(400_000);
+  const words = { reason: long, message: long };
+  const status = {
+    phase: 'Failed',
+    ...words,
+    containerStatuses: [{ name: 'pull', imageID: long, state: { waiting: words, terminated: words } }],
+  };
+  const annotations = { 'pullgate.io/attempt': long, 'pullgate.io/first-attempt-at': long };
+  const ownerReferences = [
+    { kind: 'ImagePreload', apiVersion: 'pullgate.io/v1', controller: true, name: long, uid: long },
+  ];
+  const bytes = bytesOf(parsePullerPod, { metadata: { name: 'a', annotations, ownerReferences }, status });
+  assert.ok(bytes <= kibibytes(32) + IDENTITY_BYTES, `${bytes} bytes`);
+});
+
+for (const [what, object, isRefused] of [
+  [
+    '100,000 labels',
+    { metadata: { labels: Object.fromEntries(list(100_000, (n) => [`l${n}`, 'x'])) } },
+    true,
+  ],
+  [
+    'labels that take too much',
+    { metadata: { labels: Object.fromEntries(list(900, (n) => [`l${n}`, 'x'.repeat(60)])) } },
+    true,
+  ],
+  [
+    '40,000 taints',
+    { spec: { taints: list(40_000, (n) => ({ key: `t${n}`, effect: 'NoSchedule' })) } },
+    true,
+  ],
+  [
+    '50,000 names of images',
+    { status: { images: list(25_000, (n) => ({ names: [`a${n}`.padEnd(50, 'x'), `b${n}`] })) } },
+    false,
+  ],
+  ['one name of an image of 1.4 MB', { status: { images: [{ names: ['x'.repeat(1_400_000)] }] } }, false],
+] as const) {
+  test(`a Node with ${what} is ${isRefused ? 'left out' : 'known'} and stays small`, () => {
+    assert.equal(parseNode(object).refused !== undefined, isRefused);
+    const bytes = bytesOf(parseNode, object);
+    assert.ok(bytes <= kibibytes(128 + 512) + IDENTITY_BYTES, `${bytes} bytes`);
+  });
+}
+
+test('a Node that is left out is counted as that, whatever a pod tolerates', () => {
+  const large = parseNode({
+    metadata: { name: 'large', labels: Object.fromEntries(list(1001, (n) => [`l${n}`, 'x'])) },
+  });
+  const { eligible, excluded } = eligibleNodes([large], { tolerations: [{ operator: 'Exists' }] });
+  assert.deepEqual([eligible, excluded], [[], [{ reason: 'LimitExceeded', count: 1, node: 'large' }]]);
+});
+
+test('the longest scheduling that is carried is judged for 5,000 nodes within a few turns of the event loop', () => {
+  const labels = Object.fromEntries(list(100, (n) => [`label-${n}`, `${n}`]));
+  const nodes = list(5000, (n) =>
+    parseNode({
+      metadata: { name: `n${n}`, labels: { ...labels, 'kubernetes.io/os': 'linux' } },
+      status: READY,
+    }),
+  );
+  const matchExpressions = [{ key: 'label-1', operator: 'Gt', values: ['1'] }];
+  const scheduling = {
+    ...required({ nodeSelectorTerms: list(60, () => ({ matchExpressions })) }),
+    tolerations: list(40, () => ({ operator: 'Exists', key: 'a' })),
+  };
+  const { spec, refused } = parseImagePreload(preload({ scheduling }));
+  assert.equal(refused, undefined);
+  const began = process.threadCpuUsage();
+  assert.equal(eligibleNodes(nodes, spec.scheduling).excluded[0]?.reason, 'NodeAffinity');
+  const { user, system } = process.threadCpuUsage(began);
+  assert.ok(user + system < 400_000, `${(user + system) / 1000} ms`);
+});
 
 test('an ImagePreload with the largest status that is kept stays small, and its conditions are kept', () => {
   const long = 'x'.repeat(2000);

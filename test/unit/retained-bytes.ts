@@ -18,7 +18,6 @@ export function retainedBytes(make: () => unknown): number {
 
 function inUse(): number {
   collect();
-  collect();
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
 }

@@ -1,10 +1,11 @@
 import type { AddressInfo } from 'node:net';
-import { destination, pino } from 'pino';
+import { destination } from 'pino';
 import { createAuthority } from '../../../src/certs/authority.ts';
 import { createServingCertificate } from '../../../src/certs/serving-certificate.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { readConfig } from '../../../src/config.ts';
 import { gateServer } from '../../../src/gate.ts';
+import { createLogger } from '../../../src/log.ts';
 import { GATE_NAMESPACE } from '../../../src/names.ts';
 import { DECISIONS, reviewCase, SIZES_KB } from './cases.ts';
 import type { Listening } from './message.ts';
@@ -20,7 +21,7 @@ const server = gateServer(
     config,
     clock: systemClock,
     random: Math.random,
-    log: pino({ level: config.logLevel }, destination({ sync: true })),
+    log: createLogger(config.logLevel, destination({ sync: true })),
   },
   { client: clientOf(cases, config.settings), namespace: GATE_NAMESPACE, writeEvent: () => undefined },
   { cert: serving.certificatePem, key: serving.keyPem },
