@@ -146,8 +146,8 @@ export function createPodIndex(clock: Pick<Clock, 'now'>): PodIndex {
       let next: number | undefined;
       for (const key of expected) {
         const pod = pods.get(key);
-        if (pod?.phase !== 'Pending' || isQueued(pod)) continue;
-        const due = pod.createdAt + EXPECTED_MS;
+        if (pod?.phase !== 'Pending') continue;
+        const due = (isQueued(pod) ? now : pod.createdAt) + EXPECTED_MS;
         if (due > now) {
           next = Math.min(next ?? due, due);
           continue;

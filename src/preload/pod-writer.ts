@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
 import { ApiError, isAlreadyExists, isConflict, isNotFound } from '../cluster/api-error.ts';
@@ -28,6 +29,9 @@ export interface PodWriter {
 
 /** A pod that could not be created or deleted through no fault of its own. */
 export const RETRY_MS = 1000;
+/** A second apart. The watch is never that late while the API server answers. */
+const TAKEN_LIMIT = 5;
+const REMEMBERED_NAMES = 10_000;
 const DELETE_NOW = { gracePeriodSeconds: 0 };
 /**
  * Of the calls about namespaces that the client makes at a time (NAMESPACE_CALLS of src/cluster/api-client.ts) most are for
@@ -53,23 +57,35 @@ export function createPodWriter(options: {
   const removing = new Set<string>();
   /** Keys of pods that wait for their turn to be created. */
   const queued = new Set<string>();
+  /** How often a name was taken already, by key of the pod. */
+  const taken = new LRUCache<string, number>({ max: REMEMBERED_NAMES });
   const timers = new Set<() => void>();
   let stopped = false;
 
+  /** The words of an answer about this very pod. All else is the API server's trouble, and says nothing about the node. */
+  function refusalOf(pod: PullerPod, error: unknown): string | undefined {
+    if (!(error instanceof ApiError)) return undefined;
+    // Quota, policy webhook, admission: the words are the operator's to read.
+    if (isRefusal(error)) return error.apiMessage;
+    if (!isAlreadyExists(error)) return undefined;
+    // The watch will show it, or it is on its way out. Else it is somebody else's, who may have many.
+    const times = (taken.get(podKey(pod)) ?? 0) + 1;
+    taken.set(podKey(pod), times);
+    return times < TAKEN_LIMIT ? undefined : `${error.apiMessage}, and it is not Pullgate's`;
+  }
+
   function onCreateFailed(pod: PullerPod, error: unknown, settled: () => void): void {
     if (stopped) return;
-    // Quota, policy webhook, admission: the pod was refused, and the words are the operator's to read.
-    if (error instanceof ApiError && isRefusal(error)) {
-      pods.refuse(pod, error.apiMessage);
+    const refusal = refusalOf(pod, error);
+    if (refusal !== undefined) {
+      taken.delete(podKey(pod));
+      pods.refuse(pod, refusal);
       onRefused();
       settled();
       return;
     }
-    // Its name is taken: the watch will show it, or it is on its way out. All else is the API server's trouble and
-    // says nothing about the node.
-    if (!isAlreadyExists(error)) {
+    if (!isAlreadyExists(error))
       log.warn({ pod: podKey(pod), node: pod.node, err: error }, 'a puller pod could not be created');
-    }
     const cancel = clock.setTimer(RETRY_MS, () => {
       timers.delete(cancel);
       pods.forget(pod);

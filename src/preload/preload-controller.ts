@@ -1,36 +1,35 @@
 import { randomUUID } from 'node:crypto';
-import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
-import { isConflict, isNotFound } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import type { Deployment } from '../hold/deployment.ts';
 import type { Logger } from '../log.ts';
-import { API_GROUP_PATH, type Mode } from '../names.ts';
+import type { Mode } from '../names.ts';
 import { shortHash } from '../template/template-hash.ts';
 import { type Activity, activityOf, requestEndsAt } from './activity.ts';
 import { type AssessInput, type Assessment, assess, parallelNodes, type WantedPull } from './assess.ts';
-import { createBudget } from './budget.ts';
 import { type EligibleNodes, eligibleNodes, exclusion } from './eligible-nodes.ts';
 import { createEndedPulls, type EndedPull } from './ended-pulls.ts';
 import type { ImagePreload, ImagePreloadStatus, PreloadImage } from './image-preload.ts';
 import { isListed, type Judgements } from './judged-node.ts';
 import type { Node } from './node.ts';
 import { createOwnPods } from './own-pods.ts';
-import { createPodIndex, type Pull, podKey, pullPlace } from './pod-index.ts';
+import { createPodIndex, type Pull, pullPlace } from './pod-index.ts';
 import { createPodTroubles } from './pod-trouble.ts';
 import { createPodWriter, RETRY_MS } from './pod-writer.ts';
 import { preloadFacts, refusedPreloadFact } from './preload-facts.ts';
 import { endedStatus, noNodesSince, preloadStatus, refusedStatus } from './preload-status.ts';
+import { createPreloadWriter, type WrittenStatus } from './preload-writer.ts';
 import { recordedFailure } from './pull-failure.ts';
 import { pullOutcome } from './pull-outcome.ts';
+import { createPullPlaces } from './pull-places.ts';
+import { createPullSharers, type Sharer } from './pull-sharers.ts';
 import type { PullTimes } from './pull-times.ts';
 import { type PullSpec, pullerPod, pullKey } from './puller-pod.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 import type { Failure } from './slot.ts';
-import type { Place } from './take-back.ts';
 import { createWorkloadLookups } from './workload-lookups.ts';
 
 type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;
@@ -76,9 +75,6 @@ const REST_MS = 25;
 const NODES_PER_MS_OF_REST = 40;
 /** That a pull has begun changes nothing yet: it has to be looked at before PullTimes.creatingMs is over. */
 const BEGUN_MS = 1000;
-/** The status is for people: once a second is as fast as they read. */
-const STATUS_INTERVAL_MS = 1000;
-const STATUS_RETRY_MS = 5000;
 /** Nothing waits for it: such pods count for nothing. */
 const SWEEP_RETRY_MS = 60_000;
 /** Nodes report something all the time, and each time every preload has to look at all of them. */
@@ -94,28 +90,15 @@ const URGENT: ReadonlySet<Activity> = new Set(['holding', 'requested']);
 /** What needs its pods. */
 const LIVE: ReadonlySet<Activity> = new Set([...URGENT, 'rolling', 'standalone']);
 
-/** The preloads that need a pull. */
-interface Sharers {
-  readonly keys: Set<string>;
-  /** How many of them are live, and urgent. */
-  live: number;
-  urgent: number;
-}
-
-interface State {
+interface State extends Sharer, WrittenStatus {
   /** A preload that was deleted and made again has the same name. */
   readonly uid: string;
   /** Nothing forbids to edit its spec on servers without CEL. */
   readonly generation: number;
-  /** By `imageKey`. */
-  readonly pulls: ReadonlyMap<string, { readonly spec: PullSpec } & Pull>;
+  /** How each image is pulled, by `imageKey`. */
+  readonly pullOf: ReadonlyMap<string, { readonly spec: PullSpec } & Pull>;
+  /** Of the past while it is not live. */
   assessment: Assessment | undefined;
-  /** Whether it may need its pods; until it has been looked at, it may. Without, `assessment` is of the past. */
-  live: boolean;
-  /** Whether a rollout or a rejected update waits for it; until it has been looked at, one may. */
-  urgent: boolean;
-  status: ImagePreloadStatus | undefined;
-  statusAt: number;
   eligible:
     | { readonly version: number; readonly nodes: EligibleNodes; readonly listImage: boolean }
     | undefined;
@@ -131,8 +114,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   const pods = createPodIndex(clock);
   const endedPulls = createEndedPulls(clock, (pull) => options.onPullEnded?.(pull));
   const states = new Map<string, State>();
-  /** By `pullPlace`. */
-  const byPull = new Map<string, Sharers>();
+  const sharers = createPullSharers();
   const lookups = createWorkloadLookups({ client, log });
   let nodesVersion = 0;
   let stopGathering: (() => void) | undefined;
@@ -147,59 +129,37 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     },
   });
   const queue = createWorkQueue({ name: 'preload', reconcile, restMs, clock, log, random });
-  const budget = createBudget({
+  const writer = createPodWriter({ client, clock, log, pods, onRefused: endedPulls.refused });
+  const preloadWriter = createPreloadWriter({ client, clock, log });
+  const places = createPullPlaces({
     cap: options.maxConcurrentPulls,
     timeoutMs: options.nodeTimeoutSeconds * 1000,
-    clock,
-    running: () => pods.running,
-    places: () => Array.from(pods.underWay(), placeOf),
-    takeBack,
+    ...{ clock, log, pods, writer, sharers },
     wake: queue.add,
   });
-  const writer = createPodWriter({ client, clock, log, pods, onRefused: endedPulls.refused });
-
-  /** uids of pods that were deleted as they took too long. */
-  const overdue = new Set<string>();
   const ownPods = createOwnPods({ preloads, clock, onChange: ownPodChanged });
 
   function ownPodChanged(key: string, now: PullerPod | undefined, before: PullerPod | undefined): void {
     const known = pods.observe(key, now);
-    if (before !== undefined && before.uid !== now?.uid && overdue.delete(before.uid) && isUnderWay(before)) {
+    if (
+      before !== undefined &&
+      before.uid !== now?.uid &&
+      places.endedOverdue(before) &&
+      isUnderWay(before)
+    ) {
       pods.timedOut(before, TIMED_OUT_MESSAGE);
       endedPulls.timedOut([{ pod: before, at: clock.now() }]);
     }
     endedPulls.observe(now, before);
     const pod = now ?? known;
     if (pod === undefined) return;
-    if (now?.deleting === true && !isNeeded(now)) void writer.remove(now);
+    if (now?.deleting === true && !sharers.isNeeded(now)) void writer.remove(now);
     const hasOnlyBegun = isUnderWay(now) && (before === undefined || isUnderWay(before));
     const withinMs = hasOnlyBegun ? BEGUN_MS : 0;
     wakeSharers(pod, withinMs);
     for (const surplus of pods.retire(KEPT_PODS)) void writer.delete(surplus);
     queue.addWithin(`${pod.namespace}/${pod.preload}`, withinMs);
-    budget.share();
-  }
-
-  function placeOf([pod, since]: readonly [PullerPod, number]): Place {
-    const state =
-      pod.uid === ''
-        ? writer.isQueued(pod)
-          ? 'queued'
-          : 'creating'
-        : writer.isRemoving(pod)
-          ? 'leaving'
-          : 'pulling';
-    return { pod, since, urgent: (byPull.get(pullPlace(pod))?.urgent ?? 0) > 0, state };
-  }
-
-  async function takeBack({ pod, state }: Place, why: 'overdue' | 'surplus'): Promise<boolean> {
-    log.info({ pod: podKey(pod), node: pod.node, why }, 'a pull gives its place to another one');
-    if (state === 'queued') {
-      writer.cancel(pod);
-      return true;
-    }
-    if (why === 'overdue') overdue.add(pod.uid);
-    return await writer.delete(pod);
+    places.share();
   }
 
   /** To look at thousands of nodes takes milliseconds. */
@@ -227,7 +187,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const live = LIVE.has(activity);
     // What was known of it before says nothing about now: its pods are gone.
     if (live && !state.live) state.assessment = undefined;
-    setUse(state, live, URGENT.has(activity));
+    sharers.use(state, { live, urgent: URGENT.has(activity) });
     if (!live) return earliest(sweepIn, await finish(key, preload, state, activity));
 
     const input = await assessInput(known, state);
@@ -245,7 +205,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     for (const pod of assessment.remove) void writer.remove(pod);
     troubles.read(assessment.creating);
     const status = preloadStatus({ preload: known, assessment, activity, now: input.now });
-    const statusIn = await writeStatus(key, preload, state, status);
+    const statusIn = await preloadWriter.writeStatus(preload, state, status);
     const endsAt = activity === 'requested' ? requestEndsAt(withStatus(preload, state.status)) : undefined;
     const wakeAt = earliest(assessment.wakeAt, expiresAt, endsAt);
     return earliest(sweepIn, statusIn, wakeAt === undefined ? undefined : Math.max(0, wakeAt - clock.now()));
@@ -270,7 +230,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   function expirePods(): number | undefined {
     const before = pods.running;
     const expiresAt = pods.expire(clock.now(), writer.isQueued);
-    if (pods.running < before) budget.share();
+    if (pods.running < before) places.share();
     return expiresAt;
   }
 
@@ -287,21 +247,21 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   function stateOf(key: string, preload: ImagePreload): State {
     const there = states.get(key);
     if (there?.uid === preload.uid && there.generation === preload.generation) return there;
-    const pulls = new Map(
+    const pullOf = new Map(
       preload.spec.images.map((image) => {
         const spec = pullSpec(preload, image);
         return [imageKey(image), { spec, namespace: preload.namespace, pull: pullKey(spec) }];
       }),
     );
-    const places = new Set([...pulls.values()].map(pullPlace));
-    forget(key, places);
+    // Two images may be one pull.
+    const pulls = [...new Map([...pullOf.values()].map((pull) => [pull.pull, pull])).values()];
     const state: State = {
       uid: preload.uid,
       generation: preload.generation,
-      pulls,
+      ...{ pullOf, pulls },
       assessment: undefined,
-      live: false,
-      urgent: false,
+      // Until it has been looked at, it may be.
+      ...{ live: true, urgent: true },
       status: preload.status,
       statusAt: Number.NEGATIVE_INFINITY,
       eligible: undefined,
@@ -309,40 +269,21 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       excludes: exclusion(preload.spec.scheduling),
       beginAt: Number.parseInt(shortHash(preload.uid), 16),
     };
+    forget(key, pulls);
     states.set(key, state);
-    for (const place of places) {
-      const sharers = byPull.get(place) ?? { keys: new Set(), live: 0, urgent: 0 };
-      sharers.keys.add(key);
-      byPull.set(place, sharers);
-    }
-    setUse(state, true, true);
+    sharers.add(key, state);
     return state;
   }
 
-  function setUse(state: State, live: boolean, urgent: boolean): void {
-    for (const place of new Set([...state.pulls.values()].map(pullPlace))) {
-      const sharers = byPull.get(place);
-      if (sharers === undefined) continue;
-      sharers.live += Number(live) - Number(state.live);
-      sharers.urgent += Number(urgent) - Number(state.urgent);
-    }
-    state.live = live;
-    state.urgent = urgent;
-  }
-
-  /** @param needed pulls that are still needed under its name: see `pullPlace` */
-  function forget(key: string, needed: ReadonlySet<string> = new Set()): void {
+  /** @param needed pulls that are still needed under its name */
+  function forget(key: string, needed: readonly Pull[] = []): void {
     const state = states.get(key);
     if (state === undefined) return;
     states.delete(key);
-    setUse(state, false, false);
-    budget.satisfied(key);
-    for (const pull of state.pulls.values()) {
-      const place = pullPlace(pull);
-      const sharers = byPull.get(place);
-      sharers?.keys.delete(key);
-      if (sharers?.keys.size === 0) byPull.delete(place);
-      const isLeft = byPull.has(place) || needed.has(place);
+    sharers.remove(key, state);
+    places.satisfied(key);
+    for (const pull of state.pulls) {
+      const isLeft = sharers.isListed(pull) || needed.some((other) => other.pull === pull.pull);
       for (const pod of pods.ofPull(pull)) {
         // What only the index knows of: pods that were refused, for one.
         if (pod.preloadUid === state.uid) pods.forget(pod);
@@ -392,7 +333,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     state: State,
     image: PreloadImage,
   ): (node: string) => readonly PullerPod[] {
-    const pull = state.pulls.get(imageKey(image));
+    const pull = state.pullOf.get(imageKey(image));
     if (pull === undefined) return () => [];
     if (image.imagePullPolicy === 'IfNotPresent') return (node) => pods.find(pull, node);
     const isMine = (pod: PullerPod) => pod.preloadUid === preload.uid || pod.createdAt > preload.createdAt;
@@ -405,13 +346,13 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   function startPulls(key: string, preload: ImagePreload, state: State, assessment: Assessment): void {
     const { wanted, running } = assessment;
     const { namespace } = preload;
-    budget.take({ key, namespace, urgent: state.urgent, running, wanted: wanted.length }, (pulls) => {
+    places.take({ key, namespace, urgent: state.urgent, running, wanted: wanted.length }, (pulls) => {
       for (const pull of wanted.slice(0, pulls)) startPull(key, preload, state, pull);
     });
   }
 
   function startPull(key: string, preload: ImagePreload, state: State, pull: WantedPull): void {
-    const spec = state.pulls.get(imageKey(pull.image))?.spec;
+    const spec = state.pullOf.get(imageKey(pull.image))?.spec;
     if (spec === undefined) return;
     const { node, attempt, firstAttemptAt } = pull;
     const manifest = pullerPod({
@@ -421,7 +362,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     });
     writer.create(manifest, () => {
       queue.add(key);
-      budget.share();
+      places.share();
     });
   }
 
@@ -432,9 +373,9 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     state: State,
     activity: Activity,
   ): Promise<number | undefined> {
-    budget.satisfied(key);
+    places.satisfied(key);
     state.judged.clear();
-    const unneeded = [...state.pulls.values()].filter((pull) => !isNeeded(pull));
+    const unneeded = state.pulls.filter((pull) => !sharers.isNeeded(pull));
     endStrayPulls(state);
     const removed = await Promise.all(unneeded.flatMap(pods.ofPull).map(writer.remove));
     const removeIn = removed.includes(false) ? RETRY_MS : undefined;
@@ -447,9 +388,9 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
         refused === undefined
           ? endedStatus(await lastStatus(preload, state), activity, clock.now())
           : refusedStatus(preload, refused, clock.now());
-      statusIn = await writeStatus(key, preload, state, status);
+      statusIn = await preloadWriter.writeStatus(preload, state, status);
     }
-    return earliest(removeIn, statusIn) ?? (await expire(preload, state.status?.finishedAt));
+    return earliest(removeIn, statusIn) ?? (await preloadWriter.expire(preload, state.status?.finishedAt));
   }
 
   /** How far it came. */
@@ -460,66 +401,21 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     return preloadStatus({ preload: known, assessment, activity: 'rolling', now: clock.now() });
   }
 
-  /** Deletes it once its time to live is over; until then returns in how many ms that is. */
-  async function expire(preload: ImagePreload, finished: string | undefined): Promise<number | undefined> {
-    const finishedAt = Date.parse(finished ?? '');
-    if (Number.isNaN(finishedAt)) return undefined;
-    const expiresIn = finishedAt + preload.spec.ttlSecondsAfterFinished * 1000 - clock.now();
-    if (expiresIn > 0) return expiresIn;
-    const body = { preconditions: { uid: preload.uid } };
-    await client.delete(preloadPath(preload), body).catch((error: unknown) => {
-      if (!isNotFound(error) && !isConflict(error)) throw error;
-    });
-    return undefined;
-  }
-
   /** Ends pulls on nodes that nobody counts any more. They may never end, and others need their places. */
   function endStrayPulls(state: State): void {
-    const places = new Set([...state.pulls.values()].map(pullPlace));
+    const mine = new Set(state.pulls.map(pullPlace));
     for (const [pod] of [...pods.underWay()])
-      if (places.has(pullPlace(pod)) && !isCounted(pod)) void writer.remove(pod);
+      if (mine.has(pullPlace(pod)) && !isCounted(pod)) void writer.remove(pod);
   }
 
   function isCounted(pod: PullerPod): boolean {
     const node = nodes.get(pod.node);
     if (node === undefined) return false;
-    for (const key of byPull.get(pullPlace(pod))?.keys ?? []) {
+    for (const key of sharers.keysOf(pod)) {
       const state = states.get(key);
       if (state?.live === true && state.excludes(node) === undefined) return true;
     }
     return false;
-  }
-
-  function isNeeded(pull: Pull): boolean {
-    return (byPull.get(pullPlace(pull))?.live ?? 0) > 0;
-  }
-
-  /** Returns in how many ms to come back if it is too early to write, or if that went wrong. */
-  async function writeStatus(
-    key: string,
-    preload: ImagePreload,
-    state: State,
-    status: ImagePreloadStatus,
-  ): Promise<number | undefined> {
-    if (isDeepStrictEqual(status, state.status)) return undefined;
-    const tooEarly = state.statusAt + STATUS_INTERVAL_MS - clock.monotonic();
-    if (tooEarly > 0) return tooEarly;
-    state.statusAt = clock.monotonic();
-    try {
-      const patch = [
-        { op: 'test', path: '/metadata/uid', value: preload.uid },
-        { op: 'add', path: '/status', value: status },
-      ];
-      await client.jsonPatch(`${preloadPath(preload)}/status`, patch, {}, { ignoreAnswer: true });
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      // Not thrown: pulls do not wait until their status can be told.
-      log.warn({ preload: key, err: error }, 'the status could not be written');
-      return STATUS_RETRY_MS;
-    }
-    state.status = status;
-    log.debug({ preload: key, phase: status.phase, ready: status.ready }, 'status written');
-    return undefined;
   }
 
   function logChanges(preload: ImagePreload, before: Assessment | undefined, now: Assessment): void {
@@ -537,7 +433,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   }
 
   function wakeSharers(pull: Pull, withinMs = 0): void {
-    for (const key of byPull.get(pullPlace(pull))?.keys ?? []) queue.addWithin(key, withinMs);
+    for (const key of sharers.keysOf(pull)) queue.addWithin(key, withinMs);
   }
 
   function wakeLive(): void {
@@ -590,7 +486,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       stopped = true;
       stopGathering?.();
       writer.stop();
-      budget.stop();
+      places.stop();
       await queue.stop();
     },
   };
@@ -636,10 +532,6 @@ function withStatus(preload: ImagePreload, status: ImagePreloadStatus | undefine
   if (status !== undefined) return { ...preload, status };
   const { status: _, ...rest } = preload;
   return rest;
-}
-
-function preloadPath({ namespace, name }: ImagePreload): string {
-  return `${API_GROUP_PATH}/namespaces/${namespace}/imagepreloads/${name}`;
 }
 
 function earliest(...times: readonly (number | undefined)[]): number | undefined {

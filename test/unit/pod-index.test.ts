@@ -88,6 +88,18 @@ test('what was expected and not seen for a minute is forgotten, and it is told w
   assert.equal(index.running, 0);
 });
 
+test('what waits for its turn to be created is not forgotten', () => {
+  const index = createPodIndex({ now: () => at(0) });
+  index.expect(expected(0));
+  assert.equal(
+    index.expire(at(600), () => true),
+    at(660),
+  );
+  assert.equal(index.running, 1);
+  assert.equal(index.expire(at(660)), undefined);
+  assert.equal(index.running, 0);
+});
+
 const anyPod = fc
   .record({
     node: fc.constantFrom('n1', 'n2'),

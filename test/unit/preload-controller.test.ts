@@ -53,6 +53,19 @@ test('a pod that has the name already is waited for, without asking again and ag
   assert.deepEqual(world.pods(), ['web n1 1']);
 });
 
+test('a name that somebody else has taken is not asked for every second: it is a failure of that attempt', async () => {
+  const world = gateWorld({ nodes: 1 });
+  world.api.refuse('create', PODS, refusal(409, 'AlreadyExists', 'pods "web-1" already exists'), 1000);
+  await holding(world);
+  await world.pass(20_000);
+  assert.equal(creates(world).length, 5);
+  const { status } = world.preload();
+  assert.deepEqual(status?.failures[0]?.reason, 'PodRejected');
+  assert.match(status?.failures[0]?.message ?? '', /already exists, and it is not Pullgate's/);
+  await world.pass(600_000);
+  assert.ok(creates(world).length < 60);
+});
+
 test("what the API server refuses fails on that node in the API server's words, and is retried by back-off", async () => {
   const world = gateWorld();
   const quota = 'pods "x" is forbidden: exceeded quota: pods=10';
