@@ -1,20 +1,25 @@
 import type { GateEvent } from '../cluster/events.ts';
 import { asString, at } from '../json.ts';
 import { MODE_LABEL, MODES, type Mode } from '../names.ts';
+import { elide } from '../text.ts';
 
 /** What Pullgate reads of a Namespace. */
 export interface Namespace {
   readonly name: string;
   readonly uid: string;
-  /** The mode label as it stands. */
+  /** The mode label as it stands, cut at the length that API servers allow. */
   readonly mode: string | undefined;
 }
 
+/** apimachinery, util/validation: LabelValueMaxLength. */
+const LABEL_LIMIT = 63;
+
 export function parseNamespace(raw: unknown): Namespace {
+  const mode = asString(at(raw, 'metadata', 'labels', MODE_LABEL));
   return {
     name: asString(at(raw, 'metadata', 'name')) ?? '',
     uid: asString(at(raw, 'metadata', 'uid')) ?? '',
-    mode: asString(at(raw, 'metadata', 'labels', MODE_LABEL)),
+    mode: mode === undefined ? undefined : elide(mode, LABEL_LIMIT),
   };
 }
 
