@@ -26,7 +26,7 @@ export interface Child<Ready, Own> {
   stop(): Promise<void>;
 }
 
-const LINES = 5;
+const LINES = 10;
 
 /** @param file in this folder; it uses `child.ts` */
 export async function startChild<Ready, Own = never>(

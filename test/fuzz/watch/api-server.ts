@@ -59,6 +59,7 @@ export type ApiServer = Awaited<ReturnType<typeof startApiServer>>;
  */
 export async function startApiServer({ objects, special, now, onCreated }: ApiServerOptions) {
   const watches = new Set<Watch>();
+  const unanswered = new Map<ServerResponse, string>();
   const nextLists = new Map<Kind, string[]>();
   const nextWatches = new Map<Kind, string[]>();
   let uids = 0;
@@ -69,6 +70,8 @@ export async function startApiServer({ objects, special, now, onCreated }: ApiSe
     request.on('end', () => {
       const call = parseCall(request, Buffer.concat(chunks).toString());
       if (call.query.has('watch')) return watch(call, response);
+      unanswered.set(response, `${call.method} ${call.url}`);
+      response.on('close', () => unanswered.delete(response));
       const answer = special(call) ?? serve(call);
       if (answer === 'reset') request.socket.destroy();
       else if (answer !== 'hang') {
@@ -210,6 +213,8 @@ export async function startApiServer({ objects, special, now, onCreated }: ApiSe
     nextList: (kind: Kind, text: string) => queued(nextLists, kind, text),
     /** Begins the next watch with this line. */
     nextWatch: (kind: Kind, type: string, text: string) => queued(nextWatches, kind, line(type, text)),
+    /** Calls that hang, in words. */
+    unanswered: () => [...unanswered.values()],
     async close(): Promise<void> {
       stopListening();
       server.closeAllConnections();

@@ -4,6 +4,7 @@ import { randomOf } from '../random.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { type Canary, createCanary } from './canary.ts';
 import { carryOut } from './carry-out.ts';
+import type { Own } from './gate.ts';
 import { operationsAt, placesOfStrangers } from './operation.ts';
 import { createObjects, type Objects } from './stored-objects.ts';
 import { answerToStrangers, isOfStranger, kubeletOfStrangers } from './strangers.ts';
@@ -31,7 +32,7 @@ export interface WatchFuzzReport {
   readonly slowestMs: number;
 }
 
-type Gate = Child<true, { readonly skipMs: number }>;
+type Gate = Child<true, Own>;
 
 /** Objects between two canaries. */
 const BATCH = 50;
@@ -141,8 +142,11 @@ async function run({ options, objects, server, gate, time, now, calls, use }: Ru
     }
     slowestMs = Math.max(slowestMs, now() - beganAt);
     const missing = canary.waitsFor();
-    if (missing !== undefined)
-      failures.push(`after ${PATIENCE_MS} ms the canary waits for ${missing}: ${what}`);
+    if (missing !== undefined) {
+      await gate.ask({ skipMs: 0, state: true });
+      const words = `after ${PATIENCE_MS} ms the canary waits for ${missing}: ${what}`;
+      failures.push([words, ...gate.lines, ...server.unanswered()].join('\n  '));
+    }
     for (const wrong of canary.wrongs) failures.push(`the canary: ${wrong}: ${what}`);
     canary.end();
     return missing === undefined;
