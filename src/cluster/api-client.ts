@@ -178,7 +178,7 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
     try {
       const response = await agent.request({
         origin,
-        path: prefix + call.path + queryString(call.query),
+        path: prefix + encoded(call.path) + queryString(call.query),
         method: call.method,
         headers: {
           accept: call.accept ?? 'application/json',
@@ -371,6 +371,14 @@ function namespaceOf({ path }: Call): string | undefined {
 
 function nameOf({ method, path }: Call): string {
   return `${method} ${path}`;
+}
+
+/**
+ * undici refuses to send a path with other characters, and then takes the connection of such a request for busy for good (8.12). No
+ * name that an API server stores has one.
+ */
+function encoded(path: string): string {
+  return path.toWellFormed().replace(/[^!-~]/gu, encodeURIComponent);
 }
 
 function queryString(query: Query = {}): string {

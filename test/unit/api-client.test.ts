@@ -361,6 +361,18 @@ test('a call that waits before it tries again keeps no connection from others me
     await calls;
   }));
 
+test('names that no API server stores are answered with 404, and take no connection from other calls', () =>
+  withDouble(async (double, client) => {
+    // More than the client has connections.
+    const names = Array.from(
+      { length: 100 },
+      (_, index) => ['\0', ' ', 'é', '\ud800', '\u{1f4a3}'][index % 5],
+    );
+    for (const name of names) await assert.rejects(client.get(`${THINGS}/${name}`), { status: 404 });
+    assert.equal(double.requests.at(-1)?.path, `${THINGS}/%F0%9F%92%A3`);
+    await client.get(THINGS);
+  }));
+
 test('a call whose time is over when its turn comes is never sent, even if no timer has said so', async () => {
   const double = await startApiServerDouble();
   let jumpedMs = 0;
