@@ -87,6 +87,12 @@ export const SETTINGS = {
 
 type SettingName = keyof typeof SETTINGS;
 
+/**
+ * Characters of one setting. A longer one is invalid as a whole and is not even looked at: annotations may have 256 KiB, and each is
+ * read again at each look at its Deployment. This is room for a node selector of a dozen labels of the longest names.
+ */
+const SETTING_LIMIT = 4096;
+
 /** The settings of a Deployment that can be used, and those that cannot, in the order of `SETTINGS`. */
 export function settingsOf(
   { annotations, template }: Pick<Deployment, 'annotations' | 'template'>,
@@ -100,7 +106,7 @@ export function settingsOf(
     const { annotation } = SETTINGS[name];
     const value = annotations[annotation];
     if (value === undefined) return undefined;
-    const parsed = range.parse(value);
+    const parsed = value.length <= SETTING_LIMIT ? range.parse(value) : undefined;
     if (parsed === undefined) invalid.push({ annotation, value, allowed: range.allowed });
     else if (limit?.admits(parsed) === false) invalid.push({ annotation, value, allowed: limit.allowed });
     else return parsed;
@@ -167,7 +173,7 @@ const SHOWN_CHARACTERS = 63;
 
 /** What was written, what is allowed, and what happens instead. */
 export function invalidSettingText({ annotation, value, allowed }: InvalidSetting): string {
-  const quoted = JSON.stringify(value);
+  const quoted = JSON.stringify(value.slice(0, SHOWN_CHARACTERS));
   const shown = quoted.length > SHOWN_CHARACTERS ? `${quoted.slice(0, SHOWN_CHARACTERS)}..."` : quoted;
   const flag = Object.values(SETTINGS).find((setting) => setting.annotation === annotation)?.flag;
   const instead = flag === undefined ? 'it is left out' : `the gate's ${flag} is used instead`;

@@ -59,6 +59,13 @@ for (const [name, ...values] of [
   }
 }
 
+test('a node selector of more than 4096 characters is invalid as a whole', () => {
+  const labels = (characters: number) => 'a=b,'.repeat(Math.floor(characters / 4)).slice(0, -1);
+  assert.deepEqual(of('node-selector', labels(4096)).invalid, []);
+  const [invalid] = of('node-selector', labels(4100)).invalid;
+  assert.equal(invalid?.annotation, 'pullgate.io/node-selector');
+});
+
 test('an invalid setting takes no other one with it', () => {
   const { settings, invalid } = settingsOf({
     annotations: {
