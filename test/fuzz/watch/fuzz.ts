@@ -6,6 +6,7 @@ import { type Canary, createCanary } from './canary.ts';
 import { carryOut } from './carry-out.ts';
 import type { Own } from './gate.ts';
 import { operationsAt, placesOfStrangers } from './operation.ts';
+import { LONG_STEP } from './steps.ts';
 import { createObjects, type Objects } from './stored-objects.ts';
 import { answerToStrangers, isOfStranger, kubeletOfStrangers } from './strangers.ts';
 
@@ -38,9 +39,14 @@ type Gate = Child<true, Own>;
 const BATCH = 50;
 /** A watch that has stalled stays so. */
 const PATIENCE_MS = 60_000;
-/** While a canary is waited for, the gate's time goes so much faster. */
 const POLL_MS = 20;
-const FASTER_MS = 250;
+/**
+ * While a canary is waited for, the gate's time goes four times as fast, and later twenty times: what waits for a time-out or a
+ * back-off is seen in seconds. Not from the start, as then all calls would seem slow to the gate.
+ */
+const FASTER_MS = 60;
+const MUCH_FASTER_MS = 400;
+const FAST_UNTIL_MS = 5000;
 /** What was never asked for before takes memory once. */
 const WARM_UP = 5;
 const MEASURE_EVERY = 20;
@@ -48,6 +54,7 @@ const FAILURE_LIMIT = 10;
 /** Between two batches, in steps that leave room for what is due. */
 const PAUSES_MS = [0, 0, 1000, 10_000, 60_000, 400_000, 4_000_000];
 const STEPS = 20;
+const LONG_EACH_OF = 3;
 
 export async function fuzzWatches(options: WatchFuzzOptions): Promise<WatchFuzzReport> {
   const objects = createObjects();
@@ -138,7 +145,7 @@ async function run({ options, objects, server, gate, time, now, calls, use }: Ru
       gate.end() === undefined
     ) {
       await wait(POLL_MS);
-      await skip(FASTER_MS);
+      await skip(performance.now() - began < FAST_UNTIL_MS ? FASTER_MS : MUCH_FASTER_MS);
     }
     slowestMs = Math.max(slowestMs, now() - beganAt);
     const missing = canary.waitsFor();
@@ -152,11 +159,8 @@ async function run({ options, objects, server, gate, time, now, calls, use }: Ru
     return missing === undefined;
   }
 
-  async function batch(from: number, to: number): Promise<boolean> {
-    const what =
-      from + 1 === to
-        ? `npm run test:fuzz -- watch --seed ${seed} --only ${from}`
-        : `seed ${seed}, objects ${from} to ${to - 1}`;
+  /** Has it all happened once, and returns the steps that took too long, unless the canary does not get through. */
+  async function happens(from: number, to: number, what: string): Promise<readonly string[] | undefined> {
     for (let index = from; index < to; index += 1) {
       for (const operation of operationsAt(seed, index, { victim: last, now: now() })) {
         operations[operation.does] = (operations[operation.does] ?? 0) + 1;
@@ -167,8 +171,24 @@ async function run({ options, objects, server, gate, time, now, calls, use }: Ru
     const passed = await canaryPasses(what);
     const pause = randomOf(seed, from).pick(PAUSES_MS);
     for (let step = 0; step < STEPS && pause > 0; step += 1) await skip(pause / STEPS);
-    for (const error of gate.errors.splice(0)) failures.push(`${error}: ${what}`);
-    return passed;
+    const [long, other] = partition(gate.errors.splice(0), (error) => error.startsWith(LONG_STEP));
+    for (const error of other) failures.push(`${error}: ${what}`);
+    return passed ? long : undefined;
+  }
+
+  async function batch(from: number, to: number): Promise<boolean> {
+    const what =
+      from + 1 === to
+        ? `npm run test:fuzz -- watch --seed ${seed} --only ${from}`
+        : `seed ${seed}, objects ${from} to ${to - 1}`;
+    let long = await happens(from, to, what);
+    // On a machine that others use, too, the same work may take twice the CPU: what takes too long each time is the gate's fault.
+    for (let again = 1; again < LONG_EACH_OF && long !== undefined && long.length > 0; again += 1) {
+      removeStrangers(objects);
+      long = await happens(from, to, what);
+    }
+    for (const step of long ?? []) failures.push(`${step}, ${LONG_EACH_OF} times out of as many: ${what}`);
+    return long !== undefined;
   }
 
   for (let count = 0; count < WARM_UP; count += 1) await canaryPasses('nothing has happened yet');
@@ -182,7 +202,7 @@ async function run({ options, objects, server, gate, time, now, calls, use }: Ru
       progress?.(to);
     }
     during = largest(during, await gate.memory());
-    for (const { kind, namespace, name } of placesOfStrangers()) objects.remove(kind, namespace, name);
+    removeStrangers(objects);
     await canaryPasses('after all of them are gone');
   } catch (error) {
     // Its end, which is known a moment later, is the failure.
@@ -193,6 +213,14 @@ async function run({ options, objects, server, gate, time, now, calls, use }: Ru
   if (ended !== undefined) failures.push(`${ended} (seed ${seed})`);
   const after = ended === undefined ? await gate.memory() : before;
   return { failures, operations, calls, canaries, before, during, after, slowestMs };
+}
+
+function removeStrangers(objects: Objects): void {
+  for (const { kind, namespace, name } of placesOfStrangers()) objects.remove(kind, namespace, name);
+}
+
+function partition<T>(list: readonly T[], isIn: (entry: T) => boolean): [T[], T[]] {
+  return [list.filter(isIn), list.filter((entry) => !isIn(entry))];
 }
 
 function largest(a: Memory, b: Memory): Memory {

@@ -47,8 +47,9 @@ const controllers = startControllers({
   metrics: undefined,
 });
 
-const steps = watchSteps((ms) => tell({ kind: 'error', line: `a step took ${Math.round(ms)} ms of CPU` }));
-answerParent<{ readonly skipMs: number }>(async ({ skipMs }) => {
+const steps = watchSteps((line) => tell({ kind: 'error', line }));
+answerParent<Own>(async ({ skipMs, state }) => {
+  if (state) tell({ kind: 'log', line: JSON.stringify([controllers.watches(), controllers.pulls()]) });
   clock.skip(skipMs);
   // What is due then is done.
   await wait(2);
