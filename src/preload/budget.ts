@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import { type Demand, type Standing, sharePlaces } from './fair-share.ts';
+import { type Demand, type Line, type Standing, shareAmong, shareWithin } from './fair-share.ts';
 import { type Place, placesToTakeBack } from './take-back.ts';
 
 /** Shares the places for pulls in the whole cluster among the preloads that want some. */
@@ -34,10 +34,16 @@ const LEVEL_INTERVAL_MS = 250;
 /** After a place that could not be taken back. */
 const RETRY_MS = 1000;
 
+/** The preloads that may not start all they could, and what each of them is short of; of one namespace, urgent ones or others. */
+interface Queue extends Line {
+  readonly members: Map<string, Demand>;
+  wanted: number;
+}
+
 export function createBudget(options: BudgetOptions): Budget {
   const { cap, timeoutMs, clock, running, places, takeBack, wake } = options;
-  /** The preloads that may not start all they could, and what each of them is short of. */
-  const starved = new Map<string, Demand>();
+  const queues = new Map<string, Queue>();
+  const queueOf = new Map<string, Queue>();
   /** When a namespace or a preload was served last, as a number that counts up. */
   const served = new Map<string, number>();
   let turns = 0;
@@ -47,32 +53,58 @@ export function createBudget(options: BudgetOptions): Budget {
 
   const servedAt = (id: string) => served.get(id) ?? 0;
 
-  function granted(demand: Demand): number {
-    if (demand.wanted === 0) return 0;
-    if (running() + demand.wanted <= cap && starved.size === 0) return demand.wanted;
-    const others = [...starved.values()].filter(({ key }) => key !== demand.key);
-    return shares([demand, ...others]).get(demand.key) ?? 0;
+  function enqueue(demand: Demand): Queue {
+    const { key, namespace, urgent } = demand;
+    const id = `${namespace} ${urgent}`;
+    const queue = queues.get(id) ?? { namespace, urgent, wanted: 0, members: new Map<string, Demand>() };
+    // In its queue it keeps its place: who was woken for a place gets it.
+    if (queueOf.get(key) !== queue) dequeue(key);
+    queue.wanted += demand.wanted - (queue.members.get(key)?.wanted ?? 0);
+    queue.members.set(key, demand);
+    queues.set(id, queue);
+    queueOf.set(key, queue);
+    return queue;
   }
 
-  function shares(demands: readonly Demand[]): Map<string, number> {
-    return sharePlaces(cap - running(), demands, { taken: takenIn(places()), servedAt });
+  function dequeue(key: string): boolean {
+    const queue = queueOf.get(key);
+    if (queue === undefined) return false;
+    queueOf.delete(key);
+    queue.wanted -= queue.members.get(key)?.wanted ?? 0;
+    queue.members.delete(key);
+    if (queue.members.size === 0) queues.delete(`${queue.namespace} ${queue.urgent}`);
+    return true;
+  }
+
+  function granted(demand: Demand): number {
+    const free = cap - running();
+    if (demand.wanted === 0 || free <= 0) return 0;
+    if (demand.wanted <= free && queues.size === 0) return demand.wanted;
+    const queue = enqueue(demand);
+    return shareWithin(shares().get(queue) ?? 0, queue.members.values(), servedAt).get(demand.key) ?? 0;
+  }
+
+  function shares(): Map<Queue, number> {
+    return shareAmong(cap - running(), [...queues.values()], { taken: takenIn(places()), servedAt });
   }
 
   function share(): void {
-    if (starved.size === 0) return;
+    if (queues.size === 0) return;
     wakeServed();
     levelAt(clock.monotonic());
   }
 
   /** Of a thousand that wait, one or so for each place that is free. */
   function wakeServed(): void {
-    if (running() < cap) for (const key of shares([...starved.values()]).keys()) wake(key);
+    if (running() >= cap) return;
+    for (const [queue, places] of shares())
+      for (const key of shareWithin(places, queue.members.values(), servedAt).keys()) wake(key);
   }
 
   function satisfied(key: string): void {
     served.delete(key);
-    if (!starved.delete(key)) return;
-    if (starved.size === 0) served.clear();
+    if (!dequeue(key)) return;
+    if (queues.size === 0) served.clear();
     share();
   }
 
@@ -88,17 +120,10 @@ export function createBudget(options: BudgetOptions): Budget {
   function level(): void {
     timer = undefined;
     levelledAt = clock.monotonic();
-    if (starved.size === 0) return;
+    if (queues.size === 0) return;
     const now = clock.now();
     const { overdue, surplus, nextAt } = placesToTakeBack({
-      ...{
-        places: places(),
-        free: cap - running(),
-        demands: [...starved.values()],
-        servedAt,
-        now,
-        timeoutMs,
-      },
+      ...{ places: places(), free: cap - running(), lines: [...queues.values()], servedAt, now, timeoutMs },
     });
     const taken = [
       ...overdue.map((place) => takeBack(place, 'overdue')),
@@ -116,13 +141,13 @@ export function createBudget(options: BudgetOptions): Budget {
       const { key, namespace, wanted } = demand;
       const grant = granted(demand);
       start(grant);
-      if (grant > 0 && starved.size > 0) {
+      if (grant > 0 && queues.size > 0) {
         turns += 1;
         for (const id of [namespace, key]) served.set(id, turns);
       }
       if (grant === wanted) satisfied(key);
       else {
-        starved.set(key, { ...demand, running: demand.running + grant, wanted: wanted - grant });
+        enqueue({ ...demand, running: demand.running + grant, wanted: wanted - grant });
         // What it left is another's, who may not have been woken for it.
         share();
       }

@@ -9,6 +9,13 @@ export interface Demand {
   readonly wanted: number;
 }
 
+/** What the preloads of one namespace want in all, urgent ones or others. */
+export interface Line {
+  readonly namespace: string;
+  readonly urgent: boolean;
+  readonly wanted: number;
+}
+
 /** What is taken already, and who was served last. */
 export interface Standing {
   /** Places that the namespace has; of urgent preloads alone, or all of them. */
@@ -18,47 +25,61 @@ export interface Standing {
 }
 
 /**
- * How many of the free places each preload gets. Urgent preloads come before all others, wherever they are. Within each of these
- * classes the places go to namespaces first, then to the preloads of each: both are levelled from below (max-min fairness), so
- * that many preloads in a namespace, or many nodes of a preload, take nothing from others. What is left over of a level
- * goes to those that have waited longest.
+ * How many of the free places each line gets. Urgent ones come before all others, wherever they are. Within each of these
+ * classes the places are levelled from below (max-min fairness): the namespace with the fewest gets the next one, however many
+ * preloads and nodes it wants them for. What is left over of a level goes to those that have waited longest.
  */
-export function sharePlaces(
+export function shareAmong<T extends Line>(
   free: number,
-  demands: readonly Demand[],
+  lines: readonly T[],
   { taken, servedAt }: Standing,
-): Map<string, number> {
-  const grants = new Map<string, number>();
-  const ofNamespace = new Map<string, number>();
+): Map<T, number> {
+  const shares = new Map<T, number>();
+  const granted = new Map<string, number>();
   let left = Math.max(0, free);
   for (const urgent of [true, false]) {
-    const open = demands.filter((demand) => demand.urgent === urgent && demand.wanted > 0);
-    const byTurn = (a: string, b: string) => servedAt(a) - servedAt(b);
-    const namespaces = [...Map.groupBy(open, ({ namespace }) => namespace)]
-      .sort(([a], [b]) => byTurn(a, b))
-      .map(([namespace, members]) => ({
-        members: members.sort((a, b) => byTurn(a.key, b.key)),
-        running: taken(namespace, urgent) + (ofNamespace.get(namespace) ?? 0),
-        wanted: members.reduce((sum, { wanted }) => sum + wanted, 0),
+    const open = lines
+      .filter((line) => line.urgent === urgent && line.wanted > 0)
+      .sort((a, b) => servedAt(a.namespace) - servedAt(b.namespace))
+      .map((line) => ({
+        ...{ line, wanted: line.wanted },
+        running: taken(line.namespace, urgent) + (granted.get(line.namespace) ?? 0),
       }));
-    for (const [index, share] of levelled(left, namespaces).entries()) {
-      const { members = [] } = namespaces[index] ?? {};
-      for (const [member, grant] of levelled(share, members).entries()) {
-        const { key = '', namespace = '' } = members[member] ?? {};
-        if (grant > 0) grants.set(key, grant);
-        ofNamespace.set(namespace, (ofNamespace.get(namespace) ?? 0) + grant);
-      }
+    for (const [{ line }, share] of levelled(left, open)) {
+      if (share > 0) shares.set(line, share);
+      granted.set(line.namespace, (granted.get(line.namespace) ?? 0) + share);
       left -= share;
     }
   }
+  return shares;
+}
+
+/** How many of the places of one line each of its preloads gets, levelled from below as well. Each of them wants something. */
+export function shareWithin(
+  share: number,
+  members: Iterable<Demand>,
+  servedAt: Standing['servedAt'],
+): Map<string, number> {
+  const first = (a: Demand, b: Demand) => a.running - b.running || servedAt(a.key) - servedAt(b.key);
+  const grants = new Map<string, number>();
+  // There may be thousands. No more of them than there are places can get one.
+  for (const [{ key }, grant] of levelled(share, lowest(members, share, first)))
+    if (grant > 0) grants.set(key, grant);
   return grants;
 }
 
+function lowest<T>(items: Iterable<T>, count: number, compare: (a: T, b: T) => number): T[] {
+  if (count !== 1) return [...items].sort(compare).slice(0, count);
+  let found: T | undefined;
+  for (const item of items) if (found === undefined || compare(item, found) < 0) found = item;
+  return found === undefined ? [] : [found];
+}
+
 /** What each gets of so many free places so that those with the least come up to the same level; in the order that is given. */
-function levelled(
+function levelled<T extends { readonly running: number; readonly wanted: number }>(
   free: number,
-  items: readonly { readonly running: number; readonly wanted: number }[],
-): number[] {
+  items: readonly T[],
+): [T, number][] {
   const upTo = (level: number) =>
     items.map(({ running, wanted }) => Math.min(wanted, Math.max(0, level - running)));
   const total = (grants: readonly number[]) => grants.reduce((sum, grant) => sum + grant, 0);
@@ -71,10 +92,10 @@ function levelled(
   }
   const grants = upTo(level);
   let left = free - total(grants);
-  return grants.map((grant, index) => {
-    const { running = 0, wanted = 0 } = items[index] ?? {};
-    if (left === 0 || grant >= wanted || running + grant > level) return grant;
+  return items.map((item, index) => {
+    const grant = grants[index] ?? 0;
+    if (left === 0 || grant >= item.wanted || item.running + grant > level) return [item, grant];
     left -= 1;
-    return grant + 1;
+    return [item, grant + 1];
   });
 }

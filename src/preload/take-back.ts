@@ -1,4 +1,4 @@
-import { type Demand, type Standing, sharePlaces } from './fair-share.ts';
+import { type Line, type Standing, shareAmong } from './fair-share.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 
 /** A pull that is under way, and so takes one of the places for all of them. */
@@ -50,14 +50,14 @@ interface Account {
 export function placesToTakeBack(input: {
   readonly places: readonly Place[];
   readonly free: number;
-  readonly demands: readonly Demand[];
+  readonly lines: readonly Line[];
   readonly servedAt: Standing['servedAt'];
   readonly now: number;
   readonly timeoutMs: number;
 }): TakenBack {
   const { places, free, now, timeoutMs } = input;
   const accounts = new Map<string, Account>();
-  let demands = input.demands;
+  let lines = input.lines;
 
   const account = (namespace: string): Account => {
     const known = accounts.get(namespace);
@@ -76,11 +76,11 @@ export function placesToTakeBack(input: {
   const promise = (places: number) => {
     const taken = (namespace: string, urgentOnly: boolean) =>
       account(namespace)[urgentOnly ? 'urgent' : 'all'];
-    const grants = sharePlaces(places, demands, { taken, servedAt: input.servedAt });
-    demands = demands.map((demand) => {
-      const grant = grants.get(demand.key) ?? 0;
-      count(demand.namespace, demand.urgent, grant);
-      return { ...demand, running: demand.running + grant, wanted: demand.wanted - grant };
+    const shares = shareAmong(places, lines, { taken, servedAt: input.servedAt });
+    lines = lines.map((line) => {
+      const share = shares.get(line) ?? 0;
+      count(line.namespace, line.urgent, share);
+      return { ...line, wanted: line.wanted - share };
     });
   };
 
@@ -92,7 +92,7 @@ export function placesToTakeBack(input: {
   const overdue = staying
     .filter(isOverdue)
     .sort((a, b) => a.since - b.since)
-    .slice(0, wantedOf(demands));
+    .slice(0, wantedOf(lines));
   for (const { pod, urgent } of overdue) count(pod.namespace, urgent, -1);
   promise(overdue.length);
 
@@ -103,16 +103,16 @@ export function placesToTakeBack(input: {
   const byAge = ({ since, state }: Place) => (state === 'queued' ? Number.POSITIVE_INFINITY : since);
   for (const place of ripe.sort((a, b) => (byAge(a) < byAge(b) ? -1 : 1)))
     account(place.pod.namespace).ripe[place.urgent ? 'urgent' : 'other'].push(place);
-  for (const { namespace, urgent, wanted } of demands)
+  for (const { namespace, urgent, wanted } of lines)
     account(namespace).wants[urgent ? 'urgent' : 'other'] += wanted;
 
   const surplus = level([...accounts.values()]);
-  const isLeft = wantedOf(demands) > surplus.length;
+  const isLeft = wantedOf(lines) > surplus.length;
   return { overdue, surplus, nextAt: isLeft ? nextAt(staying, now, timeoutMs) : undefined };
 }
 
-function wantedOf(demands: readonly Demand[]): number {
-  return demands.reduce((sum, { wanted }) => sum + wanted, 0);
+function wantedOf(lines: readonly Line[]): number {
+  return lines.reduce((sum, { wanted }) => sum + wanted, 0);
 }
 
 /** Moves place by place from the richest namespace to the poorest. */
@@ -135,17 +135,17 @@ function level(accounts: readonly Account[]): Place[] {
       has,
     );
     if (poorest === undefined) return false;
-    const giving = (what: 'urgent' | 'other') =>
+    const giving = (what: 'urgent' | 'other', count: (of: Account) => number) =>
       least(
         accounts.filter(({ ripe }) => ripe[what].length > 0),
-        (of) => -(what === 'urgent' ? of.urgent : of.all),
+        (of) => -count(of),
       );
-    const lower = kind === 'urgent' ? giving('other') : undefined;
+    const lower = kind === 'urgent' ? giving('other', (of) => of.all + Number(of === poorest)) : undefined;
     if (lower !== undefined) {
       move(poorest, lower, kind, 'other');
       return true;
     }
-    const richest = giving(kind);
+    const richest = giving(kind, has);
     if (richest === undefined || has(richest) < has(poorest) + 2) return false;
     move(poorest, richest, kind, kind);
     return true;

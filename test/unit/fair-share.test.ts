@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Demand, type Standing, sharePlaces } from '../../src/preload/fair-share.ts';
+import {
+  type Demand,
+  type Line,
+  type Standing,
+  shareAmong,
+  shareWithin,
+} from '../../src/preload/fair-share.ts';
 
 const NOBODY: Standing = { taken: () => 0, servedAt: () => 0 };
 
@@ -9,6 +15,24 @@ const NOBODY: Standing = { taken: () => 0, servedAt: () => 0 };
 function demand(key: string, wanted: number, running = 0): Demand {
   const [namespace = ''] = key.split('/');
   return { key, namespace, urgent: !key.endsWith('!'), running, wanted };
+}
+/** The same demands by namespace and urgency. */
+function linesOf(demands: readonly Demand[]): (Line & { readonly members: readonly Demand[] })[] {
+  const open = demands.filter(({ wanted }) => wanted > 0);
+  const groups = Map.groupBy(open, ({ namespace, urgent }) => `${namespace} ${urgent}`);
+  return [...groups.values()].flatMap((members) => {
+    const [first] = members;
+    const wanted = members.reduce((sum, one) => sum + one.wanted, 0);
+    return first === undefined ? [] : [{ namespace: first.namespace, urgent: first.urgent, wanted, members }];
+  });
+}
+
+/** What each preload gets: of what its namespace gets. */
+function sharePlaces(free: number, demands: readonly Demand[], standing: Standing): Map<string, number> {
+  const shares = [...shareAmong(free, linesOf(demands), standing)];
+  return new Map(
+    shares.flatMap(([{ members }, places]) => [...shareWithin(places, members, standing.servedAt)]),
+  );
 }
 const share = (free: number, demands: Demand[], standing: Partial<Standing> = {}) =>
   Object.fromEntries(sharePlaces(free, demands, { ...NOBODY, ...standing }));

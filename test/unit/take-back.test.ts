@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Demand, sharePlaces } from '../../src/preload/fair-share.ts';
+import { type Line, shareAmong } from '../../src/preload/fair-share.ts';
 import { type Place, placesToTakeBack, type TakenBack } from '../../src/preload/take-back.ts';
 import { at, puller } from './preload-builder.ts';
 
@@ -17,13 +17,11 @@ function place(name: string, seconds: number, state: Place['state'] = 'pulling')
 const places = (count: number, namespace: string, seconds: number, mark = '') =>
   Array.from({ length: count }, (_, n) => place(`${namespace}/${n}${mark}`, seconds));
 
-function demand(namespace: string, wanted: number, urgent = true): Demand {
-  return { key: `${namespace}/x`, namespace, urgent, running: 0, wanted };
-}
+const demand = (namespace: string, wanted: number, urgent = true): Line => ({ namespace, wanted, urgent });
 
-function takeBack(taken: Place[], demands: Demand[], free = 0): TakenBack {
+function takeBack(taken: Place[], lines: Line[], free = 0): TakenBack {
   return placesToTakeBack({
-    ...{ places: taken, free, demands },
+    ...{ places: taken, free, lines },
     servedAt: () => 0,
     now: NOW,
     timeoutMs: TIMEOUT_MS,
@@ -79,6 +77,15 @@ test('what is free already, or will be in a moment, is not taken back again', ()
   assert.deepEqual(takeBack(taken, [demand('b', 3)], 1).surplus, []);
 });
 
+/** One line for each namespace and class. */
+function merged(lines: readonly Line[]): Line[] {
+  const groups = Map.groupBy(lines, ({ namespace, urgent }) => `${namespace} ${urgent}`);
+  return [...groups.values()].flatMap((group) => {
+    const wanted = group.reduce((sum, line) => sum + line.wanted, 0);
+    return group.slice(0, 1).map((line) => ({ ...line, wanted }));
+  });
+}
+
 const anyPlaces = fc.array(
   fc.record({
     ns: fc.nat(3),
@@ -99,11 +106,7 @@ const anySituation = fc
       ...place(`ns${ns}/${n}`, seconds, state),
       urgent,
     })),
-    demands: wants.map(
-      ({ ns, urgent, wanted }, n): Demand => ({
-        ...{ key: `ns${ns}/w${n}`, namespace: `ns${ns}`, urgent, wanted, running: 0 },
-      }),
-    ),
+    demands: merged(wants.map(({ ns, urgent, wanted }) => demand(`ns${ns}`, wanted, urgent))),
   }));
 
 test('only what may be ended is, each once, and never more than is wanted', () => {
@@ -153,24 +156,20 @@ test('once those who want something have it, nothing more is taken back: no plac
       const left = taken.filter((one) => !gone.has(one) && one.state !== 'leaving');
       const count = (namespace: string, urgentOnly: boolean) =>
         left.filter(({ pod, urgent }) => pod.namespace === namespace && (urgent || !urgentOnly)).length;
-      const grants = sharePlaces(free + taken.length - left.length, demands, {
+      const shares = shareAmong(free + taken.length - left.length, demands, {
         taken: count,
         servedAt: () => 0,
       });
       // Each that got a place has had it for long, and each that lost one wants it back.
-      const given = demands.flatMap(({ key, namespace, urgent }) =>
-        Array.from({ length: grants.get(key) ?? 0 }, (_, n) => ({
-          ...place(`${namespace}/${key}-${n}`, 60),
-          urgent,
+      const given = demands.flatMap((line) =>
+        Array.from({ length: shares.get(line) ?? 0 }, (_, n) => ({
+          ...place(`${line.namespace}/given-${n}`, 60),
+          urgent: line.urgent,
         })),
       );
-      const still = demands.map((one) => ({ ...one, wanted: one.wanted - (grants.get(one.key) ?? 0) }));
-      const losers = surplus.map(
-        ({ pod, urgent }, n): Demand => ({
-          ...{ key: `${pod.namespace}/l${n}`, namespace: pod.namespace, urgent, wanted: 1, running: 0 },
-        }),
-      );
-      assert.deepEqual(names(takeBack([...left, ...given], [...still, ...losers]).surplus), []);
+      const still = demands.map((line) => ({ ...line, wanted: line.wanted - (shares.get(line) ?? 0) }));
+      const losers = surplus.map(({ pod, urgent }) => demand(pod.namespace, 1, urgent));
+      assert.deepEqual(names(takeBack([...left, ...given], merged([...still, ...losers])).surplus), []);
     }),
   );
 });
