@@ -6,6 +6,7 @@ import { wait } from './clock.ts';
 import { createApiClient } from './cluster/api-client.ts';
 import { createElector } from './cluster/elector.ts';
 import type { InCluster } from './cluster/in-cluster.ts';
+import { untilAborted } from './cluster/leader-client.ts';
 import { type Controllers, startControllers } from './controllers.ts';
 import { eventWriter, type Gate, type GateOptions, gateServer, listen, useCertificate } from './gate.ts';
 import { leaderChecks } from './leader-checks.ts';
@@ -27,6 +28,12 @@ const SERVICE = 'pullgate';
  * connection, so that what API servers keep open goes over to the other replicas, too.
  */
 const LEAVE_MS = 5000;
+
+/**
+ * What the leader has begun may take that long when its term ends, such as calls in a namespace whose webhooks hang. The next leader
+ * cannot begin before, and carries on with what is broken off.
+ */
+const TERM_END_MS = 10_000;
 
 /**
  * One of the gates of a cluster, as the ServiceAccount of its pod. What it needs is there by the manifests: it registers
@@ -94,7 +101,8 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
   const health = createHealthServer({ live: leader.live, ready: readyChecks, registry, clock, log });
 
   async function lead(signal: AbortSignal, guard: (plain: typeof client) => typeof client): Promise<void> {
-    const guarded = guard(client);
+    const ending = new AbortController();
+    const guarded = untilAborted(guard(client), ending.signal);
     const told = eventWriter(guarded, identity, options);
     const term = startControllers({
       config,
@@ -112,10 +120,12 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
       () => undefined,
     );
     if (!signal.aborted) await once(signal, 'abort');
+    const cancel = clock.setTimer(TERM_END_MS, () => ending.abort(new Error('the term has ended')));
     await term.stop();
     controllers = undefined;
     // Once the lease has been given back, nothing is written any more.
     await told.settled();
+    cancel();
   }
 
   async function start(): Promise<void> {

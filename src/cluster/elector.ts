@@ -42,8 +42,8 @@ export interface Elector {
 const CALL_MS = 5000;
 const RELEASE_ATTEMPTS = 2;
 /**
- * The longest between two steps that may pass: after a loss, until everything that was under way has ended. That is at most
- * three reads of one reconcile, one after the other, of 15 s each (see `ApiClient`), an outage of the API server included.
+ * The longest between two steps that may pass: after a loss, until everything that was under way has ended, which is broken off
+ * after 10 s (TERM_END_MS of src/in-cluster-gate.ts). Several times that, because a restart loses the caches.
  */
 const STUCK_MS = 60_000;
 

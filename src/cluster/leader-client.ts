@@ -44,3 +44,23 @@ export function whileLeading(client: ApiClient, { isLeader, remainingMs, lost }:
     delete: (path, body, options) => write((own) => client.delete(path, body, own), options),
   };
 }
+
+/** The client with which a term ends: when the signal is aborted, every call of it is broken off, with the signal's reason. */
+export function untilAborted(client: ApiClient, signal: AbortSignal): ApiClient {
+  const bounded = (options: CallOptions = {}): CallOptions => ({
+    ...options,
+    signal: options.signal === undefined ? signal : AbortSignal.any([options.signal, signal]),
+  });
+  return {
+    ...client,
+    get: (path, query, options) => client.get(path, query, bounded(options)),
+    create: (path, body, query, options) => client.create(path, body, query, bounded(options)),
+    jsonPatch: (path, operations, query, options) =>
+      client.jsonPatch(path, operations, query, bounded(options)),
+    mergePatch: (path, body, query, options) => client.mergePatch(path, body, query, bounded(options)),
+    strategicPatch: (path, body, query, options) =>
+      client.strategicPatch(path, body, query, bounded(options)),
+    apply: (path, body, options) => client.apply(path, body, bounded(options)),
+    delete: (path, body, options) => client.delete(path, body, bounded(options)),
+  };
+}

@@ -23,7 +23,10 @@ export interface WorkQueueOptions {
   readonly random: () => number;
 }
 
-/** Keys that want reconciling. However often a key is added, it is reconciled once after the last time. */
+/**
+ * Keys that want reconciling, such as `namespace/name`. However often a key is added, it is reconciled once after the last time.
+ * Keys are taken from each namespace in turn, a few at a time: a namespace with thousands of them delays others by one run.
+ */
 export interface WorkQueue {
   add(key: string): void;
   /** For what is not urgent: within so many ms, with whatever else there is by then. */
@@ -36,8 +39,20 @@ export interface WorkQueue {
 
 const REST_MS = 25;
 const BACKOFF = { baseMs: 500, maxMs: 30_000 };
+/**
+ * How long a turn of the event loop may belong to this queue, in ms. In between, admission answers, the lease is renewed, and
+ * watches are read.
+ */
+const TURN_MS = 10;
+/**
+ * Keys of one turn: as many as its time allows. Not fewer than 4, as others may have made the turn long; a run takes 1.5 ms on a
+ * cluster of 5,000 nodes. Not more than 64, which is a few milliseconds of the cheapest runs.
+ */
+const AT_ONCE = { least: 4, most: 64 };
 
 interface Entry {
+  /** It is in `ready`. */
+  ready: boolean;
   running: boolean;
   again: boolean;
   failures: number;
@@ -52,6 +67,12 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
   const { reconcile, restMs = () => REST_MS, name, clock, log, random } = options;
   const entries = new Map<string, Entry>();
   const running = new Set<Promise<void>>();
+  /** Keys that are due, by namespace. Whose turn is next comes first. */
+  const ready = new Map<string, string[]>();
+  let atOnce = AT_ONCE.least;
+  /** Of `clock.monotonic`. */
+  let turnBeganAt = Number.NEGATIVE_INFINITY;
+  let cancelTurn: (() => void) | undefined;
   let started = false;
   let stopped = false;
 
@@ -60,12 +81,41 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     entry.dueAt = clock.monotonic() + ms;
     entry.cancel = clock.setTimer(ms, () => {
       entry.cancel = undefined;
-      start(key, entry);
+      entry.ready = true;
+      const namespace = key.slice(0, Math.max(0, key.indexOf('/')));
+      const keys = ready.get(namespace);
+      if (keys === undefined) ready.set(namespace, [key]);
+      else keys.push(key);
+      cancelTurn ??= clock.setTimer(0, () => takeTurn());
     });
+  }
+
+  /** What the runs of a turn do at once, before they wait for anything, is over when the next turn begins. */
+  function takeTurn(): void {
+    cancelTurn = undefined;
+    turnBeganAt = clock.monotonic();
+    for (let n = 0; n < atOnce && ready.size > 0; n += 1) startNext();
+    if (ready.size === 0) return;
+    cancelTurn = clock.setTimer(0, () => {
+      const wasLong = clock.monotonic() - turnBeganAt > TURN_MS;
+      atOnce = wasLong ? Math.max(atOnce / 2, AT_ONCE.least) : Math.min(atOnce * 2, AT_ONCE.most);
+      takeTurn();
+    });
+  }
+
+  function startNext(): void {
+    const [[namespace, keys] = []] = ready;
+    const key = keys?.shift();
+    if (namespace === undefined || keys === undefined || key === undefined) return;
+    ready.delete(namespace);
+    if (keys.length > 0) ready.set(namespace, keys);
+    const entry = entries.get(key);
+    if (entry !== undefined) start(key, entry);
   }
 
   function start(key: string, entry: Entry): void {
     if (stopped) return;
+    entry.ready = false;
     entry.running = true;
     entry.again = false;
     const run = runOnce(key, entry).finally(() => running.delete(run));
@@ -106,6 +156,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     let entry = entries.get(key);
     if (entry === undefined) {
       entry = {
+        ready: false,
         running: false,
         again: false,
         failures: 0,
@@ -115,7 +166,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
       };
       entries.set(key, entry);
     }
-    if (!started) return;
+    if (!started || entry.ready) return;
     if (entry.running) {
       entry.again = true;
       return;
@@ -136,6 +187,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     },
     async stop() {
       stopped = true;
+      cancelTurn?.();
       for (const entry of entries.values()) entry.cancel?.();
       await Promise.allSettled(running);
     },

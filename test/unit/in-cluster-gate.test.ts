@@ -5,19 +5,24 @@ import { after, test } from 'node:test';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { readConfig } from '../../src/config.ts';
+import { writeDecided } from '../../src/hold/decided.ts';
+import { parseDeployment } from '../../src/hold/deployment.ts';
 import { startInClusterGate } from '../../src/in-cluster-gate.ts';
-import { asString, at } from '../../src/json.ts';
-import { API_GROUP_PATH, LEASE } from '../../src/names.ts';
+import { asString, at, type JsonObject } from '../../src/json.ts';
+import { API_GROUP_PATH, DECIDED_ANNOTATION, LEASE, MODE_LABEL } from '../../src/names.ts';
+import { templateHash } from '../../src/template/template-hash.ts';
 import {
   type ApiServerDouble,
   answer,
   type Handler,
+  hang,
   startApiServerDouble,
   status,
 } from './api-server-double.ts';
 import { CONFIGURATION, certificateCluster, SECRET } from './certificate-cluster.ts';
 import { deployment } from './deployment-builder.ts';
 import { freePort } from './free-port.ts';
+import { heldObject, updated } from './held-deployment.ts';
 import { logDouble } from './log-double.ts';
 import { until } from './until.ts';
 
@@ -42,6 +47,8 @@ async function installed(double: ApiServerDouble, version: Handler) {
   const cluster = certificateCluster();
   cluster.register();
   const open = new Set<ServerResponse>();
+  /** Items of collections, by path. */
+  const stored = new Map<string, readonly JsonObject[]>();
   let isAway = false;
 
   const route = (method: string, path: string, handler: Handler) =>
@@ -83,7 +90,8 @@ async function installed(double: ApiServerDouble, version: Handler) {
   for (const path of COLLECTIONS) {
     route('GET', path, (seen, response) => {
       if (!seen.query.has('watch')) {
-        answer(200, { items: [], metadata: { resourceVersion: '1' } })(seen, response);
+        const items = stored.get(path) ?? [];
+        answer(200, { items, metadata: { resourceVersion: '1' } })(seen, response);
         return;
       }
       response.writeHead(200, { 'content-type': 'application/json' });
@@ -93,6 +101,7 @@ async function installed(double: ApiServerDouble, version: Handler) {
   }
   route('GET', '/version', version);
   return {
+    stored,
     servesCertificate: () => cluster.secret()['tls.crt'] !== undefined,
     holder: () => asString(at(cluster.get(LEASE_PATH), 'spec', 'holderIdentity')) ?? '',
     leave() {
@@ -108,9 +117,15 @@ async function installed(double: ApiServerDouble, version: Handler) {
 
 const ofVersion = (minor: string): Handler => answer(200, { major: '1', minor });
 
-async function started(version: Handler, ...flags: string[]) {
+type Installed = Awaited<ReturnType<typeof installed>> & { readonly double: ApiServerDouble };
+
+async function started(
+  version: Handler,
+  { flags = [], prepare }: { flags?: string[]; prepare?: (apiServer: Installed) => void } = {},
+) {
   const double = await startApiServerDouble();
-  const apiServer = await installed(double, version);
+  const apiServer = { ...(await installed(double, version)), double };
+  prepare?.(apiServer);
   const [port, healthPort] = [await freePort(), await freePort()];
   const { log, lines } = logDouble();
   const gate = startInClusterGate(
@@ -160,8 +175,8 @@ async function started(version: Handler, ...flags: string[]) {
   };
 }
 
-async function running(version = ofVersion('30'), ...flags: string[]) {
-  const gate = await started(version, ...flags);
+async function running(version = ofVersion('30'), options: Parameters<typeof started>[1] = {}) {
+  const gate = await started(version, options);
   await gate.ready;
   return gate;
 }
@@ -258,6 +273,46 @@ test('a replica that is told to end is unready, answers each caller a last time,
   await until(() => apiServer.holder() === '');
 });
 
+test('a namespace whose calls are never answered does not keep a leader from giving its lease back', async () => {
+  const since = new Date().toISOString();
+  const events = '/apis/events.k8s.io/v1/namespaces/hostile/events';
+  const { apiServer, leads, stop } = await running(undefined, {
+    prepare({ stored, double }) {
+      const metadata = { name: 'hostile', uid: 'uid-hostile', labels: { [MODE_LABEL]: 'pause' } };
+      stored.set('/api/v1/namespaces', [{ metadata }]);
+      // Each of them was decided on, which is an Event.
+      const objects = Array.from({ length: 10 }, (_, n) => {
+        const uid = `uid-${n}`;
+        const template = templateHash(parseDeployment(updated.object).template);
+        const decided = {
+          uid,
+          template,
+          decision: 'Held',
+          by: 'a-developer',
+          at: since,
+          reason: '',
+        } as const;
+        return heldObject(
+          updated
+            .metadata({ namespace: 'hostile', name: `web-${n}`, uid })
+            .annotate(DECIDED_ANNOTATION, writeDecided(decided)),
+          { uid, since },
+        );
+      });
+      stored.set('/apis/apps/v1/deployments', objects);
+      double.route('POST', events, hang);
+      double.route('POST', `${API_GROUP_PATH}/namespaces/hostile/imagepreloads`, hang);
+    },
+  });
+  await leads(1);
+  await until(() => apiServer.double.requests.some(({ path }) => path === events));
+  const began = fastClock.monotonic();
+  await stop();
+  assert.equal(apiServer.holder(), '');
+  // 5 s until nobody sends requests any more, 10 s for what has begun, and some for a machine that is busy.
+  assert.ok(fastClock.monotonic() - began < 25_000, `${fastClock.monotonic() - began} ms`);
+});
+
 test('a replica on a server before 1.30 ends with PG_SERVER_VERSION and serves nothing', async () => {
   const { ready, admit: ask } = await started(ofVersion('29'));
   await assert.rejects(ready, {
@@ -268,7 +323,7 @@ test('a replica on a server before 1.30 ends with PG_SERVER_VERSION and serves n
 });
 
 test('a replica on a server before 1.30 serves with --unsupported-server', async () => {
-  const { admit: ask } = await running(ofVersion('29'), '--unsupported-server');
+  const { admit: ask } = await running(ofVersion('29'), { flags: ['--unsupported-server'] });
   assert.equal((await ask()).code, 200);
 });
 

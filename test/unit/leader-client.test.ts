@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ApiClient, CallOptions } from '../../src/cluster/api-client.ts';
-import { whileLeading } from '../../src/cluster/leader-client.ts';
+import { untilAborted, whileLeading } from '../../src/cluster/leader-client.ts';
 import { at } from '../../src/json.ts';
 
 /** A client that says what it was called with, and can leave its calls open. */
@@ -102,4 +102,20 @@ test('reads go on', async () => {
   const events: unknown[] = [];
   for await (const event of guarded.watch('/p', {}, new AbortController().signal)) events.push(event);
   assert.deepEqual(events, ['event']);
+});
+
+test('every call of a term ends with it, and has the signal of its caller as well', async () => {
+  const reads = [(client: ApiClient, options?: CallOptions) => client.get('/p', { q: 1 }, options)];
+  for (const call of [...WRITES, ...reads]) {
+    const { client, calls } = recorded();
+    const [term, own] = [new AbortController(), new AbortController()];
+    const bounded = untilAborted(client, term.signal);
+    await call(bounded);
+    await call(bounded, { deadlineMs: 7, signal: own.signal });
+    const [plain, both] = calls.map((args) => args.at(-1) as CallOptions);
+    assert.equal(plain?.signal, term.signal);
+    assert.equal(both?.deadlineMs, 7);
+    own.abort();
+    assert.deepEqual([both?.signal?.aborted, term.signal.aborted], [true, false]);
+  }
 });

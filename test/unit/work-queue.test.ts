@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Clock } from '../../src/clock.ts';
 import { createWorkQueue } from '../../src/cluster/work-queue.ts';
 import { logDouble } from './log-double.ts';
 import { manualClock } from './manual-clock.ts';
@@ -210,4 +211,58 @@ test('what is not urgent waits for its time, or goes with what is', async () => 
   assert.deepEqual(runs, ['a', 'b']);
   clock.advance(5000);
   assert.deepEqual(runs, ['a', 'b']);
+});
+
+test('a namespace with thousands of keys delays a key of another namespace by a few runs', () => {
+  const { queue, runs, pass } = world();
+  for (let n = 0; n < 5000; n += 1) queue.add(`hostile/${n}`);
+  for (let n = 0; n < 3; n += 1) queue.add(`shop/${n}`);
+  pass(0);
+  const turns = [0, 1, 2].map((n) => runs.indexOf(`shop/${n}`));
+  assert.deepEqual(turns, [1, 3, 5]);
+  assert.equal(runs.length, 5003);
+});
+
+test('whatever there is to do, others have the event loop after 4 runs of 3 ms', () => {
+  let now = 0;
+  const due: (() => void)[] = [];
+  // Timers in order, as Node's; time passes in the runs alone.
+  const clock: Clock = {
+    now: () => now,
+    monotonic: () => now,
+    setTimer(_ms, fn) {
+      due.push(fn);
+      return () => undefined;
+    },
+  };
+  let runs = 0;
+  const queue = createWorkQueue({
+    name: 'test',
+    clock,
+    log: logDouble().log,
+    random: () => 0,
+    async reconcile() {
+      runs += 1;
+      now += 3;
+      return undefined;
+    },
+  });
+  queue.start();
+  for (let n = 0; n < 1000; n += 1) queue.add(`hostile/${n}`);
+  // The timers of the keys themselves.
+  for (const fn of due.splice(0)) fn();
+  for (let turn = 0; turn < 200; turn += 1) {
+    const before = runs;
+    for (const fn of due.splice(0)) fn();
+    assert.ok(runs - before <= 4, `${runs - before} runs in one turn`);
+  }
+  assert.ok(runs >= 800);
+});
+
+test('what was due when it was stopped does not begin', () => {
+  const { queue, runs, clock } = world();
+  for (let n = 0; n < 100; n += 1) queue.add(`shop/${n}`);
+  void queue.stop();
+  clock.advance(1000);
+  assert.deepEqual(runs, []);
 });
