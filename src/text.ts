@@ -17,6 +17,11 @@ export function elide(text: string, limit = TEXT_LIMIT): string {
   return detached(text.slice(0, head) + ELLIPSIS + text.slice(text.length - (room - head)));
 }
 
+/** Returns the text if it has at most `limit` characters, else its beginning and three dots. */
+export function beginning(text: string, limit: number): string {
+  return text.length <= limit ? text : detached(`${text.slice(0, limit - 3)}...`);
+}
+
 /** A copy: V8 makes a slice refer to the whole text, which would stay in memory. Half of a cut character becomes U+FFFD. */
 function detached(text: string): string {
   return Buffer.from(text).toString();

@@ -1,4 +1,5 @@
 import type { PreloadProgress } from '../hold/preload-progress.ts';
+import { beginning } from '../text.ts';
 
 /** `status` of an AdmissionReview's response that denies. */
 export interface Denial {
@@ -39,12 +40,12 @@ export function rejection(
   }
   const denial = { code: 429, reason: 'TooManyRequests' } as const;
   if (dryRun && !isUnknown(progress) && !hasBegun(progress)) {
-    const message = `pullgate: ${id} would wait until its nodes have ${cut(images.join(', '))}; a dry run preloads nothing`;
+    const message = `pullgate: ${id} would wait until its nodes have ${beginning(images.join(', '), IMAGES_LIMIT)}; a dry run preloads nothing`;
     return { ...denial, message };
   }
   const wait = isUnknown(progress)
     ? WHY_UNKNOWN[progress.verdict.kind](id)
-    : `${id} waits until its nodes have ${cut(images.join(', '))}: ${howFar(progress)}; see ${look}`;
+    : `${id} waits until its nodes have ${beginning(images.join(', '), IMAGES_LIMIT)}: ${howFar(progress)}; see ${look}`;
   return {
     ...denial,
     message: `pullgate: ${wait}. Running the same command again is enough`,
@@ -70,7 +71,7 @@ function hasBegun(progress: PreloadProgress | undefined): progress is PreloadPro
 function howFar(progress: PreloadProgress | undefined): string {
   if (!hasBegun(progress)) return 'the preload has not begun yet';
   const { readyNodes, desiredNodes, elapsedSeconds, remainingSeconds, trouble } = progress;
-  const why = trouble === undefined ? '' : ` (${cut(trouble)})`;
+  const why = trouble === undefined ? '' : ` (${beginning(trouble, IMAGES_LIMIT)})`;
   const far = `${readyNodes} of ${desiredNodes} nodes after ${Math.round(elapsedSeconds)} s${why}`;
   return remainingSeconds === undefined
     ? far
@@ -86,8 +87,4 @@ function retryAfter(progress: PreloadProgress | undefined): number {
   if (isUnknown(progress)) return AGAIN_SECONDS;
   const seconds = progress.remainingSeconds ?? Math.max(progress.elapsedSeconds, SHORTEST_WAIT_SECONDS);
   return Math.min(Math.max(Math.ceil(seconds), 1), LONGEST_WAIT_SECONDS);
-}
-
-function cut(text: string): string {
-  return text.length <= IMAGES_LIMIT ? text : `${text.slice(0, IMAGES_LIMIT - 3)}...`;
 }

@@ -70,9 +70,9 @@ export interface PreloadController {
   stop(): Promise<void>;
 }
 
-/** After each look at a preload; for 5,000 nodes 150 ms, which is little beside a pull, and then at most 1% of a core. */
+/** After each look at a preload; for one image on 5,000 nodes 150 ms, which is little beside a pull, and then at most 1% of a core. */
 const REST_MS = 25;
-const NODES_PER_MS_OF_REST = 40;
+const PULLS_PER_MS_OF_REST = 40;
 /** That a pull has begun changes nothing yet: it has to be looked at before PullTimes.creatingMs is over. */
 const BEGUN_MS = 1000;
 /** Nothing waits for it: such pods count for nothing. */
@@ -162,9 +162,11 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     places.share();
   }
 
-  /** To look at thousands of nodes takes milliseconds. */
+  /** To look at thousands of nodes takes milliseconds, for each image. */
   function restMs(key: string): number {
-    return REST_MS + (states.get(key)?.eligible?.nodes.eligible.length ?? 0) / NODES_PER_MS_OF_REST;
+    const state = states.get(key);
+    const pulls = (state?.eligible?.nodes.eligible.length ?? 0) * (state?.pulls.length ?? 0);
+    return REST_MS + pulls / PULLS_PER_MS_OF_REST;
   }
 
   async function reconcile(key: string): Promise<number | undefined> {

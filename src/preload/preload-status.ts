@@ -1,3 +1,4 @@
+import { beginning } from '../text.ts';
 import type { Activity } from './activity.ts';
 import type { Assessment } from './assess.ts';
 import { wordsAboutExcluded } from './eligible-nodes.ts';
@@ -50,7 +51,7 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
   return {
     phase,
     ready: `${assessment.ready}/${assessment.desired}`,
-    imageNames: cut(preload.spec.images.map(({ image }) => image).join(','), IMAGE_NAMES_LIMIT),
+    imageNames: beginning(preload.spec.images.map(({ image }) => image).join(','), IMAGE_NAMES_LIMIT),
     desiredNodes: assessment.desired,
     readyNodes: assessment.ready,
     pullingNodes: assessment.pulling,
@@ -206,8 +207,4 @@ function wordsOf({ node, image, message }: Assessment['failures'][number]): stri
 /** Seconds: what other controllers write, too. */
 function rfc3339(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
-}
-
-function cut(text: string, limit: number): string {
-  return text.length <= limit ? text : `${text.slice(0, limit - 3)}...`;
 }

@@ -440,3 +440,13 @@ test('a refusal of any length is that refusal, and takes little memory', () =>
     assert.ok(tooLong instanceof ApiError && isForbidden(tooLong));
     assert.equal(tooLong.apiMessage, '');
   }));
+
+test('a body is written as the API server would write it, as a test in a JSON patch compares texts', () =>
+  withDouble(async (double, client) => {
+    double.next(answer(200, {}));
+    const value = 'a && <b>\u2028"c"\n';
+    await client.jsonPatch(THINGS, [{ op: 'test', path: '/a', value }]);
+    const { text = '', body } = double.requests.at(-1) ?? {};
+    assert.ok(text.includes(String.raw`"a \u0026\u0026 \u003cb\u003e\u2028\"c\"\n"`), text);
+    assert.deepEqual(body, [{ op: 'test', path: '/a', value }]);
+  }));

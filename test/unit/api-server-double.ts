@@ -29,6 +29,8 @@ interface Seen {
   readonly query: URLSearchParams;
   readonly headers: IncomingMessage['headers'];
   readonly body: unknown;
+  /** The body as it came. */
+  readonly text: string;
   /** Milliseconds, monotonic. */
   readonly at: number;
 }
@@ -73,6 +75,7 @@ export async function startApiServerDouble() {
         query: url.searchParams,
         headers: request.headers,
         body: text === '' ? undefined : JSON.parse(text),
+        text,
         at: performance.now(),
       };
       requests.push(seen);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { elide, TEXT_LIMIT } from '../../src/text.ts';
+import { beginning, elide, TEXT_LIMIT } from '../../src/text.ts';
 import { retainedBytes } from './retained-bytes.ts';
 
 test('a text within the limit is returned as it is', () => {
@@ -12,6 +12,11 @@ test('of a longer one the beginning and the end are kept', () => {
   assert.equal(cut.length, TEXT_LIMIT);
   assert.ok(cut.startsWith('failed to pull..') && cut.endsWith('..not found') && cut.includes('.….'));
   assert.equal(elide('0123456789', 5), '01…89');
+});
+
+test('of a text that is cut at its end the beginning is kept', () => {
+  assert.equal(beginning('0123456789', 8), '01234...');
+  assert.equal(beginning('0123456789', 10), '0123456789');
 });
 
 test('half a character is never left', () => {
