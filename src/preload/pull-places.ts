@@ -1,8 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { Logger } from '../log.ts';
 import { type Budget, createBudget } from './budget.ts';
-import type { PodIndex } from './pod-index.ts';
-import { podKey } from './pod-index.ts';
+import { type PodIndex, podKey } from './pod-index.ts';
 import type { PodWriter } from './pod-writer.ts';
 import type { PullSharers } from './pull-sharers.ts';
 import type { PullerPod } from './puller-pod-status.ts';
