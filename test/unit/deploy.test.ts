@@ -71,6 +71,7 @@ test('everything in a namespace is in that of the gate', () => {
     'ClusterRoleBinding',
     'CustomResourceDefinition',
     'PriorityClass',
+    'FlowSchema',
     'MutatingWebhookConfiguration',
     'ValidatingAdmissionPolicy',
     'ValidatingAdmissionPolicyBinding',
@@ -295,6 +296,25 @@ test('in its namespace it may read and change one Lease and one Secret', () => {
     ['leases', [LEASE], ['get', 'patch']],
     ['secrets', [], ['create']],
     ['secrets', [CERTIFICATES_SECRET], ['get', 'patch']],
+  ]);
+});
+
+test('API servers give its Lease the priority of their own, as its ServiceAccount may use it', () => {
+  const { spec } = find('FlowSchema', 'pullgate-leader-election');
+  assert.equal(at(spec, 'priorityLevelConfiguration', 'name'), 'leader-election');
+  // Behind the one that API servers have for kube-system, before the one that they have for every ServiceAccount.
+  const precedence = Number(at(spec, 'matchingPrecedence'));
+  assert.ok(precedence > 100 && precedence < 9000);
+  const [rule, ...rest] = asArray(at(spec, 'rules'));
+  assert.deepEqual(rest, []);
+  assert.deepEqual(at(rule, 'subjects'), [
+    { kind: 'ServiceAccount', serviceAccount: { namespace: GATE_NAMESPACE, name: GATE_SERVICE_ACCOUNT } },
+  ]);
+  const verbs = asArray(find('Role', 'pullgate')['rules'])
+    .filter((one) => asArray(at(one, 'resources')).includes('leases'))
+    .flatMap((one) => asArray(at(one, 'verbs')));
+  assert.deepEqual(at(rule, 'resourceRules'), [
+    { apiGroups: ['coordination.k8s.io'], resources: ['leases'], namespaces: [GATE_NAMESPACE], verbs },
   ]);
 });
 
