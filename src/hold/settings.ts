@@ -79,7 +79,8 @@ export const SETTINGS = {
     annotation: NODE_SELECTOR_ANNOTATION,
     flag: undefined,
     range: {
-      allowed: "labels as key=value,key=value that do not contradict the pod template's nodeSelector",
+      allowed:
+        "labels as key=value,key=value of at most 4096 characters that do not contradict the pod template's nodeSelector",
       parse: parseLabels,
     },
   },

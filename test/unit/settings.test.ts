@@ -89,7 +89,7 @@ test('an invalid one reads: what was written, what is allowed, what happens inst
       "the gate's --min-nodes is used instead",
   ]);
   assert.deepEqual(text('node-selector', 'disk=hdd'), [
-    'pullgate.io/node-selector is "disk=hdd"; it must be labels as key=value,key=value that do not contradict ' +
+    'pullgate.io/node-selector is "disk=hdd"; it must be labels as key=value,key=value of at most 4096 characters that do not contradict ' +
       "the pod template's nodeSelector; it is left out",
   ]);
 });
