@@ -17,6 +17,11 @@ export interface LogRate {
 
 /** Nobody can fill the log by causing the same line again and again: at 1 kB a line, one kind is 1.4 MB a day. */
 const RATE: LogRate = { burst: 1, everyMs: 60_000 };
+/**
+ * Of what fails in one namespace, for whatever object: a namespace whose webhooks refuse everything, or take too long, has
+ * thousands of failures.
+ */
+export const FAILURE_RATE: LogRate = { burst: 10, everyMs: 10_000 };
 const REMEMBERED_KINDS = 10_000;
 
 export function createLogLimit(

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { GateError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
 import { isMissingRight } from './api-error.ts';
 import { backoffMs } from './backoff.ts';
 
@@ -73,6 +74,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
   /** Of `clock.monotonic`. */
   let turnBeganAt = Number.NEGATIVE_INFINITY;
   let cancelTurn: (() => void) | undefined;
+  const limitLog = createLogLimit(clock, FAILURE_RATE);
   let started = false;
   let stopped = false;
 
@@ -82,7 +84,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     entry.cancel = clock.setTimer(ms, () => {
       entry.cancel = undefined;
       entry.ready = true;
-      const namespace = key.slice(0, Math.max(0, key.indexOf('/')));
+      const namespace = namespaceOf(key);
       const keys = ready.get(namespace);
       if (keys === undefined) ready.set(namespace, [key]);
       else keys.push(key);
@@ -128,8 +130,10 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     const known = isMissingRight(error)
       ? new GateError('PG_RBAC', { what: `bring ${key} up to date`, detail: error.apiMessage }, error)
       : error;
-    if (known instanceof GateError) log.error({ ...fields, code: known.code }, known.message);
-    else log.warn({ ...fields, err: error }, 'reconcile failed');
+    limitLog(namespaceOf(key), (more) => {
+      if (known instanceof GateError) log.error({ ...fields, ...more, code: known.code }, known.message);
+      else log.warn({ ...fields, ...more, err: error }, 'reconcile failed');
+    });
   }
 
   async function runOnce(key: string, entry: Entry): Promise<void> {
@@ -192,6 +196,10 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
       await Promise.allSettled(running);
     },
   };
+}
+
+function namespaceOf(key: string): string {
+  return key.slice(0, Math.max(0, key.indexOf('/')));
 }
 
 /** Node's timers overflow at 2^31 ms. */

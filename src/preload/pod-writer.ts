@@ -5,6 +5,7 @@ import { ApiError, isAlreadyExists, isConflict, isNotFound } from '../cluster/ap
 import type { JsonObject } from '../json.ts';
 import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
+import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
 import { type PodIndex, podKey } from './pod-index.ts';
 import { type PullerPod, parsePullerPod } from './puller-pod-status.ts';
 
@@ -60,6 +61,7 @@ export function createPodWriter(options: {
   /** How often a name was taken already, by key of the pod. */
   const taken = new LRUCache<string, number>({ max: REMEMBERED_NAMES });
   const timers = new Set<() => void>();
+  const limitLog = createLogLimit(clock, FAILURE_RATE);
   let stopped = false;
 
   /** The words of an answer about this very pod. All else is the API server's trouble, and says nothing about the node. */
@@ -74,6 +76,12 @@ export function createPodWriter(options: {
     return times < TAKEN_LIMIT ? undefined : `${error.apiMessage}, and it is not Pullgate's`;
   }
 
+  function report(pod: PullerPod, err: unknown, message: string): void {
+    limitLog(pod.namespace, (fields) =>
+      log.warn({ ...fields, pod: podKey(pod), node: pod.node, err }, message),
+    );
+  }
+
   function onCreateFailed(pod: PullerPod, error: unknown, settled: () => void): void {
     if (stopped) return;
     const refusal = refusalOf(pod, error);
@@ -84,8 +92,7 @@ export function createPodWriter(options: {
       settled();
       return;
     }
-    if (!isAlreadyExists(error))
-      log.warn({ pod: podKey(pod), node: pod.node, err: error }, 'a puller pod could not be created');
+    if (!isAlreadyExists(error)) report(pod, error, 'a puller pod could not be created');
     const cancel = clock.setTimer(RETRY_MS, () => {
       timers.delete(cancel);
       pods.forget(pod);
@@ -105,7 +112,7 @@ export function createPodWriter(options: {
     } catch (error) {
       if (isNotFound(error) || isConflict(error)) return true;
       removing.delete(pod.uid);
-      if (!stopped) log.warn({ pod: podKey(pod), err: error }, 'a puller pod could not be deleted');
+      if (!stopped) report(pod, error, 'a puller pod could not be deleted');
       return false;
     }
     return true;

@@ -115,7 +115,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   const endedPulls = createEndedPulls(clock, (pull) => options.onPullEnded?.(pull));
   const states = new Map<string, State>();
   const sharers = createPullSharers();
-  const lookups = createWorkloadLookups({ client, log });
+  const lookups = createWorkloadLookups({ client, clock, log });
   let nodesVersion = 0;
   let stopGathering: (() => void) | undefined;
   let stopped = false;
@@ -319,9 +319,9 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       // Asked only where the answer matters: some node lists one of the images.
       withSecret:
         preload.spec.imagePullSecrets.length > 0 ||
-        (state.eligible.listImage && (await lookups.accountHasSecret(preload))),
+        (state.eligible.listImage && (await lookups.accountHasSecret(preload, state))),
       beginAt: ordered ? state.beginAt : 0,
-      preferred: ordered ? await lookups.nodesOf(preload, ownerOf(preload)) : new Set(),
+      preferred: ordered ? await lookups.nodesOf(preload, state, ownerOf(preload)) : new Set(),
       noNodesSince: noNodesSince(preload),
       times: options.pullTimes,
       now: clock.now(),

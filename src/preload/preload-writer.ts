@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
 import { isConflict, isNotFound } from '../cluster/api-error.ts';
 import type { Logger } from '../log.ts';
+import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
 import { API_GROUP_PATH } from '../names.ts';
 import type { ImagePreload, ImagePreloadStatus } from './image-preload.ts';
 
@@ -37,6 +38,7 @@ export function createPreloadWriter({
   readonly clock: Clock;
   readonly log: Logger;
 }): PreloadWriter {
+  const limitLog = createLogLimit(clock, FAILURE_RATE);
   return {
     async writeStatus(preload, written, status) {
       if (isDeepStrictEqual(status, written.status)) return undefined;
@@ -53,7 +55,9 @@ export function createPreloadWriter({
       } catch (error) {
         if (isNotFound(error)) return undefined;
         // Not thrown: pulls do not wait until their status can be told.
-        log.warn({ preload: key, err: error }, 'the status could not be written');
+        limitLog(preload.namespace, (fields) =>
+          log.warn({ ...fields, preload: key, err: error }, 'the status could not be written'),
+        );
         return STATUS_RETRY_MS;
       }
       written.status = status;

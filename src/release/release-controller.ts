@@ -9,6 +9,7 @@ import { createWorkQueue } from '../cluster/work-queue.ts';
 import { type Deployment, isMarked, parseDeployment } from '../hold/deployment.ts';
 import { ownHold } from '../hold/hold.ts';
 import type { Logger } from '../log.ts';
+import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
 import { API_GROUP_PATH, HELD_LABEL, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
 import type { ImagePreload, ImagePreloadSpec } from '../preload/image-preload.ts';
@@ -84,13 +85,17 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   const { client, clock, random, log, writeEvent, deployments, preloads } = options;
   const queue = createWorkQueue({ name: 'release', reconcile, clock, log, random });
   /** How often in a row a Deployment was refused as changed. */
-  const stale = new LRUCache<string, number>({ max: 1000 });
+  const stale = new Map<string, number>();
+  const limitLog = createLogLimit(clock, FAILURE_RATE);
   /** How often an ImagePreload that is in the way was still there, by its uid. */
   const lingering = new LRUCache<string, number>({ max: 1000 });
 
   async function reconcile(key: string): Promise<number | undefined> {
     const deployment = deployments.get(key);
-    if (deployment === undefined) return undefined;
+    if (deployment === undefined) {
+      stale.delete(key);
+      return undefined;
+    }
     const mode = options.modeOf(deployment.namespace);
     const assessment = assessmentFor(deployment, mode);
     if (mode !== undefined) {
@@ -236,7 +241,9 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   }
 
   async function removePreload({ namespace, name, uid }: ImagePreload): Promise<void> {
-    log.warn({ preload: `${namespace}/${name}` }, 'not the preload that is needed: made anew');
+    limitLog(namespace, (fields) =>
+      log.warn({ ...fields, preload: `${namespace}/${name}` }, 'not the preload that is needed: made anew'),
+    );
     await client.delete(`${collection({ namespace })}/${name}`, { preconditions: { uid } });
   }
 

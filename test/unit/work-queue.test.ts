@@ -266,3 +266,15 @@ test('what was due when it was stopped does not begin', () => {
   clock.advance(1000);
   assert.deepEqual(runs, []);
 });
+
+test('a namespace in which everything fails has ten lines in the log at once, and takes none from another', async () => {
+  const { queue, pass, end, lines } = world();
+  for (let n = 0; n < 200; n += 1) queue.add(`hostile/${n}`);
+  pass(0);
+  for (let n = 0; n < 200; n += 1) await end(new Error('no'));
+  queue.add('shop/web');
+  pass(0);
+  while (lines.at(-1)?.['key'] !== 'shop/web') await end(new Error('no'));
+  assert.equal(lines.filter(({ key }) => String(key).startsWith('hostile/')).length, 10);
+  assert.equal(lines.length, 11);
+});

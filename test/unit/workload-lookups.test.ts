@@ -5,6 +5,7 @@ import { parseDeployment } from '../../src/hold/deployment.ts';
 import { createWorkloadLookups } from '../../src/preload/workload-lookups.ts';
 import { deployment } from './deployment-builder.ts';
 import { logDouble } from './log-double.ts';
+import { manualClock } from './manual-clock.ts';
 import { preload } from './preload-builder.ts';
 
 /** Pods on as many nodes, and the queries of the lists of them. */
@@ -19,8 +20,10 @@ function lookups(pods: number) {
       return { items, metadata: to < pods ? { continue: String(to) } : {} };
     },
   };
-  return { queries, ...createWorkloadLookups({ client, log: logDouble().log }) };
+  return { queries, ...createWorkloadLookups({ client, clock: manualClock(), log: logDouble().log }) };
 }
+
+const STATE = {};
 
 const selecting = (selector: unknown) => {
   const { object } = deployment();
@@ -30,8 +33,8 @@ const web = selecting({ matchLabels: { app: 'web' } });
 
 test('the nodes of a workload are read in pages, once', async () => {
   const { nodesOf, queries } = lookups(250);
-  assert.equal((await nodesOf(preload(), web)).size, 250);
-  assert.equal((await nodesOf(preload(), web)).size, 250);
+  assert.equal((await nodesOf(preload(), STATE, web)).size, 250);
+  assert.equal((await nodesOf(preload(), STATE, web)).size, 250);
   assert.deepEqual(
     queries.map((query) => [query['labelSelector'], query['limit'], query['continue']]),
     [
@@ -44,26 +47,35 @@ test('the nodes of a workload are read in pages, once', async () => {
 
 test('of a large workload no more than 1,000 pods are read', async () => {
   const { nodesOf, queries } = lookups(5000);
-  assert.equal((await nodesOf(preload(), web)).size, 1000);
+  assert.equal((await nodesOf(preload(), STATE, web)).size, 1000);
   assert.equal(queries.length, 10);
 });
 
 test('a workload that selects by expressions is asked for by them', async () => {
   const { nodesOf, queries } = lookups(1);
   const matchExpressions = [{ key: 'app', operator: 'In', values: ['web', 'api'] }];
-  await nodesOf(preload(), selecting({ matchExpressions }));
+  await nodesOf(preload(), STATE, selecting({ matchExpressions }));
   assert.equal(queries[0]?.['labelSelector'], 'app in (web,api)');
 });
 
 test('without a selector nothing is listed: it would be all pods of the namespace', async () => {
   const { nodesOf, queries } = lookups(1);
-  assert.equal((await nodesOf(preload(), selecting({}))).size, 0);
-  assert.equal((await nodesOf(preload({}, { uid: 'uid-2' }), undefined)).size, 0);
+  assert.equal((await nodesOf(preload(), {}, selecting({}))).size, 0);
+  assert.equal((await nodesOf(preload(), {}, undefined)).size, 0);
   assert.deepEqual(queries, []);
 });
 
 test('a pod without a node counts for none', async () => {
   const client = { get: async () => ({ items: [{ spec: {} }] }) };
-  const { nodesOf } = createWorkloadLookups({ client, log: logDouble().log });
-  assert.equal((await nodesOf(preload(), web)).size, 0);
+  const { nodesOf } = createWorkloadLookups({ client, clock: manualClock(), log: logDouble().log });
+  assert.equal((await nodesOf(preload(), STATE, web)).size, 0);
+});
+
+test('another preload is asked about anew, and as many of them as there may be push out no answer', async () => {
+  const { nodesOf, queries } = lookups(1);
+  await nodesOf(preload(), STATE, web);
+  for (let n = 0; n < 3000; n += 1) await nodesOf(preload(), {}, web);
+  assert.equal(queries.length, 3001);
+  await nodesOf(preload(), STATE, web);
+  assert.equal(queries.length, 3001);
 });
