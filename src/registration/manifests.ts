@@ -15,24 +15,20 @@ export interface Manifests {
 // Both src/registration and dist/registration are two levels below the root of the package.
 const DEPLOY = new URL('../../deploy/', import.meta.url);
 
-/** They are part of the package: any error here is a bug, or a broken installation. */
+/** The files are part of the package, so any error here is a bug or a broken installation. */
 export async function readManifests(): Promise<Manifests> {
-  const [account, rbac, priority, crd, policies, webhook] = await Promise.all(
-    ['service-account', 'rbac', 'priority-class', 'crd', 'puller-pod-policy', 'webhook-configuration'].map(
-      readManifest,
-    ),
-  );
-  return {
-    base: [account, rbac, priority].flatMap((objects) => objects ?? []),
-    crd: asObject(crd?.[0]),
-    policies: policies ?? [],
-    webhookConfiguration: asObject(webhook?.[0]),
-  };
+  const [base, crd, policies, webhooks] = await Promise.all([
+    readFiles('service-account', 'rbac', 'priority-class'),
+    readFiles('crd'),
+    readFiles('puller-pod-policy', 'status-policy'),
+    readFiles('webhook-configuration'),
+  ]);
+  return { base, crd: asObject(crd[0]), policies, webhookConfiguration: asObject(webhooks[0]) };
 }
 
-async function readManifest(name: string): Promise<JsonObject[]> {
-  const text = await readFile(new URL(`${name}.yaml`, DEPLOY), 'utf8');
-  return [...parseAllDocuments(text)].map((document) => asObject(document.toJS()));
+async function readFiles(...names: readonly string[]): Promise<JsonObject[]> {
+  const texts = await Promise.all(names.map((name) => readFile(new URL(`${name}.yaml`, DEPLOY), 'utf8')));
+  return texts.flatMap((text) => [...parseAllDocuments(text)].map((document) => asObject(document.toJS())));
 }
 
 const COLLECTIONS: Readonly<Record<string, string>> = {

@@ -206,6 +206,8 @@ test('the uninstall Job releases what is held and nothing is held any more; afte
     '/apis/scheduling.k8s.io/v1/priorityclasses/pullgate',
     '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-puller-pods',
     '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-puller-pods',
+    '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-status',
+    '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-status',
   ]) {
     await until(
       `${path} is gone`,

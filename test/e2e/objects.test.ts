@@ -8,6 +8,7 @@ import { type ImagePreload, parseImagePreload } from '../../src/preload/image-pr
 import { templateHash } from '../../src/template/template-hash.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { type Deployment, deploy, isHeld } from './deployment.ts';
+import { gateAccount } from './gate-account.ts';
 import { gatedLab } from './gated-lab.ts';
 import type { Namespace } from './namespace.ts';
 import { assertOnEveryNode } from './on-every-node.ts';
@@ -301,7 +302,13 @@ async function forge(
     conditions: [{ type: 'Ready', status: 'True', ...condition }],
     startedAt: time,
   };
-  await world.api.mergePatch(`${collection}/${forged.name}/status`, { status });
+  // The policy pullgate-status lets no other account write it.
+  const account = await gateAccount(world.lab);
+  try {
+    await account.mergePatch(`${collection}/${forged.name}/status`, { status });
+  } finally {
+    await account.close();
+  }
   return forged;
 }
 

@@ -171,6 +171,8 @@ test('every manifest has a place at the API server', () => {
       '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/imagepreloads.pullgate.io',
       '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-puller-pods',
       '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-puller-pods',
+      '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-status',
+      '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-status',
       '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/pullgate',
     ],
   );

@@ -232,22 +232,28 @@ test('both things that go again carry the label of a process', async () => {
   }
 });
 
-const POLICY = '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-puller-pods';
-const BINDING =
-  '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-puller-pods';
+const ADMISSION = '/apis/admissionregistration.k8s.io/v1';
+const POLICIES = ['pullgate-puller-pods', 'pullgate-status'].map((name) => ({
+  policy: `${ADMISSION}/validatingadmissionpolicies/${name}`,
+  binding: `${ADMISSION}/validatingadmissionpolicybindings/${name}`,
+}));
 
-test('the label of puller pods is kept to the gate before anything is gated, and afterwards', async () => {
+test('the policies are in place before the first update is gated, and they stay', async () => {
   const { client, calls, store } = fakeApi();
   const registration = await register(client, options());
-  assert.ok(calls.indexOf(`apply ${POLICY}`) < calls.indexOf(`apply ${BINDING}`));
-  assert.ok(calls.indexOf(`apply ${BINDING}`) < calls.indexOf(`apply ${WEBHOOKS}`));
+  for (const { policy, binding } of POLICIES) {
+    assert.ok(calls.includes(`apply ${policy}`), policy);
+    assert.ok(calls.indexOf(`apply ${policy}`) < calls.indexOf(`apply ${binding}`));
+    assert.ok(calls.indexOf(`apply ${binding}`) < calls.indexOf(`apply ${WEBHOOKS}`));
+  }
   await registration.unregister(releaseNothing);
-  assert.ok(store.has(POLICY) && store.has(BINDING));
+  for (const { policy, binding } of POLICIES) assert.ok(store.has(policy) && store.has(binding), policy);
 });
 
 test('a server without policies is registered at with --unsupported-server alone', async () => {
   const missing = new ApiError(404, { reason: 'NotFound', message: 'the server could not find it' });
-  const fails = { [`apply ${POLICY}`]: missing, [`apply ${BINDING}`]: missing };
+  const paths = POLICIES.flatMap(({ policy, binding }) => [policy, binding]);
+  const fails = Object.fromEntries(paths.map((path) => [`apply ${path}`, missing]));
   const { client, store } = fakeApi({ fails });
   await register(client, { ...options(), unsupportedServer: true });
   assert.ok(store.has(WEBHOOKS));
