@@ -1,10 +1,17 @@
 import type { JsonObject } from '../json.ts';
-import { HOLD_ANNOTATION, LEADER_ANNOTATIONS } from '../names.ts';
+import {
+  DECIDED_ANNOTATION,
+  HOLD_ANNOTATION,
+  LEADER_ANNOTATIONS,
+  NODE_SELECTOR_ANNOTATION,
+} from '../names.ts';
 import { neededTemplate, refusedTemplate, TEMPLATE_BYTES } from '../template/needed-template.ts';
 import { weighsMoreThan } from '../template/weight.ts';
 import { elide } from '../text.ts';
+import { DECIDED_CHARACTERS } from './decided.ts';
 import { type Deployment, isMarked, parseDeployment } from './deployment.ts';
 import { HOLD_CHARACTERS } from './hold.ts';
+import { NODE_SELECTOR_CHARACTERS } from './settings.ts';
 
 /**
  * What is remembered of each Deployment of a cluster: a tenth or so of it, as there may be tens of thousands. Of one with a
@@ -43,11 +50,15 @@ function read(annotations: Deployment['annotations']): Deployment['annotations']
   return Object.fromEntries(
     LEADER_ANNOTATIONS.flatMap((name) => {
       const value = annotations[name];
-      const limit = name === HOLD_ANNOTATION ? HOLD_CHARACTERS + 1 : VALUE_CHARACTERS;
-      return value === undefined ? [] : [[name, elide(value, limit)]];
+      return value === undefined ? [] : [[name, elide(value, LONGEST.get(name) ?? WORD_CHARACTERS)]];
     }),
   );
 }
 
-/** The longest valid one is a record of a decision, of 5,400 characters: see `decided.ts`. */
-const VALUE_CHARACTERS = 8192;
+const LONGEST: ReadonlyMap<string, number> = new Map([
+  [HOLD_ANNOTATION, HOLD_CHARACTERS + 1],
+  [DECIDED_ANNOTATION, DECIDED_CHARACTERS + 1],
+  [NODE_SELECTOR_ANNOTATION, NODE_SELECTOR_CHARACTERS + 1],
+]);
+/** Of all others: numbers, percentages, `true`. An Event shows 63 characters of one that is wrong. */
+const WORD_CHARACTERS = 256;

@@ -41,7 +41,7 @@ const BY_LIMIT = 340;
 /** Annotations share 256 KiB; a reason is for people. */
 const REASON_LIMIT = 512;
 /** Each character of both can become six (`\u0007`); the rest has at most 300. */
-const RECORD_LIMIT = 6 * (BY_LIMIT + REASON_LIMIT) + 300;
+export const DECIDED_CHARACTERS = 6 * (BY_LIMIT + REASON_LIMIT) + 300;
 
 export function writeDecided({ uid, template, decision, by, at, reason }: Decided): string {
   return JSON.stringify({
@@ -57,7 +57,7 @@ export function writeDecided({ uid, template, decision, by, at, reason }: Decide
 
 /** Returns `undefined` for anything that no version of admission writes, such as a record that is longer. */
 export function parseDecided(annotation: string | undefined): Decided | undefined {
-  if (annotation === undefined || annotation.length > RECORD_LIMIT) return undefined;
+  if (annotation === undefined || annotation.length > DECIDED_CHARACTERS) return undefined;
   let json: unknown;
   try {
     json = JSON.parse(annotation);

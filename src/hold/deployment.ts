@@ -1,7 +1,7 @@
 import { asNumber, asObject, asString, asStringMap, at, type JsonObject } from '../json.ts';
 import { HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL, REVISION_ANNOTATION } from '../names.ts';
 import { templateHash } from '../template/template-hash.ts';
-import { elide } from '../text.ts';
+import { elide, TEXT_LIMIT } from '../text.ts';
 import { labelSelectorText } from './label-selector.ts';
 
 /** What Pullgate reads of a Deployment, from a review or from the API server. */
@@ -116,16 +116,19 @@ function parseStatus(status: unknown): DeploymentStatus {
     availableReplicas: asNumber(at(status, 'availableReplicas')) ?? 0,
     ...(progressing !== undefined && {
       progressing: {
-        status: text(progressing, 'status'),
-        reason: text(progressing, 'reason'),
-        message: text(progressing, 'message'),
-        updatedAt: text(progressing, 'lastUpdateTime'),
+        status: text(progressing, 'status', WORD_CHARACTERS),
+        reason: text(progressing, 'reason', WORD_CHARACTERS),
+        message: text(progressing, 'message', TEXT_LIMIT),
+        updatedAt: text(progressing, 'lastUpdateTime', WORD_CHARACTERS),
       },
     }),
   };
 }
 
+/** The longest word of the Deployment controller has 24 characters. */
+const WORD_CHARACTERS = 63;
+
 /** Any client that may write the status has written it. */
-function text(condition: unknown, field: string): string {
-  return elide(asString(at(condition, field)) ?? '');
+function text(condition: unknown, field: string, limit: number): string {
+  return elide(asString(at(condition, field)) ?? '', limit);
 }

@@ -186,10 +186,10 @@ const LABEL_NAME = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
 const LABEL_PREFIX = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
 /** Ten labels of the longest kind. */
-const LABELS_CHARACTERS = 4096;
+export const NODE_SELECTOR_CHARACTERS = 4096;
 
 function parseLabels(text: string): Readonly<Record<string, string>> | undefined {
-  if (text.length > LABELS_CHARACTERS) return undefined;
+  if (text.length > NODE_SELECTOR_CHARACTERS) return undefined;
   const labels: Record<string, string> = {};
   for (const pair of text.split(',')) {
     const [, key, value] = /^([^=]+)=([^=]*)$/.exec(pair) ?? [];
