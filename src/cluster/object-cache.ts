@@ -68,6 +68,8 @@ interface Entry<T> {
   readonly version: number;
   readonly object: T;
   readonly isPartial: boolean;
+  /** Whether a list of the namespace has brought it, which may be ahead of the watch. */
+  readonly isMerged: boolean;
 }
 
 export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCache<T> {
@@ -103,7 +105,7 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
     report(key, undefined, before.object);
   }
 
-  function store(item: Item<T>): void {
+  function store(item: Item<T>, isMerged = false): void {
     const { key, namespace, uid, version } = item;
     const { object, isPartial } = kept(item);
     if (object === undefined) forgotten.get(namespace)?.set(key, version);
@@ -112,7 +114,7 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
     if (object === undefined) return;
     const before = entries.get(key)?.object;
     const isUnchanged = before !== undefined && isSame(before, object);
-    set(key, { namespace, uid, version, object: isUnchanged ? before : object, isPartial });
+    set(key, { namespace, uid, version, object: isUnchanged ? before : object, isPartial, isMerged });
     if (!isUnchanged) report(key, object, before);
   }
 
@@ -146,13 +148,11 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
     }
   }
 
-  /** Returns whether the cached object is newer, because a list of the namespace was ahead of the watch. */
-  function isOutdated({ key, version }: Item<T>): boolean {
-    return (entries.get(key)?.version ?? Number.NaN) > version;
-  }
-
   function put(item: Item<T>): void {
-    if (!isOutdated(item)) store(item);
+    const known = entries.get(item.key);
+    // Nothing else than a list is ahead of the watch, whatever an object says about its version.
+    if (known?.isMerged === true && known.version > item.version) return;
+    store(item);
   }
 
   function* inNamespace(namespace: string): Generator<T> {
@@ -183,7 +183,8 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
       forgotten.set(namespace, versions);
       return {
         add(item) {
-          if (!((versions.get(item.key) ?? Number.NaN) > item.version)) put(item);
+          const version = entries.get(item.key)?.version ?? versions.get(item.key);
+          if (!(version !== undefined && version > item.version)) store(item, true);
         },
         end: () => void forgotten.delete(namespace),
       };
@@ -191,7 +192,7 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
     namespaceChanged(namespace) {
       for (const key of [...(byNamespace.get(namespace) ?? [])]) {
         const entry = entries.get(key);
-        if (entry !== undefined) store({ key, ...entry });
+        if (entry !== undefined) store({ key, ...entry }, entry.isMerged);
       }
     },
   };

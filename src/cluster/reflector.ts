@@ -218,7 +218,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
       );
       for await (const event of events) apply(event);
     } catch (error) {
-      if (error instanceof ApiError && !isWorthRepeating(error)) resourceVersion = undefined;
+      if (error instanceof ApiError && !isWorthRepeating(error, failures)) resourceVersion = undefined;
       throw error;
     } finally {
       cancel();
@@ -338,8 +338,12 @@ function namespaceOf(key: string): string {
   return key.slice(0, Math.max(0, key.indexOf('/')));
 }
 
-/** A refusal to open the watch that has nothing to do with where it was to begin. */
-function isWorthRepeating({ status }: ApiError): boolean {
+/**
+ * A refusal to open the watch that has nothing to do with where it was to begin. An API server answers 504 while it has not yet
+ * reached that resourceVersion. If its etcd was restored from a backup, it never will.
+ */
+function isWorthRepeating({ status }: ApiError, failures: number): boolean {
+  if (status === 504) return failures < WARN_AFTER_FAILURES;
   return status === 401 || status === 403 || status === 429 || status >= 500;
 }
 

@@ -148,6 +148,8 @@ export async function startApiServerDouble() {
   return {
     things,
     requests,
+    /** As it answers without a route. */
+    serve,
     cluster: (overrides: Partial<Cluster> = {}): Cluster => ({
       name: 'double',
       server: `https://127.0.0.1:${(server.address() as AddressInfo).port}`,
@@ -186,9 +188,9 @@ export async function startApiServerDouble() {
       });
     },
     /** Time passes for other collections, and the watches are told. */
-    bookmark(): void {
+    bookmark(claimed?: number): void {
       version += 1;
-      const object = { kind: 'Thing', metadata: { resourceVersion: String(version) } };
+      const object = { kind: 'Thing', metadata: { resourceVersion: String(claimed ?? version) } };
       for (const response of watches) response.write(line({ type: 'BOOKMARK', object }));
     },
     /** Forgets the past: watches from before it, and lists begun before it, are gone. */

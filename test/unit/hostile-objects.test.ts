@@ -136,6 +136,22 @@ test('a removed object is forgotten even if its last state cannot be read', () =
     { parse: refusing },
   ));
 
+test('an object with a resourceVersion from the far future is followed like any other', () =>
+  staged(async (stage) => {
+    const { double, reflector } = stage;
+    double.put('a', 1);
+    await synced(stage);
+    const thing = double.things.get('default/a');
+    assert.ok(thing !== undefined);
+    const object = { ...thing, spec: 2, metadata: { ...thing.metadata, resourceVersion: '99999999999' } };
+    double.write(Buffer.from(`${JSON.stringify({ type: 'MODIFIED', object })}\n`));
+    await until(() => reflector.get('default/a')?.spec === 2);
+    double.put('a', 3);
+    await until(() => reflector.get('default/a')?.spec === 3);
+    double.remove('a');
+    await until(() => reflector.size === 0);
+  }));
+
 test('whoever throws when told of a change is told of the next one', () => {
   const told: string[] = [];
   return staged(

@@ -161,6 +161,22 @@ test('server errors and cut connections of list and watch are outlived', () =>
     assert.equal(double.lists().length, 4);
   }));
 
+test('a watch from a version that the API server never reaches is given up for a list', () =>
+  staged(async (stage) => {
+    const { double, changes } = stage;
+    await synced(stage);
+    double.bookmark(99_999);
+    const tooLarge = status(504, 'Timeout', 'Too large resource version: 99999, current: 7');
+    double.route('GET', THINGS, (seen, response) => {
+      const isRefused = seen.query.get('resourceVersion') === '99999';
+      return isRefused ? answer(504, tooLarge)(seen, response) : double.serve(seen, response);
+    });
+    double.cutWatches();
+    await until(() => double.lists().length === 2);
+    double.put('a', 1);
+    await until(() => changes.length === 1);
+  }));
+
 test('bytes that are no events lead to a new list', () =>
   staged(async (stage) => {
     const { double, changes } = stage;

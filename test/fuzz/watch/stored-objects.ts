@@ -141,7 +141,8 @@ function apply(root: Record<string, unknown>, operation: unknown): boolean {
   const value = at(operation, 'value');
   switch (at(operation, 'op')) {
     case 'test':
-      return there && deepJson(Reflect.get(parent, last)) === deepJson(value);
+      // As API servers do: what is not there equals null.
+      return deepJson((there ? Reflect.get(parent, last) : undefined) ?? null) === deepJson(value ?? null);
     case 'remove':
       return there && Reflect.deleteProperty(parent, last);
     case 'add':
