@@ -4,6 +4,7 @@ import type { Clock } from '../../src/clock.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { createObjectCache, type Scope } from '../../src/cluster/object-cache.ts';
+import { GateError } from '../../src/errors.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import { applyJsonPatch } from './json-patch.ts';
 
@@ -37,7 +38,7 @@ export function memoryApi(clock: Clock) {
   const objects = new Map<string, JsonObject>();
   const calls: Call[] = [];
   const listeners = new Map<string, Listener>();
-  const hanging: string[] = [];
+  const hanging: { readonly part: string; readonly ms: number }[] = [];
   const refusals: { when: (call: Call) => boolean; error: Error; times: number }[] = [];
   const heldBack: { kind: string | undefined; readonly changes: (() => void)[] } = {
     kind: undefined,
@@ -74,11 +75,20 @@ export function memoryApi(clock: Clock) {
     return counted;
   }
 
+  function unanswered(ms: number): Promise<never> {
+    return new Promise((_, reject) => {
+      const values = { server: 'memory', call: '', deadline: ms, detail: 'none' };
+      if (ms < Number.POSITIVE_INFINITY)
+        clock.setTimer(ms, () => reject(new GateError('PG_API_TIMEOUT', values)));
+    });
+  }
+
   async function serve<T>(call: Omit<Call, 'at'>, answer: () => T): Promise<T> {
     const seen = { ...call, at: clock.monotonic() };
     calls.push(seen);
     await Promise.resolve();
-    if (hanging.some((part) => call.path.includes(part))) await new Promise(() => undefined);
+    const hangs = hanging.find(({ part }) => call.path.includes(part));
+    if (hangs !== undefined) await unanswered(hangs.ms);
     const rule = refusals.find(({ when, times }) => times > 0 && when(seen));
     if (rule !== undefined) {
       rule.times -= 1;
@@ -160,9 +170,9 @@ export function memoryApi(clock: Clock) {
     refuse(method: Call['method'], part: string, error: Error, times = 1): void {
       refusals.push({ when: (call) => call.method === method && call.path.includes(part), error, times });
     },
-    /** From now on calls whose path has that part are never answered. */
-    hang(part: string): void {
-      hanging.push(part);
+    /** From now on calls whose path has that part are not answered, and time out after that long. */
+    hang(part: string, ms = Number.POSITIVE_INFINITY): void {
+      hanging.push({ part, ms });
     },
     /** From now on the watch of that collection tells nothing, until it catches up. */
     holdBackWatch(kind: string): void {
