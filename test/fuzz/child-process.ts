@@ -27,6 +27,8 @@ export interface Child<Ready, Own> {
 }
 
 const LINES = 10;
+/** Nothing that it is asked takes as long, on whatever machine. */
+const PATIENCE_MS = 60_000;
 
 /** @param file in this folder; it uses `child.ts` */
 export async function startChild<Ready, Own = never>(
@@ -57,9 +59,13 @@ export async function startChild<Ready, Own = never>(
   // Nobody may be waiting when it ends.
   for (const { promise } of [measured, done]) promise.catch(() => undefined);
 
-  function send(message: ToChild<Own>): void {
+  /** Sends it, and has the answer within PATIENCE_MS. */
+  async function answered<T>(message: ToChild<Own>, answer: PromiseWithResolvers<T>): Promise<T> {
     if (ended !== undefined) throw new Error(ended);
+    const what = `${JSON.stringify(message)} was not answered for ${PATIENCE_MS} ms`;
+    const patience = setTimeout(() => answer.reject(new Error(what)), PATIENCE_MS);
     child.send(message);
+    return await answer.promise.finally(() => clearTimeout(patience));
   }
 
   return {
@@ -70,15 +76,11 @@ export async function startChild<Ready, Own = never>(
     ended: exited,
     memory: () => {
       measured = Promise.withResolvers<Memory>();
-      measured.promise.catch(() => undefined);
-      send('memory');
-      return measured.promise;
+      return answered('memory', measured);
     },
     ask: (own) => {
       done = Promise.withResolvers<void>();
-      done.promise.catch(() => undefined);
-      send({ own });
-      return done.promise;
+      return answered({ own }, done);
     },
     stop: async () => {
       if (child.connected) child.disconnect();

@@ -5,7 +5,7 @@ import { fuzzWatches } from './watch/fuzz.ts';
 
 /**
  * `npm run test:fuzz -- [--runs N] [--seed S] [--only INDEX]`: hostile reviews to the admission endpoint, over TLS.
- * `npm run test:fuzz -- watch [--objects N] [--seed S] [--only INDEX]`: hostile objects to the controllers.
+ * `npm run test:fuzz -- watch [--objects N] [--seed S] [--from INDEX]`: hostile objects to the controllers.
  */
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -14,10 +14,10 @@ const { values, positionals } = parseArgs({
     objects: { type: 'string', default: '50000' },
     seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
     only: { type: 'string' },
+    from: { type: 'string', default: '0' },
   },
 });
 const seed = wholeNumber('seed', values.seed);
-const only = values.only === undefined ? undefined : wholeNumber('only', values.only);
 const began = performance.now();
 
 const [what] = positionals;
@@ -27,6 +27,7 @@ else wrongUsage(`either nothing or watch, not ${what}`);
 
 async function admission(): Promise<void> {
   const runs = wholeNumber('runs', values.runs);
+  const only = values.only === undefined ? undefined : wholeNumber('only', values.only);
   say(`seed ${seed}, ${only === undefined ? `${runs} requests` : `request ${only} alone`}`);
   const report = await fuzz({
     seed,
@@ -46,11 +47,13 @@ async function admission(): Promise<void> {
 
 async function watches(): Promise<void> {
   const objects = wholeNumber('objects', values.objects);
-  say(`seed ${seed}, ${only === undefined ? `${objects} objects` : `object ${only} alone`}`);
+  const from = wholeNumber('from', values.from);
+  say(`seed ${seed}, ${objects} objects from ${from} on`);
   const report = await fuzzWatches({
     seed,
-    objects: only === undefined ? objects : { only },
-    progress: (done) => done % 1000 === 0 && say(`${done} after ${seconds()} s`),
+    from,
+    objects,
+    progress: (done) => done % 1000 === 0 && say(`up to ${done} after ${seconds()} s`),
   });
   const failures = [...report.failures];
   const { before, during, after } = report;

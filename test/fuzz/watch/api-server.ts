@@ -101,7 +101,7 @@ export async function startApiServer({ objects, special, now, onCreated }: ApiSe
       !/^\d{1,15}$/.test(text) || from === 0
         ? status(400, 'BadRequest')
         : from > objects.version
-          ? status(504, 'Timeout')
+          ? status(504, 'Timeout', `Too large resource version: ${from}, current: ${objects.version}`)
           : undefined;
     if (refused !== undefined) return void response.writeHead(refused.status).end(refused.text);
     response.writeHead(200, { 'content-type': 'application/json' });

@@ -3,18 +3,26 @@ import { isObject } from '../../../src/json.ts';
 /** What is still to be written: a text as it is, or a value. */
 type Part = { readonly text: string } | { readonly value: unknown };
 
-/** JSON.stringify for what nests deeper than a stack. */
+/** JSON.stringify for what may nest deeper than a stack. */
 export function deepJson(value: unknown): string {
-  const written: string[] = [];
+  try {
+    return JSON.stringify(value) ?? 'null';
+  } catch {
+    return written(value);
+  }
+}
+
+function written(value: unknown): string {
+  const texts: string[] = [];
   /** The next one last. */
   const left: Part[] = [{ value }];
   for (let next = left.pop(); next !== undefined; next = left.pop()) {
     const parts: Part[] = 'text' in next ? [next] : partsOf(next.value);
     const [first] = parts;
-    if (parts.length === 1 && first !== undefined && 'text' in first) written.push(first.text);
+    if (parts.length === 1 && first !== undefined && 'text' in first) texts.push(first.text);
     else for (const part of parts.toReversed()) left.push(part);
   }
-  return written.join('');
+  return texts.join('');
 }
 
 function partsOf(value: unknown): Part[] {

@@ -12,8 +12,9 @@ import { answerToStrangers, isOfStranger, kubeletOfStrangers } from './strangers
 
 export interface WatchFuzzOptions {
   readonly seed: number;
-  /** How many objects, or the index of the only one. */
-  readonly objects: number | { readonly only: number };
+  /** Index of the first one. Default 0. */
+  readonly from?: number;
+  readonly objects: number;
   /** Called after each batch, with how many objects there have been. */
   readonly progress?: (done: number) => void;
 }
@@ -116,10 +117,8 @@ interface Run {
 
 async function run({ options, objects, server, gate, time, now, calls, use }: Run): Promise<WatchFuzzReport> {
   const { seed, progress } = options;
-  const [first, end] =
-    typeof options.objects === 'number'
-      ? [0, options.objects]
-      : [options.objects.only, options.objects.only + 1];
+  const first = options.from ?? 0;
+  const end = first + options.objects;
   const failures: string[] = [];
   const operations: Record<string, number> = {};
   let canaries = 0;
@@ -177,10 +176,7 @@ async function run({ options, objects, server, gate, time, now, calls, use }: Ru
   }
 
   async function batch(from: number, to: number): Promise<boolean> {
-    const what =
-      from + 1 === to
-        ? `npm run test:fuzz -- watch --seed ${seed} --only ${from}`
-        : `seed ${seed}, objects ${from} to ${to - 1}`;
+    const what = `npm run test:fuzz -- watch --seed ${seed} --from ${from} --objects ${to - from}`;
     let long = await happens(from, to, what);
     // On a machine that others use, too, the same work may take twice the CPU: what takes too long each time is the gate's fault.
     for (let again = 1; again < LONG_EACH_OF && long !== undefined && long.length > 0; again += 1) {

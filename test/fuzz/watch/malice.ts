@@ -89,8 +89,8 @@ const DATES = [
   '2200-01-01T00:00:00Z',
 ];
 
-const floodOfLabels = (random: Random) => {
-  const count = random.pick([100, 5000, 40_000]);
+const floodOfLabels = (random: Random, counts = [100, 5000, 40_000]) => {
+  const count = random.pick(counts);
   return `{${Array.from({ length: count }, (_, index) => `"l${index}":"v"`).join(',')}}`;
 };
 
@@ -106,7 +106,7 @@ const owners = (random: Random, { deployment, preload }: Victim) => {
 const ANY: readonly Malice[] = [
   (insert, random, victim) => insert(['metadata', 'ownerReferences'], owners(random, victim)),
   (insert, random) => insert(['metadata', 'labels'], floodOfLabels(random)),
-  (insert, random) => insert(['metadata', 'annotations'], floodOfLabels(random)),
+  (insert, random) => insert(['metadata', 'annotations'], floodOfLabels(random, [100, 5000])),
   (insert, random) => insert(['metadata', 'creationTimestamp'], text(random.pick(DATES))),
   (insert, random) => insert(['metadata', 'generation'], random.pick(NUMBERS)),
   (insert, random) =>
@@ -114,7 +114,7 @@ const ANY: readonly Malice[] = [
   (insert, random) =>
     insert(['metadata', 'managedFields'], listOf('{"fieldsV1":{"f:metadata":{}}}', sizeOf(random))),
   (insert, random, { deployment }) =>
-    insert(['metadata', 'uid'], text(random.pick([deployment.uid, '__proto__', '', 'x'.repeat(100_000)]))),
+    insert(['metadata', 'uid'], text(random.pick([deployment.uid, '__proto__', '']))),
   (insert, random) => insert(['spec'], deep(depth(random), '{"a":', '}')),
   (insert, random) => insert(['status'], deep(depth(random))),
 ];
@@ -151,10 +151,13 @@ const SCHEDULING = (path: readonly string[]): readonly Malice[] => {
   ];
 };
 
+/** API servers allow 256 KiB of annotations (TotalAnnotationSizeLimitB). */
+const ANNOTATIONS_BYTES = 250_000;
+
 const setting =
   (annotation: string, values: (random: Random) => string): Malice =>
   (insert, random) =>
-    insert(['metadata', 'annotations', annotation], text(values(random)));
+    insert(['metadata', 'annotations', annotation], text(values(random).slice(0, ANNOTATIONS_BYTES)));
 
 const STATUS_TEXTS = ['phase', 'ready', 'imageNames', 'startedAt', 'finishedAt'];
 

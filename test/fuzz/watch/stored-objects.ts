@@ -1,4 +1,12 @@
-import { asArray, asObject, asString, asStringMap, at, type JsonObject } from '../../../src/json.ts';
+import {
+  asArray,
+  asObject,
+  asString,
+  asStringMap,
+  at,
+  isObject,
+  type JsonObject,
+} from '../../../src/json.ts';
 import { deepJson } from './deep-json.ts';
 
 /** The collections that the gate follows. */
@@ -71,14 +79,16 @@ export function createObjects() {
 
   /** RFC 6902, as far as the gate uses it. Undefined: a test failed, or a path is not there. */
   function patch(object: StoredObject, operations: readonly unknown[]): StoredObject | undefined {
-    const value = JSON.parse(object.text) as Record<string, unknown>;
-    for (const operation of operations) if (!apply(value, operation)) return undefined;
-    const before = asObject(object.value);
-    const specChanged = deepJson(value['spec']) !== deepJson(before['spec']);
+    let value: JsonObject | undefined = object.value;
+    for (const operation of operations) value = value && applied(value, operation);
+    if (value === undefined) return undefined;
     const metadata = asObject(value['metadata']);
-    const generation = Number(metadata['generation'] ?? 0) + Number(specChanged);
-    value['metadata'] = { ...metadata, generation, resourceVersion: VERSION_MARK };
-    return put(object.kind, object.namespace, object.name, deepJson(value));
+    const changesSpec = operations.some(
+      (operation) => at(operation, 'op') !== 'test' && asString(at(operation, 'path'))?.startsWith('/spec'),
+    );
+    const generation = Number(metadata['generation'] ?? 0) + Number(changesSpec);
+    const patched = { ...value, metadata: { ...metadata, generation, resourceVersion: VERSION_MARK } };
+    return put(object.kind, object.namespace, object.name, deepJson(patched));
   }
 
   return {
@@ -127,31 +137,37 @@ export function selects(selector: string | null, { value }: StoredObject): boole
     });
 }
 
-function apply(root: Record<string, unknown>, operation: unknown): boolean {
+function applied(root: JsonObject, operation: unknown): JsonObject | undefined {
   const steps = (asString(at(operation, 'path')) ?? '')
     .split('/')
     .slice(1)
     .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'));
-  const last = steps.pop();
-  if (last === undefined) return false;
-  let parent: unknown = root;
-  for (const step of steps) parent = at(parent, step);
-  if (typeof parent !== 'object' || parent === null || Array.isArray(parent)) return false;
-  const there = Object.hasOwn(parent, last);
-  const value = at(operation, 'value');
-  switch (at(operation, 'op')) {
-    case 'test':
-      // As API servers do: what is not there equals null.
-      return deepJson((there ? Reflect.get(parent, last) : undefined) ?? null) === deepJson(value ?? null);
-    case 'remove':
-      return there && Reflect.deleteProperty(parent, last);
-    case 'add':
-      return Reflect.set(parent, last, value);
-    case 'replace':
-      return Reflect.set(parent, last, value);
-    default:
-      return false;
-  }
+  return changed(root, steps, (parent, name) => {
+    const value = at(operation, 'value');
+    const { [name]: there, ...others } = parent;
+    switch (at(operation, 'op')) {
+      case 'test':
+        // As API servers do: what is not there equals null.
+        return deepJson(there ?? null) === deepJson(value ?? null) ? parent : undefined;
+      case 'remove':
+        return there === undefined ? undefined : others;
+      default:
+        return { ...parent, [name]: value };
+    }
+  });
+}
+
+/** A copy with the object changed that the last step is in. The rest is shared: it may be large. */
+function changed(
+  object: JsonObject,
+  [step, ...rest]: readonly string[],
+  change: (parent: JsonObject, name: string) => JsonObject | undefined,
+): JsonObject | undefined {
+  if (step === undefined) return undefined;
+  if (rest.length === 0) return change(object, step);
+  const child = at(object, step);
+  const next = isObject(child) ? changed(child, rest, change) : undefined;
+  return next && { ...object, [step]: next };
 }
 
 /** The conditions of a strategic merge patch of a status, the only one that the gate sends. */
