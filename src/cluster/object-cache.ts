@@ -140,6 +140,8 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
     const version = versionOf(at(raw, 'metadata', 'resourceVersion'));
     const item = { key, namespace, uid, version, isPartial: false };
     try {
+      if (Math.max(name.length, namespace.length) > NAME_CHARACTERS)
+        throw new Error(`its name is longer than ${NAME_CHARACTERS} characters`);
       const isSkipped = scope?.mayKeep?.(raw) === false && !scope.isFollowed(namespace);
       return isSkipped ? { ...item, object: undefined } : kept({ ...item, object: parse(raw) });
     } catch (error) {
@@ -197,6 +199,9 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
     },
   };
 }
+
+/** apimachinery, util/validation: DNS1123SubdomainMaxLength. A longer one would stand in paths, Events and the log. */
+const NAME_CHARACTERS = 253;
 
 function isSame(before: unknown, now: unknown): boolean {
   try {

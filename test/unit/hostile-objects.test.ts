@@ -117,6 +117,23 @@ test('an object that cannot be read is left out of the list and of the watch, wi
     { parse: refusing },
   ));
 
+test('an object with a name that no API server stores is left out, and the line about it is short', () =>
+  staged(async (stage) => {
+    const { double, reflector } = stage;
+    double.put('x'.repeat(254), 1);
+    double.put('y'.repeat(253), 1);
+    await synced(stage);
+    double.put('z'.repeat(100_000), 1);
+    await goesOn(stage);
+    assert.deepEqual(
+      [...reflector.values()].map((one) => one.key),
+      [`default/${'y'.repeat(253)}`, 'default/next'],
+    );
+    const lines = coded(stage);
+    assert.match(lines.join('\n'), /PG_OBJECT_UNREADABLE .*its name is longer than 253 characters/);
+    for (const line of lines) assert.ok(line.length < 2000, `${line.length} characters`);
+  }));
+
 test('a removed object is forgotten even if its last state cannot be read', () =>
   staged(
     async (stage) => {
