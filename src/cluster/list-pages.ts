@@ -24,7 +24,8 @@ interface Page {
   readonly version: string | undefined;
 }
 
-const METADATA_ONLY = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1';
+/** Asks for the metadata of each object of a list, which is far smaller. */
+export const METADATA_ONLY = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 
 /**
  * Reads one snapshot of a collection page by page, and returns its resourceVersion. The pages adapt to the size of the objects, and

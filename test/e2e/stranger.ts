@@ -2,6 +2,7 @@ import { systemClock } from '../../src/clock.ts';
 import { type ApiClient, type CallOptions, createApiClient } from '../../src/cluster/api-client.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
+import { METADATA_ONLY } from '../../src/cluster/list-pages.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
 import { API_GROUP_PATH } from '../../src/names.ts';
 import { inParallel } from '../scale/in-parallel.ts';
@@ -9,6 +10,9 @@ import type { Namespace, Scope } from './namespace.ts';
 
 /** A large object takes its time on a busy machine. */
 const PATIENT: CallOptions = { deadlineMs: 60_000 };
+
+/** Names alone: the objects of a list can be larger than the client takes. */
+const NAMES: CallOptions = { ...PATIENT, accept: METADATA_ONLY };
 
 /** A user with the built-in role `edit` in one namespace, and no other right. */
 export interface Stranger {
@@ -73,7 +77,7 @@ export async function createStranger(scope: Scope, namespace: Namespace): Promis
     createAll: (kind, objects) => inParallel(objects, (object) => create(kind, object), 16),
     async removeAll() {
       for (const kind of ['deployments', 'imagepreloads', 'pods', 'configmaps'] as const) {
-        const list = asArray(at(await api.get(collection(kind), {}, PATIENT), 'items'));
+        const list = asArray(at(await api.get(collection(kind), {}, NAMES), 'items'));
         const made = list.map((object) => String(asObject(at(object, 'metadata'))['name']));
         const names = made.filter((one) => one !== 'kube-root-ca.crt');
         await inParallel(names, (one) =>

@@ -114,7 +114,8 @@ export async function startApiServerDouble() {
       ...(end < snapshot.items.length ? { continue: `${id}/${end}` } : {}),
     };
     const items = snapshot.items.slice(Number(from), end);
-    const isMetadataOnly = seen.headers.accept?.includes('as=PartialObjectMetadataList') === true;
+    const isMetadataOnly =
+      seen.headers.accept?.includes('as=PartialObjectMetadataList;g=meta.k8s.io;v=v1') === true;
     const shown = isMetadataOnly ? items.map(({ metadata }) => ({ metadata })) : items;
     answer(200, { kind: 'ThingList', metadata, items: shown })(seen, response);
   }
