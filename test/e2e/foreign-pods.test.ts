@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { JsonObject } from '../../src/json.ts';
 import { PRELOAD_LABEL, PULL_LABEL, PULLER_LABEL } from '../../src/names.ts';
@@ -17,20 +17,6 @@ const POLICY = fileURLToPath(new URL('../../deploy/puller-pod-policy.yaml', impo
 const CAP = 6;
 /** Without the policy, which would refuse all of this: somebody may have taken it away. */
 const world = gatedLab({ flags: [`--max-concurrent-pulls=${CAP}`] });
-
-before(async () => {
-  await world.api.delete(BINDING);
-  const pod = { ...forged('forged', {}, { nodeName: 'none' }) };
-  await until(
-    'the policy is out of effect',
-    30,
-    () => world.api.create('/api/v1/namespaces/default/pods', pod, { dryRun: 'All' }),
-    () => true,
-  );
-});
-after(async () => {
-  await world.lab.kubectl(['apply', '-f', POLICY]);
-});
 
 function forged(name: string, labels: Readonly<Record<string, string>>, spec: JsonObject): JsonObject {
   return {
@@ -52,42 +38,58 @@ async function flood(namespace: Namespace): Promise<void> {
   await until('the pods are there', 30, namespace.pullerPods, ({ length }) => length >= CAP + 4);
 }
 
-test('pods with the label in another namespace take no place from a rollout', async (t) => {
-  const evil = await world.namespace(t, {});
-  await flood(evil);
-  const shop = await world.namespace(t);
-  const web = await deploy(shop, 'web');
-  const image = await shop.push('v2');
-  await web.setImage(image);
-  await web.released(30);
-  await assertOnEveryNode(world.lab, image);
-  await web.rolledOut(30);
-});
-
-for (const where of ['its own', 'another'] as const) {
-  test(`pods that seem to have the image, in ${where} namespace, release nothing`, async (t) => {
-    const shop = await world.namespace(t);
-    const evil = where === 'another' ? await world.namespace(t) : shop;
-    const web = await deploy(shop, 'web');
-    const image = `${world.lab.registry}/${shop.name}:missing`;
-    const pull = pullKey({
-      ...{ namespace: shop.name, image, imagePullPolicy: 'IfNotPresent', imagePullSecrets: [] },
-      ...{ serviceAccountName: '', tolerations: [] },
-    });
-    const names = world.lab.nodes().map((node) => `forged-${node}`);
-    for (const nodeName of world.lab.nodes()) {
-      const labels = { [PULL_LABEL]: pull, [PRELOAD_LABEL]: 'web-1' };
-      await evil.apply(forged(`forged-${nodeName}`, labels, { nodeName }));
-    }
-    await evil.kubectl('wait', '--for=condition=Ready', 'pod', ...names, '--timeout=60s');
-    await web.setImage(image);
-    const [preload] = await until(
-      'every node has answered that the image is missing',
+describe('without the policy that keeps the label of puller pods to the gate', () => {
+  before(async () => {
+    await world.api.delete(BINDING);
+    const pod = { ...forged('forged', {}, { nodeName: 'none' }) };
+    await until(
+      'the policy is out of effect',
       30,
-      shop.preloads,
-      ([found]) => found?.status?.phase === 'Failed',
+      () => world.api.create('/api/v1/namespaces/default/pods', pod, { dryRun: 'All' }),
+      () => true,
     );
-    assert.equal(preload?.status?.readyNodes, 0);
-    assert.ok(isHeld(await web.read()));
   });
-}
+  after(async () => {
+    await world.lab.kubectl(['apply', '-f', POLICY]);
+  });
+
+  test('pods with the label in another namespace take no place from a rollout', async (t) => {
+    const evil = await world.namespace(t, {});
+    await flood(evil);
+    const shop = await world.namespace(t);
+    const web = await deploy(shop, 'web');
+    const image = await shop.push('v2');
+    await web.setImage(image);
+    await web.released(30);
+    await assertOnEveryNode(world.lab, image);
+    await web.rolledOut(30);
+  });
+
+  for (const where of ['its own', 'another'] as const) {
+    test(`pods that seem to have the image, in ${where} namespace, release nothing`, async (t) => {
+      const shop = await world.namespace(t);
+      const evil = where === 'another' ? await world.namespace(t) : shop;
+      const web = await deploy(shop, 'web');
+      const image = `${world.lab.registry}/${shop.name}:missing`;
+      const pull = pullKey({
+        ...{ namespace: shop.name, image, imagePullPolicy: 'IfNotPresent', imagePullSecrets: [] },
+        ...{ serviceAccountName: '', tolerations: [] },
+      });
+      const names = world.lab.nodes().map((node) => `forged-${node}`);
+      for (const nodeName of world.lab.nodes()) {
+        const labels = { [PULL_LABEL]: pull, [PRELOAD_LABEL]: 'web-1' };
+        await evil.apply(forged(`forged-${nodeName}`, labels, { nodeName }));
+      }
+      await evil.kubectl('wait', '--for=condition=Ready', 'pod', ...names, '--timeout=60s');
+      await web.setImage(image);
+      const [preload] = await until(
+        'every node has answered that the image is missing',
+        30,
+        shop.preloads,
+        ([found]) => found?.status?.phase === 'Failed',
+      );
+      assert.equal(preload?.status?.readyNodes, 0);
+      assert.ok(isHeld(await web.read()));
+    });
+  }
+});
