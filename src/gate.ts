@@ -57,8 +57,9 @@ export function gateServer(
       username: `system:serviceaccount:${own}:${GATE_SERVICE_ACCOUNT}`,
       exemptNamespaces: ['kube-system', own],
     },
-    mayBypass: async (user, namespace) =>
-      !config.bypassNeedsPermission || (await mayBypass(client, user, namespace, { log, limitLog })),
+    ...(config.bypassNeedsPermission && {
+      mayBypass: (user, namespace) => mayBypass(client, user, namespace, { log, limitLog }),
+    }),
     preloadProgress: async ({ namespace, name, user, oldObject, dryRun }, ask) =>
       await requestPreload(
         { namespace, name, username: user.username, oldObject, dryRun, ...ask },

@@ -66,8 +66,11 @@ interface AdmissionServerOptions {
     /** Namespaces that are never gated, whatever their labels say. */
     readonly exemptNamespaces: readonly string[];
   };
-  /** Never rejects: who cannot be asked says no. Called only if an update asks for a bypass or opts out. */
-  readonly mayBypass: (user: AdmissionUser, namespace: string) => Promise<boolean>;
+  /**
+   * Never rejects: who cannot be asked says no. Called only if an update asks for a bypass, opts out, or exceeds a bound.
+   * Absent if everybody may.
+   */
+  readonly mayBypass?: (user: AdmissionUser, namespace: string) => Promise<boolean>;
   /**
    * How far the preload is that an update in mode reject waits for. Sees to it that there is one, but not on a dry run.
    * Below the 5 s that the API server waits. What it throws becomes an error, and then failurePolicy decides.
@@ -165,6 +168,9 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
     lookUp: LookUp,
   ): Promise<Decision> {
     const { object, oldObject, user, namespace, dryRun } = request;
+    const isAllowed = async (): Promise<boolean> =>
+      mayBypass === undefined || (await lookUp(() => mayBypass(user, namespace)).catch(noIfBusy));
+    const isAsked = endsGating(oldObject, object, now);
     const input: DecideInput = {
       mode,
       object,
@@ -172,11 +178,14 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
       username: user.username,
       gateUsername: gate.username,
       exemptNamespaces: gate.exemptNamespaces,
-      mayBypass: endsGating(oldObject, object, now) && (await lookUp(() => mayBypass(user, namespace))),
+      mayBypass: mayBypass === undefined || (isAsked && (await isAllowed())),
       dryRun,
       now,
     };
     const decision = decide(input);
+    // That an update exceeds a bound is known only now.
+    if (decision.kind === 'Refused' && !isAsked && (await isAllowed()))
+      return decide({ ...input, mayBypass: true });
     const { asks } = decision;
     if (asks === undefined) return decision;
     return decide({ ...input, progress: await lookUp(() => preloadProgress(request, asks)) });
@@ -198,6 +207,12 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
     if (kind === 'Unchanged' || kind === 'Ignored') log.debug(fields, reason);
     else limitDecisions(peer, (more) => log.info({ ...fields, ...more }, reason));
   }
+}
+
+/** Answered with an error, an update would go ahead where failurePolicy is Ignore: whoever fills the memory would need no permission. */
+function noIfBusy(error: unknown): false {
+  if (error instanceof GateError && error.code === 'PG_BUSY') return false;
+  throw error;
 }
 
 /** Asks the API server, as soon as it is the turn of whoever has sent the review. */

@@ -17,7 +17,7 @@ import {
   MODE_OFF,
   type Mode,
 } from '../names.ts';
-import { type Denial, forbidden, rejection } from './denial.ts';
+import { type Denial, forbidden, overLimit, rejection } from './denial.ts';
 import { decisionTime, originOf, withStoredMarks } from './restored-marks.ts';
 
 /** All that a decision knows. */
@@ -34,7 +34,10 @@ export interface DecideInput {
   readonly gateUsername: string;
   /** Namespaces that are never gated, whatever their labels say. */
   readonly exemptNamespaces: readonly string[];
-  /** Whether this user may end a hold by bypass or `off`. */
+  /**
+   * Whether this user may end or avoid a hold: by bypass, by `off`, or by an update that exceeds a bound. Ask the API server
+   * if `endsGating` says so, or if the decision without it is `Refused`.
+   */
   readonly mayBypass: boolean;
   readonly dryRun: boolean;
   /** Milliseconds since the epoch. */
@@ -54,7 +57,7 @@ export interface Ask {
  * - `Ignored`: not ours to judge: the gate's own write, an exempt namespace, an object that is being deleted.
  * - `Unchanged`: nothing that concerns a rollout changed.
  * - `Reheld`: an update to a held Deployment that does not end its hold.
- * - `Refused`: denied: `off` by a user who may not.
+ * - `Refused`: denied: `off`, or an update that exceeds a bound, by a user who may not.
  * - `Rejected`: denied until its images are there (mode reject).
  */
 export type DecisionKind = RecordedDecision | 'Ignored' | 'Unchanged' | 'Reheld' | 'Refused' | 'Rejected';
@@ -111,7 +114,7 @@ export function decide(input: DecideInput): Decision {
   return { ...decision, ignored };
 }
 
-/** Whether this update sets or changes the bypass, or opts out: what needs `mayBypass`. */
+/** Whether this update sets or changes the bypass, or opts out: what always needs `mayBypass`. */
 export function endsGating(oldObject: unknown, object: unknown, now: number): boolean {
   const old = parseDeployment(oldObject);
   const next = parseDeployment(object);
@@ -165,7 +168,8 @@ function decideHeld(update: Update, hold: Hold): Decision {
   const annotations = superseded ? decidedMark(update, 'Superseded', reason) : decidedBefore(old);
   const marked = withMarks(object, { hold: held, paused: true, annotations });
   const exceeded = exceededBound(next, hold.from) ?? exceededMarks(marked);
-  if (exceeded !== undefined) return end('LimitExceeded', exceeded);
+  if (exceeded !== undefined)
+    return input.mayBypass ? end('LimitExceeded', exceeded) : refusedAsTooLarge(update, exceeded);
   return {
     ...plain(superseded ? 'Superseded' : 'Reheld', marked, reason),
     hold: held,
@@ -202,8 +206,13 @@ function decideUnheld(update: Update): Decision {
   const bypass = bypassReason(old, next);
   if (bypass !== undefined && input.mayBypass) return record('Bypassed', bypass);
 
+  // Nothing waits in mode audit, so that exceeding a bound avoids nothing there.
+  const tooLarge = (exceeded: string): Decision =>
+    input.mayBypass || input.mode === 'audit'
+      ? record('LimitExceeded', exceeded)
+      : refusedAsTooLarge(update, exceeded);
   const beyond = exceededBound(next, from);
-  if (beyond !== undefined) return record('LimitExceeded', beyond);
+  if (beyond !== undefined) return tooLarge(beyond);
 
   const images = needed.map(({ image }) => image);
   const reason = images.join(', ');
@@ -221,7 +230,7 @@ function decideUnheld(update: Update): Decision {
   const annotations = decidedMark(update, 'Held', reason);
   const held = withMarks(clean, { hold, paused: true, annotations });
   const exceeded = exceededMarks(held);
-  if (exceeded !== undefined) return record('LimitExceeded', exceeded);
+  if (exceeded !== undefined) return tooLarge(exceeded);
   return {
     ...plain('Held', held, reason),
     hold,
@@ -302,6 +311,10 @@ function isOff({ labels }: Deployment): boolean {
 function refused(input: DecideInput): Decision {
   const reason = `${input.username} may not opt a Deployment out`;
   return { ...plain('Refused', input.object, reason), denial: forbidden(reason) };
+}
+
+function refusedAsTooLarge({ input, next }: Update, exceeded: string): Decision {
+  return { ...plain('Refused', input.object, exceeded), denial: overLimit(next, exceeded, input.username) };
 }
 
 function plain(kind: DecisionKind, object: JsonObject, reason: string): Decision {

@@ -15,11 +15,24 @@ const LONGEST_WAIT_SECONDS = 30;
 /** Nothing was found out this time: the Deployment has changed meanwhile, or the API server was too busy. */
 const AGAIN_SECONDS = 1;
 const SHORTEST_WAIT_SECONDS = 2;
-/** An image's name may have 1024 characters and a template any number of them. */
-const IMAGES_LIMIT = 512;
+/** An image's name may have 1024 characters and a template any number of them. So may a user's name. */
+const WORDS_LIMIT = 512;
 
 export function forbidden(message: string): Denial {
   return { code: 403, reason: 'Forbidden', message };
+}
+
+/** Why an update that cannot be held is denied. `exceeded`: in words, such as `tolerations has 200 entries, more than 100`. */
+export function overLimit(
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  exceeded: string,
+  username: string,
+): Denial {
+  return forbidden(
+    `pullgate: the update of ${namespace}/${name} is denied: ${exceeded}, so Pullgate cannot hold the rollout, and ` +
+      `${beginning(username, WORDS_LIMIT)} may not bypass. Make it smaller, or ask a user who has the verb bypass on ` +
+      'imagepreloads.pullgate.io to send this update',
+  );
 }
 
 /**
@@ -40,12 +53,12 @@ export function rejection(
   }
   const denial = { code: 429, reason: 'TooManyRequests' } as const;
   if (dryRun && !isUnknown(progress) && !hasBegun(progress)) {
-    const message = `pullgate: ${id} would wait until its nodes have ${beginning(images.join(', '), IMAGES_LIMIT)}; a dry run preloads nothing`;
+    const message = `pullgate: ${id} would wait until its nodes have ${beginning(images.join(', '), WORDS_LIMIT)}; a dry run preloads nothing`;
     return { ...denial, message };
   }
   const wait = isUnknown(progress)
     ? WHY_UNKNOWN[progress.verdict.kind](id)
-    : `${id} waits until its nodes have ${beginning(images.join(', '), IMAGES_LIMIT)}: ${howFar(progress)}; see ${look}`;
+    : `${id} waits until its nodes have ${beginning(images.join(', '), WORDS_LIMIT)}: ${howFar(progress)}; see ${look}`;
   return {
     ...denial,
     message: `pullgate: ${wait}. Running the same command again is enough`,
@@ -71,7 +84,7 @@ function hasBegun(progress: PreloadProgress | undefined): progress is PreloadPro
 function howFar(progress: PreloadProgress | undefined): string {
   if (!hasBegun(progress)) return 'the preload has not begun yet';
   const { readyNodes, desiredNodes, elapsedSeconds, remainingSeconds, trouble } = progress;
-  const why = trouble === undefined ? '' : ` (${beginning(trouble, IMAGES_LIMIT)})`;
+  const why = trouble === undefined ? '' : ` (${beginning(trouble, WORDS_LIMIT)})`;
   const far = `${readyNodes} of ${desiredNodes} nodes after ${Math.round(elapsedSeconds)} s${why}`;
   return remainingSeconds === undefined
     ? far

@@ -208,6 +208,25 @@ describe('the admission server', () => {
     assert.equal(at(granted.body, 'response', 'auditAnnotations', 'decision'), 'Bypassed');
   });
 
+  test('asks for the permission of whoever sends an update that exceeds a bound', async () => {
+    asked.length = 0;
+    const large = v2.annotate('note', 'x'.repeat(250 * 1024)).object;
+    const refused = await ask(gate, review(web.object, large));
+    assert.equal(at(refused.body, 'response', 'allowed'), false);
+    assert.equal(at(refused.body, 'response', 'auditAnnotations', 'decision'), 'Refused');
+    assert.match(String(at(refused.body, 'response', 'status', 'message')), /may not bypass/);
+    const granted = await ask(gate, review(web.object, large, { userInfo: { username: 'admin' } }));
+    assert.equal(at(granted.body, 'response', 'auditAnnotations', 'decision'), 'LimitExceeded');
+    assert.match(String(at(granted.body, 'response', 'warnings')), /goes ahead without a preload/);
+    assert.deepEqual(
+      asked.map(([{ username }, namespace]) => [username, namespace]),
+      [
+        ['a-developer', 'shop'],
+        ['admin', 'shop'],
+      ],
+    );
+  });
+
   test('denies `off` to a user who may not, with 403 and no patch', async () => {
     const { body } = await ask(gate, review(web.object, v2.label('pullgate.io/mode', 'off').object));
     assert.equal(at(body, 'response', 'allowed'), false);
@@ -234,7 +253,7 @@ describe('the admission server', () => {
       JsonObject,
       JsonObject,
     ];
-    const answer = await ask(gate, review(old, object));
+    const answer = await ask(gate, review(old, object, { userInfo: { username: 'admin' } }));
     // Not held: with a hold etcd might refuse it.
     assert.equal(at(answer.body, 'response', 'auditAnnotations', 'decision'), 'LimitExceeded');
   });
@@ -444,6 +463,21 @@ describe('many requests at once', () => {
     await until(() => clock.timers().length === 100, 'all have arrived');
     clock.advance(5000);
     for (const answer of await Promise.all(waiting)) assertRefused(answer, 408, 'PG_BODY_TIMEOUT');
+    await gate.close();
+  });
+
+  test('without the memory to wait for it, permission is refused, as an error would let the update pass', async () => {
+    const permission = Promise.withResolvers<boolean>();
+    const gate = await start(() => permission.promise);
+    const large = review(web.object, v2.annotate('note', 'x'.repeat(1_000_000)).object);
+    const answers: Answer[] = [];
+    const waiting = Array.from({ length: 4 }, async () => {
+      answers.push(await ask(gate, large));
+    });
+    await until(() => answers.length > 0);
+    assert.equal(at(answers[0]?.body, 'response', 'auditAnnotations', 'decision'), 'Refused');
+    permission.resolve(false);
+    await Promise.all(waiting);
     await gate.close();
   });
 

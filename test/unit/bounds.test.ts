@@ -134,10 +134,9 @@ describe('an update that the leader could not carry', () => {
     assert.deepEqual([again.kind, again.object], [first.kind, first.object]);
   });
 
-  test('needs no permission to go ahead, and a bypass goes before', () => {
-    const next = web.podSpec(tolerations).image(V2);
-    assertPassed(update(web.object, next.object, { mayBypass: false }), /tolerations/);
-    assert.equal(update(web.object, next.annotate('pullgate.io/bypass', 'urgent').object).kind, 'Bypassed');
+  test('is a bypass if it asks for one', () => {
+    const urgent = web.podSpec(tolerations).image(V2).annotate('pullgate.io/bypass', 'urgent');
+    assert.equal(update(web.object, urgent.object).kind, 'Bypassed');
   });
 
   test('is one whose running version has more images than a hold can name', () => {
@@ -156,6 +155,52 @@ describe('an update that the leader could not carry', () => {
       update(web.object, next.object),
       /^with a hold it has \d+ bytes, more than 1564672, and etcd/,
     );
+  });
+});
+
+describe('an update beyond a limit, by a user who may not bypass,', () => {
+  const large = web.podSpec(tolerations).image(V2);
+  const note = web.image(V2).annotate('note', 'x'.repeat(250 * 1024));
+  const assertDenied = (decision: Decision, object: JsonObject, why: RegExp) => {
+    assert.equal(decision.kind, 'Refused');
+    assert.equal(decision.object, object);
+    assert.deepEqual([decision.denial?.code, decision.denial?.retryAfterSeconds], [403, undefined]);
+    assert.match(decision.denial?.message ?? '', why);
+  };
+  const inTheWay = { mayBypass: false };
+
+  test('is denied in the modes that make rollouts wait, and says what is too large and what to do', () => {
+    for (const mode of ['pause', 'reject'] as const)
+      assertDenied(
+        update(web.object, large.object, { ...inTheWay, mode }),
+        large.object,
+        /^pullgate: the update of shop\/web is denied: tolerations has 101 entries, more than 100, so Pullgate cannot hold the rollout, and a-developer may not bypass\. Make it smaller, or ask a user who has the verb bypass on imagepreloads\.pullgate\.io to send this update$/,
+      );
+    assertDenied(update(web.object, note.object, inTheWay), note.object, /its annotations have \d+ bytes/);
+  });
+
+  test('goes ahead in mode audit, where nothing waits', () => {
+    assertPassed(update(web.object, large.object, { ...inTheWay, mode: 'audit' }), /tolerations/);
+  });
+
+  test('does not end a hold', () => {
+    const held = update(web.object, web.image(V2).object).object;
+    const annotations = { ...annotationsOf(held), note: 'x'.repeat(250 * 1024) };
+    const larger = { ...held, metadata: { ...Object(held['metadata']), annotations } };
+    const spec = { ...Object(held['spec']), template: at(large.object, 'spec', 'template') };
+    const another = { ...held, spec };
+    for (const mode of ['pause', 'reject', 'audit'] as const) {
+      assertDenied(update(held, larger, { ...inTheWay, mode }), larger, /its annotations have/);
+      assertDenied(update(held, another, { ...inTheWay, mode }), another, /tolerations/);
+    }
+  });
+
+  test('still ends a hold if it needs no new image', () => {
+    const held = update(web.object, web.image(V2).object).object;
+    const annotations = { ...annotationsOf(held), note: 'x'.repeat(250 * 1024) };
+    const spec = { ...Object(held['spec']), template: at(web.object, 'spec', 'template') };
+    const back = { ...held, spec, metadata: { ...Object(held['metadata']), annotations } };
+    assert.equal(update(held, back, inTheWay).kind, 'Reverted');
   });
 });
 
