@@ -45,6 +45,8 @@ const BACKOFF = { baseMs: 500, maxMs: 30_000 };
  * watches are read.
  */
 const TURN_MS = 10;
+/** After a turn that was as long as this, the next one has one key: runs are long, and several of them would add up. */
+const LONG_TURN_MS = 100;
 /**
  * Keys of one turn: as many as its time allows. Not fewer than 4, as others may have made the turn long; a run takes 1.5 ms on a
  * cluster of 5,000 nodes. Not more than 64, which is a few milliseconds of the cheapest runs.
@@ -99,8 +101,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     for (let n = 0; n < atOnce && ready.size > 0; n += 1) startNext();
     if (ready.size === 0) return;
     cancelTurn = clock.setTimer(0, () => {
-      const wasLong = clock.monotonic() - turnBeganAt > TURN_MS;
-      atOnce = wasLong ? Math.max(atOnce / 2, AT_ONCE.least) : Math.min(atOnce * 2, AT_ONCE.most);
+      atOnce = keysAfter(clock.monotonic() - turnBeganAt, atOnce);
       takeTurn();
     });
   }
@@ -196,6 +197,13 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
       await Promise.allSettled(running);
     },
   };
+}
+
+/** Returns how many keys the turn after one of that length and so many keys has. */
+function keysAfter(ms: number, keys: number): number {
+  if (ms >= LONG_TURN_MS) return 1;
+  if (ms <= TURN_MS) return Math.min(keys * 2, AT_ONCE.most);
+  return keys <= AT_ONCE.least ? keys : Math.max(keys / 2, AT_ONCE.least);
 }
 
 function namespaceOf(key: string): string {
