@@ -54,7 +54,7 @@ export function startControllers(options: {
 }): Controllers {
   const { config, client, writeEvent, clock, random, log, pullTimes, metrics } = options;
   const common = { client, clock, random, log };
-  /** Keys of ImagePreloads, by the uid of the Deployment that owns them. */
+  /** Keys of ImagePreloads, by `namespace/uid` of the Deployment that owns them. What names an owner elsewhere is none of its. */
   const byOwner = new Map<string, Set<string>>();
   const namespaces = createReflector<Namespace>({
     ...common,
@@ -137,16 +137,17 @@ export function startControllers(options: {
 
   function deploymentChanged(key: string, uid: string | undefined): void {
     releaseController.deploymentChanged(key);
-    for (const preload of byOwner.get(uid ?? '') ?? []) preloadController.preloadChanged(preload);
+    const owner = `${key.slice(0, key.indexOf('/'))}/${uid}`;
+    for (const preload of byOwner.get(owner) ?? []) preloadController.preloadChanged(preload);
   }
 
   function own(preload: ImagePreload | undefined, change: (keys: Set<string>) => void): void {
-    const uid = preload?.owner?.uid;
-    if (uid === undefined) return;
-    const keys = byOwner.get(uid) ?? new Set<string>();
+    if (preload?.owner === undefined) return;
+    const owner = `${preload.namespace}/${preload.owner.uid}`;
+    const keys = byOwner.get(owner) ?? new Set<string>();
     change(keys);
-    if (keys.size > 0) byOwner.set(uid, keys);
-    else byOwner.delete(uid);
+    if (keys.size > 0) byOwner.set(owner, keys);
+    else byOwner.delete(owner);
   }
 
   /** Returns whether the namespace has a mode. */

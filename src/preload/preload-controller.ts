@@ -103,6 +103,8 @@ interface State extends Sharer, WrittenStatus {
     | { readonly version: number; readonly nodes: EligibleNodes; readonly listImage: boolean }
     | undefined;
   readonly judged: Judgements;
+  /** The owner whose rejected update waits for it. */
+  requestedFor: string | undefined;
   /** Why it leaves a node out. */
   readonly excludes: ReturnType<typeof exclusion>;
   /** See AssessInput; the same after a restart. */
@@ -114,6 +116,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   const pods = createPodIndex(clock);
   const endedPulls = createEndedPulls(clock, (pull) => options.onPullEnded?.(pull));
   const states = new Map<string, State>();
+  /** Keys of the preloads that rejected updates wait for, by the Deployment that owns them. */
+  const requested = new Map<string, Set<string>>();
   const sharers = createPullSharers();
   const lookups = createWorkloadLookups({ client, clock, log });
   let nodesVersion = 0;
@@ -186,6 +190,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       siblings: () => siblingsOf(preload),
       now: clock.now(),
     });
+    noteRequest(key, state, requesterOf(preload, activity));
     const live = LIVE.has(activity);
     // What was known of it before says nothing about now: its pods are gone.
     if (live && !state.live) state.assessment = undefined;
@@ -246,6 +251,15 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     for (const other of preloads.inNamespace(namespace)) if (other.owner?.uid === owner?.uid) yield other;
   }
 
+  /** A user may make thousands of ImagePreloads with one owner: to look through all of them for each that changes takes seconds. */
+  function noteRequest(key: string, state: State, owner: string | undefined): void {
+    if (state.requestedFor === owner) return;
+    const before = requested.get(state.requestedFor ?? '');
+    if (before?.delete(key) === true && before.size === 0) requested.delete(state.requestedFor ?? '');
+    state.requestedFor = owner;
+    if (owner !== undefined) requested.set(owner, (requested.get(owner) ?? new Set()).add(key));
+  }
+
   function stateOf(key: string, preload: ImagePreload): State {
     const there = states.get(key);
     if (there?.uid === preload.uid && there.generation === preload.generation) return there;
@@ -268,6 +282,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       statusAt: Number.NEGATIVE_INFINITY,
       eligible: undefined,
       judged: new Map(),
+      requestedFor: undefined,
       excludes: exclusion(preload.spec.scheduling),
       beginAt: Number.parseInt(shortHash(preload.uid), 16),
     };
@@ -282,6 +297,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const state = states.get(key);
     if (state === undefined) return;
     states.delete(key);
+    noteRequest(key, state, undefined);
     sharers.remove(key, state);
     places.satisfied(key);
     for (const pull of state.pulls) {
@@ -451,10 +467,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       queue.add(key);
       // A request for another template ends those before it.
       if (preload !== undefined && options.modeOf(preload.namespace) === 'reject') {
-        for (const other of siblingsOf(preload)) {
-          const sibling = `${other.namespace}/${other.name}`;
-          if (states.get(sibling)?.live === true) queue.add(sibling);
-        }
+        for (const sibling of requested.get(ownerKey(preload)) ?? []) queue.add(sibling);
       }
     },
     nodesChanged() {
@@ -502,6 +515,14 @@ function isUnderWay(pod: PullerPod | undefined): boolean {
 
 const TIMED_OUT_MESSAGE =
   'the pull took longer than --node-timeout-seconds and other pulls needed its place; it is retried automatically';
+
+function requesterOf(preload: ImagePreload, activity: Activity): string | undefined {
+  return activity === 'requested' ? ownerKey(preload) : undefined;
+}
+
+function ownerKey({ namespace, owner }: ImagePreload): string {
+  return `${namespace}/${owner?.uid}`;
+}
 
 /** The image objects are others each time the preload is read. */
 function imageKey({ image, imagePullPolicy }: PreloadImage): string {
