@@ -51,8 +51,8 @@ export interface ObjectCache<T> {
   put(item: Item<T>): void;
   /** Forgets an object that the watch reports as deleted. */
   remove(item: Item<T>): void;
-  /** Takes over a list of the whole collection, by key. */
-  replace(found: ReadonlyMap<string, Item<T>>): void;
+  /** Takes over a list of the whole collection, by key. Stops after each object, so that a long list need not block the event loop. */
+  replace(found: ReadonlyMap<string, Item<T>>): Iterable<void>;
   /** Begins a list of one namespace. A namespace has one at a time. */
   merge(namespace: string): Merge<T>;
   /**
@@ -176,9 +176,15 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
     read,
     put,
     remove: (item) => put({ ...item, object: undefined }),
-    replace(found) {
-      for (const key of entries.keys()) if (!found.has(key)) drop(key);
-      for (const item of found.values()) store(item);
+    *replace(found) {
+      for (const key of entries.keys()) {
+        if (!found.has(key)) drop(key);
+        yield;
+      }
+      for (const item of found.values()) {
+        store(item);
+        yield;
+      }
     },
     merge(namespace) {
       const versions = new Map<string, number>();

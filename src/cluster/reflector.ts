@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Clock, wait } from '../clock.ts';
 import { GateError } from '../errors.ts';
 import { asString, at } from '../json.ts';
@@ -77,6 +78,9 @@ const BACKOFF = { baseMs: 400, maxMs: 10_000 };
 // A watch that died in silence, the longest rest, and the first page of a new list: what takes longer than all of these
 // together has been lost by us.
 const SILENT_MS = WATCH_SECONDS.to * 1000 + WATCH_GRACE_MS + BACKOFF.maxMs + PAGE_DEADLINE_MS;
+// To take over a list tells the controllers of each object, which may take seconds for thousands of large ones. In between, the Lease
+// is renewed and admission answers.
+const TURN_MS = 10;
 // A namespace has 63 characters at most, and a name 253.
 const KEY_CHARACTERS = 63 + 1 + 253;
 // Single failures are part of the routine: an API server restarts, a load balancer cuts.
@@ -156,7 +160,13 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
       const detail = 'a list without a resourceVersion';
       throw new GateError('PG_API_ANSWER', { server: client.cluster, call: `GET ${path}`, detail });
     }
-    cache.replace(found);
+    let turnBeganAt = clock.monotonic();
+    for (const _ of cache.replace(found)) {
+      if (clock.monotonic() - turnBeganAt < TURN_MS) continue;
+      await nextTurn();
+      stopping.signal.throwIfAborted();
+      turnBeganAt = clock.monotonic();
+    }
     resourceVersion = version;
     isSynced = true;
     reportSynced();

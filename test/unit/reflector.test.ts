@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { systemClock } from '../../src/clock.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { createReflector, type Reflector } from '../../src/cluster/reflector.ts';
@@ -56,6 +57,38 @@ test('20,000 objects are listed in pages of 100', () =>
     assert.equal(reflector.size, 20_000);
     assert.equal(double.lists().length, 200);
   }));
+
+test('others have the event loop while a long list is taken over', async () => {
+  let now = 0;
+  let turns = 0;
+  let turning: NodeJS.Immediate;
+  const turn = () => {
+    turns += 1;
+    turning = setImmediate(turn);
+  };
+  const turnsAt: number[] = [];
+  const clock = { ...systemClock, monotonic: () => now };
+  const onChange = () => {
+    now += 4;
+    turnsAt.push(turns);
+  };
+  turning = setImmediate(turn);
+  try {
+    await staged(
+      async ({ double, reflector }) => {
+        for (let n = 0; n < 60; n += 1) double.put(`thing-${n}`);
+        reflector.start();
+        await reflector.synced;
+        assert.equal(turnsAt.length, 60);
+        // Three changes of 4 ms.
+        for (let n = 3; n < 60; n += 1) assert.ok((turnsAt[n] ?? 0) > (turnsAt[n - 3] ?? 0), `change ${n}`);
+      },
+      { clock, onChange },
+    );
+  } finally {
+    clearImmediate(turning);
+  }
+});
 
 test('the first list asks for the newest state, and the watch begins where it ended', () =>
   staged(
