@@ -16,33 +16,37 @@ export interface Charge {
  * nodes (docs/benchmarks.md). The rest is for this, for the one body that is being parsed (50 MB), for connections, and for
  * what the garbage collector has not freed yet.
  *
- * Small requests have a part of their own, so that large bodies that arrive slowly keep no usual review out. A usual review
- * has 5 to 50 kB. The large part has room for the largest review there can be, received and parsed (39 MiB).
+ * Requests have a part of their own by their size, so that neither large bodies that arrive slowly nor many updates of middling
+ * objects at once keep a usual review out: answered with an error, it would pass ungated. A usual review has 5 to 50 kB. One peer has 256
+ * connections at most, and each of them one request at a time: however many usual reviews it sends, there is room for all.
+ * The last part has room for the largest review there can be, received and parsed (39 MiB).
  */
-const LARGE_POOL_BYTES = 48 * 1024 * 1024;
-const SMALL_POOL_BYTES = 16 * 1024 * 1024;
-const SMALL_BYTES = 256 * 1024;
+const PARTS = [
+  { requestBytes: 64 * 1024, bytes: 32 * 1024 * 1024 },
+  { requestBytes: 256 * 1024, bytes: 16 * 1024 * 1024 },
+  { requestBytes: Number.POSITIVE_INFINITY, bytes: 48 * 1024 * 1024 },
+];
 
 export function createMemoryBudget(): MemoryBudget {
-  const large = createPool(LARGE_POOL_BYTES);
-  const small = createPool(SMALL_POOL_BYTES);
+  const parts = PARTS.map(({ requestBytes, bytes }) => ({ requestBytes, pool: createPool(bytes) }));
   return {
     charge(peer) {
-      let pool = small;
+      let pool: Pool | undefined;
       let taken = 0;
       return {
         add(bytes) {
           const total = taken + bytes;
-          if (pool === small && total > SMALL_BYTES) {
-            if (!large.take(peer, total)) return false;
-            small.give(peer, taken);
-            pool = large;
-          } else if (!pool.take(peer, bytes)) return false;
+          const next = parts.find(({ requestBytes }) => total <= requestBytes)?.pool;
+          if (next === undefined) return false;
+          if (!next.take(peer, next === pool ? bytes : total)) return false;
+          if (next !== pool) pool?.give(peer, taken);
+          pool = next;
           taken = total;
           return true;
         },
         end() {
-          pool.give(peer, taken);
+          pool?.give(peer, taken);
+          pool = undefined;
           taken = 0;
         },
       };

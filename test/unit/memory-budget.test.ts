@@ -33,6 +33,15 @@ test('large requests keep no small one out, of the same peer or of another', () 
   assert.ok(fill(budget, 'api-server', 50 * KB) > 50);
 });
 
+test('usual reviews of one peer have room on all of its connections, whatever larger ones there are', () => {
+  const budget = createMemoryBudget();
+  for (let n = 0; n < 100; n += 1) fill(budget, `peer-${n}`, 7 * MB);
+  fill(budget, 'api-server', 7 * MB);
+  fill(budget, 'api-server', 200 * KB);
+  assert.equal(fill(budget, 'api-server', 64 * KB), 256);
+  assert.ok(fill(budget, 'another', 64 * KB) > 0);
+});
+
 test('the largest review there can be has room, received and parsed, in a budget that is empty', () => {
   const charge = createMemoryBudget().charge('api-server');
   assert.ok(charge.add(7 * MB));
