@@ -87,6 +87,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   /** How often in a row a Deployment was refused as changed. */
   const stale = new Map<string, number>();
   const limitLog = createLogLimit(clock, FAILURE_RATE);
+  const since = new WeakMap<Deployment, number>();
   /** How often an ImagePreload that is in the way was still there, by its uid. */
   const lingering = new LRUCache<string, number>({ max: 1000 });
 
@@ -247,9 +248,18 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     await client.delete(`${collection({ namespace })}/${name}`, { preconditions: { uid } });
   }
 
+  /** In ms since the epoch; NaN without a hold. A hold has up to 32 KiB, and whoever reads the metrics asks for all of them. */
+  function heldSince(deployment: Deployment): number {
+    const known = since.get(deployment);
+    if (known !== undefined) return known;
+    const begun = Date.parse(ownHold(deployment)?.since ?? '');
+    since.set(deployment, begun);
+    return begun;
+  }
+
   function holds(): HoldsOpen {
-    const since = [...deployments.values()].flatMap((deployment) => ownHold(deployment)?.since ?? []);
-    const ages = since.map((begun) => (clock.now() - Date.parse(begun)) / 1000);
+    const begun = [...deployments.values()].map(heldSince).filter((time) => !Number.isNaN(time));
+    const ages = begun.map((time) => (clock.now() - time) / 1000);
     return { open: ages.length, oldestSeconds: ages.reduce((oldest, age) => Math.max(oldest, age), 0) };
   }
 

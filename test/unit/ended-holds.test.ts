@@ -67,6 +67,14 @@ test('the holds that are open are counted, and the age of the oldest', async () 
   assert.equal(world.preloadController.running(), 1, 'both need the same');
 });
 
+test('counting the holds reads each of them once, as anybody may ask for the metrics', async (context) => {
+  const world = await holding();
+  world.releaseController.holds();
+  const parse = context.mock.method(JSON, 'parse');
+  for (let n = 0; n < 10; n += 1) assert.equal(world.releaseController.holds().open, 1);
+  assert.equal(parse.mock.callCount(), 0);
+});
+
 function unreadable() {
   const object = heldObject();
   const metadata = Object(object['metadata']);
