@@ -24,6 +24,8 @@ const REMEMBERED_PODS = 10_000;
  * namespace, and that may take them seconds.
  */
 const READS_AT_A_TIME = 2;
+/** Of one namespace. Where each takes seconds, pods come faster than their events can be read. */
+const WAITING_READS = 100;
 
 /** A kubelet writes at most 25 Events of one object at once, and then one in 5 minutes (client-go, EventSourceObjectSpamFilter). */
 const EVENTS_LIMIT = 100;
@@ -39,6 +41,17 @@ export function createPodTroubles(options: {
   const { client, clock, log, onFound } = options;
   const known = new LRUCache<string, Failure | 'none'>({ max: REMEMBERED_PODS });
   const reading = createLimiter(READS_AT_A_TIME, clock);
+  /** By namespace. */
+  const waiting = new Map<string, number>();
+
+  async function readInTurn(pod: PullerPod): Promise<void> {
+    const { namespace } = pod;
+    waiting.set(namespace, (waiting.get(namespace) ?? 0) + 1);
+    await reading(namespace, () => readEvents(pod));
+    const left = (waiting.get(namespace) ?? 0) - 1;
+    if (left > 0) waiting.set(namespace, left);
+    else waiting.delete(namespace);
+  }
 
   async function readEvents(pod: PullerPod): Promise<void> {
     try {
@@ -61,9 +74,10 @@ export function createPodTroubles(options: {
     },
     read(pods) {
       for (const pod of pods) {
-        if (known.has(pod.uid)) continue;
+        // Beyond that it is asked about when it is given again.
+        if (known.has(pod.uid) || (waiting.get(pod.namespace) ?? 0) >= WAITING_READS) continue;
         known.set(pod.uid, 'none');
-        void reading(pod.namespace, () => readEvents(pod));
+        void readInTurn(pod);
       }
     },
   };

@@ -140,3 +140,34 @@ test('a namespace whose events cannot be read in time keeps no other from being 
   assert.deepEqual(found, ['shop n1', 'shop n2', 'shop n3']);
   assert.equal(asked.filter((path) => path.includes('hostile')).length, 1);
 });
+
+test('of a namespace whose events take long to read, no more than 100 pods wait; the others are asked about later', async () => {
+  const ends: (() => void)[] = [];
+  const asked: string[] = [];
+  const troubles = createPodTroubles({
+    client: {
+      get: (_path, query) => {
+        asked.push(String(query?.['fieldSelector']));
+        return new Promise((resolve) => ends.push(() => resolve({ items: [] })));
+      },
+    },
+    clock: manualClock(),
+    log: logDouble().log,
+    onFound: () => undefined,
+  });
+  const pods = Array.from({ length: 150 }, (_, n) => ({ ...puller('n1').pulling().pod, uid: `uid-${n}` }));
+  const readAll = async (): Promise<void> => {
+    troubles.read(pods);
+    await nextTurn();
+    while (ends.length > 0) {
+      ends.shift()?.();
+      await nextTurn();
+    }
+  };
+  await readAll();
+  assert.equal(asked.length, 100);
+  await readAll();
+  assert.equal(new Set(asked).size, 150);
+  await readAll();
+  assert.equal(asked.length, 150);
+});
