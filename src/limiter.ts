@@ -38,6 +38,8 @@ interface Share {
 export function createLimiter(places: number, clock: Pick<Clock, 'monotonic'>): Limiter {
   /** Of the namespaces that wait or run something; whose turn is next comes first. */
   const shares = new Map<string, Share>();
+  /** Of these, the ones that run something: no more than there are places, however many wait. */
+  const running = new Map<string, Share>();
   /** Of `clock.monotonic`, when the last slow call ended. */
   const slowAt = new LRUCache<string, number>({ max: REMEMBERED_NAMESPACES });
   const forSlow = Math.ceil(places / 2);
@@ -51,14 +53,13 @@ export function createLimiter(places: number, clock: Pick<Clock, 'monotonic'>): 
 
   /** A namespace that holds fewer places than this may take another one. */
   function freePlaces(): { readonly free: number; readonly freeIfSlow: number } {
-    let running = 0;
-    let slowRunning = 0;
-    for (const [namespace, share] of shares) {
-      running += share.begun.size;
-      if (isSlow(namespace, share)) slowRunning += share.begun.size;
+    let free = places;
+    let freeIfSlow = forSlow;
+    for (const [namespace, share] of running) {
+      free -= share.begun.size;
+      if (isSlow(namespace, share)) freeIfSlow -= share.begun.size;
     }
-    const free = places - running;
-    return { free, freeIfSlow: Math.min(free, forSlow - slowRunning) };
+    return { free, freeIfSlow: Math.min(free, freeIfSlow) };
   }
 
   function mayBegin(namespace: string, share: Share, { free, freeIfSlow } = freePlaces()): boolean {
@@ -76,6 +77,7 @@ export function createLimiter(places: number, clock: Pick<Clock, 'monotonic'>): 
   function begin(namespace: string, share: Share): { readonly at: number } {
     const call = { at: clock.monotonic() };
     share.begun.add(call);
+    running.set(namespace, share);
     putLast(namespace, share);
     return call;
   }
@@ -88,6 +90,7 @@ export function createLimiter(places: number, clock: Pick<Clock, 'monotonic'>): 
 
   function end(namespace: string, share: Share, call: { readonly at: number }): void {
     share.begun.delete(call);
+    if (share.begun.size === 0) running.delete(namespace);
     const now = clock.monotonic();
     if (now - call.at > SLOW_MS) {
       slowAt.set(namespace, now);
@@ -104,6 +107,7 @@ export function createLimiter(places: number, clock: Pick<Clock, 'monotonic'>): 
 
   function beginNext(): boolean {
     const left = freePlaces();
+    if (left.free === 0) return false;
     for (const [namespace, share] of shares) {
       if (share.waiting.length === 0 || !mayBegin(namespace, share, left)) continue;
       share.waiting.shift()?.();
