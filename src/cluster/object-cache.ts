@@ -140,8 +140,8 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
     const version = versionOf(at(raw, 'metadata', 'resourceVersion'));
     const item = { key, namespace, uid, version, isPartial: false };
     try {
-      if (Math.max(name.length, namespace.length) > NAME_CHARACTERS)
-        throw new Error(`its name is longer than ${NAME_CHARACTERS} characters`);
+      if ([name, namespace, uid].some((one) => (one?.length ?? 0) > NAME_CHARACTERS))
+        throw new Error(`its name or uid is longer than ${NAME_CHARACTERS} characters`);
       const isSkipped = scope?.mayKeep?.(raw) === false && !scope.isFollowed(namespace);
       return isSkipped ? { ...item, object: undefined } : kept({ ...item, object: parse(raw) });
     } catch (error) {

@@ -130,7 +130,7 @@ test('an object with a name that no API server stores is left out, and the line 
       [`default/${'y'.repeat(253)}`, 'default/next'],
     );
     const lines = coded(stage);
-    assert.match(lines.join('\n'), /PG_OBJECT_UNREADABLE .*its name is longer than 253 characters/);
+    assert.match(lines.join('\n'), /PG_OBJECT_UNREADABLE .*its name or uid is longer than 253 characters/);
     for (const line of lines) assert.ok(line.length < 2000, `${line.length} characters`);
   }));
 
