@@ -45,7 +45,7 @@ export interface Outcome {
   /** What went wrong, and then what had been done. */
   readonly problems: readonly string[];
   readonly script: readonly string[];
-  /** See `evidenceText`; empty if nothing went wrong. */
+  /** See `evidenceText`; empty if nothing went wrong, and no update passed without the gate's answer. */
   readonly evidence: readonly string[];
   readonly counts: Readonly<Record<string, number>>;
 }
@@ -81,7 +81,7 @@ export async function runSequence(
       .map(({ name, at: when }) => ({ of: name, at: when - performance.timeOrigin }));
     const judgement = judge({ ...run.history, failedOpen });
     problems.push(...judgement.violations);
-    if (problems.length > 0) {
+    if (problems.length > 0 || failedOpen.length > 0) {
       const { namespace } = run;
       const [lines, apiServer] = [gate.lines(), logSince(API_SERVER, logged)];
       const known = { namespace, from: began, to: Date.now(), gate: lines, updates, apiServer };

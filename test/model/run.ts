@@ -57,6 +57,8 @@ export async function run(options: RunOptions): Promise<Report> {
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     const result = problems.length === 0 ? 'ok' : `${problems.length} PROBLEMS`;
     progress(`sequence ${index}: ${outcome.steps} steps in ${seconds} s, ${result}`);
+    // No promise is broken by it, but why it happened is worth to be known.
+    if (problems.length === 0) for (const line of evidence) progress(`    ${line}`);
   }
 
   async function group(indices: readonly number[]): Promise<void> {
