@@ -130,7 +130,7 @@ export function command(): Command {
     .addOption(
       set(
         '--bypass-needs-permission [bool]',
-        'bypass and opt-out need the verb bypass on imagepreloads.pullgate.io, and annotations may only be stricter than the flags',
+        'require the verb bypass on imagepreloads.pullgate.io to bypass or opt out, and ignore annotations that are looser than the flags',
       )
         .choices(['true', 'false'])
         .preset('true')

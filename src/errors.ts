@@ -33,17 +33,18 @@ export const ERRORS = {
   PG_BODY_VALUES: {
     status: 413,
     message: 'the request body has more than {limit} values',
-    remedy: 'No Deployment that does any work has so many. Find out who called.',
+    remedy: 'No real Deployment has so many. Find out who called.',
   },
   PG_BUSY: {
     status: 503,
-    message: 'too many requests, or too large ones, are in flight',
+    message: 'the requests in flight are too many or too large',
     remedy:
-      'API servers retry within their timeout of the webhook. If it happens often, find out who calls: a NetworkPolicy can keep others out (docs/security.md).',
+      'API servers retry until the timeout of the webhook. If this happens often, find out who calls. A NetworkPolicy can keep strangers out (docs/security.md).',
   },
   PG_CONNECTIONS: {
-    message: 'a connection of {peer} to {endpoint} was closed, because it has as many as are left for others',
-    remedy: 'Find out who that is. A NetworkPolicy can keep others out (docs/security.md).',
+    message:
+      'closed a connection of {peer} to {endpoint}, because {peer} already has as many connections as are free',
+    remedy: 'Find out who uses that address. A NetworkPolicy can keep strangers out (docs/security.md).',
   },
   PG_CONTENT_TYPE: {
     status: 415,
@@ -134,11 +135,11 @@ export const ERRORS = {
   },
   PG_API_ANSWER_SIZE: {
     message: 'the answer of {server} to {call} is larger than {limit} bytes',
-    remedy: 'Check which objects there are so large, and whether the address is that of an API server.',
+    remedy: 'Find out which object there is so large. Check that the address is that of an API server.',
   },
   PG_OBJECT_UNREADABLE: {
     message: '{object} of {path} cannot be read and is left out: {detail}',
-    remedy: 'All other objects are followed as before. This is a bug; please report it with the object.',
+    remedy: 'All other objects are followed as before. This is a bug: please report it with the object.',
   },
   PG_OBJECT_TOO_LARGE: {
     message: '{object} of {path} is larger than {limit} bytes and is left out',

@@ -6,13 +6,13 @@ export interface Denial {
   readonly code: 403 | 429;
   readonly reason: 'Forbidden' | 'TooManyRequests';
   readonly message: string;
-  /** With it client-go (kubectl, Helm, Argo CD, Flux) asks again by itself, up to 10 times. */
+  /** If it is set, client-go (kubectl, Helm, Argo CD, Flux) retries the request up to 10 times. */
   readonly retryAfterSeconds?: number;
 }
 
-/** The API server passes on any number; kubectl sleeps for all of it, so that a preload that is done sooner waits. */
+/** kubectl sleeps for the whole time, even if the preload is done sooner. */
 const LONGEST_WAIT_SECONDS = 30;
-/** Nothing was found out this time: the Deployment has changed meanwhile, or the API server was too busy. */
+/** After an answer that found nothing out: the Deployment has changed meanwhile, or the API server was too busy. */
 const AGAIN_SECONDS = 1;
 const SHORTEST_WAIT_SECONDS = 2;
 /** An image's name may have 1024 characters and a template any number of them. So may a user's name. */
@@ -36,8 +36,8 @@ export function overLimit(
 }
 
 /**
- * Why an update is not let through yet. `progress` is absent where it was not looked up. A dry run is not told to
- * come again: nothing is being done for it that it could wait for.
+ * Returns why an update is not let through yet. `progress` is absent if it was not looked up. A dry run gets no
+ * `retryAfterSeconds`, because nothing is preloaded for it.
  */
 export function rejection(
   { namespace, name }: { readonly namespace: string; readonly name: string },
@@ -61,14 +61,15 @@ export function rejection(
     : `${id} waits until its nodes have ${beginning(images.join(', '), WORDS_LIMIT)}: ${howFar(progress)}; see ${look}`;
   return {
     ...denial,
-    message: `pullgate: ${wait}. Running the same command again is enough`,
+    message: `pullgate: ${wait}. Run the same command again to retry`,
     ...(!dryRun && { retryAfterSeconds: retryAfter(progress) }),
   };
 }
 
 const WHY_UNKNOWN = {
   stale: (id: string) => `${id} has changed meanwhile`,
-  unanswered: (id: string) => `the API server did not tell Pullgate in time how far the preload of ${id} is`,
+  unanswered: (id: string) =>
+    `the API server did not answer in time, so the progress of the preload of ${id} is unknown`,
 };
 
 function isUnknown(
@@ -92,8 +93,8 @@ function howFar(progress: PreloadProgress | undefined): string {
 }
 
 /**
- * As long as nothing is known, as long again as it has taken: short preloads are seen at once, and ten waits
- * are 3 minutes.
+ * Until a remaining time is known, the wait is as long as the preload has run so far. So short preloads are seen at once, and
+ * ten waits take 3 minutes.
  */
 function retryAfter(progress: PreloadProgress | undefined): number {
   if (progress === undefined) return SHORTEST_WAIT_SECONDS;

@@ -41,7 +41,7 @@ export async function mayBypass(
     limitLog('bypass', (fields) =>
       log.warn(
         { ...fields, err, user: user.username, namespace },
-        'whether the user may bypass is unknown: refused',
+        'could not find out whether the user may bypass; the bypass is refused',
       ),
     );
     return false;

@@ -32,13 +32,13 @@ export function exceededBound(deployment: Deployment, from: RunningTemplate): st
 export function exceededMarks(held: JsonObject): string | undefined {
   const length = asString(at(held, 'metadata', 'annotations', HOLD_ANNOTATION))?.length ?? 0;
   if (length > HOLD_CHARACTERS)
-    return `a hold with all images that run has ${length} characters, more than ${HOLD_CHARACTERS}`;
+    return `its hold would name all running images in ${length} characters, more than ${HOLD_CHARACTERS}`;
   const annotations = annotationBytes(held);
   if (annotations > ANNOTATIONS_BYTES - ANNOTATIONS_ROOM)
-    return `with a hold its annotations have ${annotations} bytes, and the API server takes ${ANNOTATIONS_BYTES}`;
+    return `with a hold its annotations would have ${annotations} bytes; the API server accepts ${ANNOTATIONS_BYTES}`;
   const bytes = Buffer.byteLength(JSON.stringify(held));
   return bytes > OBJECT_BYTES
-    ? `with a hold it has ${bytes} bytes, more than ${OBJECT_BYTES}, and etcd might refuse it`
+    ? `with a hold it would have ${bytes} bytes, more than ${OBJECT_BYTES}, and etcd might refuse it`
     : undefined;
 }
 

@@ -33,7 +33,7 @@ export function createPullPlaces(options: {
   }
 
   async function takeBack({ pod, state }: Place, why: 'overdue' | 'surplus'): Promise<boolean> {
-    log.info({ pod: podKey(pod), node: pod.node, why }, 'a pull gives its place to another one');
+    log.info({ pod: podKey(pod), node: pod.node, why }, 'taking back the place of a pull');
     if (state === 'queued') {
       writer.cancel(pod);
       return true;

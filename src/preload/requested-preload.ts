@@ -107,7 +107,7 @@ async function progressOf(
     options.limitLog('stale', (fields) =>
       log.warn(
         { ...fields, deployment: `${namespace}/${name}` },
-        'a review that is not about the stored Deployment',
+        'the old object of a review is not the stored Deployment',
       ),
     );
     return STALE;
@@ -200,8 +200,8 @@ function rejectedFact(request: PreloadRequest, { uid, spec }: ImagePreload): Gat
     },
     related: { apiVersion: API_VERSION, kind: IMAGE_PRELOAD_KIND, namespace, name: preload, uid },
     note:
-      `not let through until the nodes have ${images}; asked for by ${username}; most clients ask again by ` +
-      `themselves, and running the command again is enough; see kubectl -n ${namespace} get ipl ${preload}`,
+      `not let through until the nodes have ${images}; asked for by ${username}; most clients retry, else ` +
+      `run the command again; see kubectl -n ${namespace} get ipl ${preload}`,
     fact: uid,
   };
 }

@@ -136,7 +136,7 @@ function apply(admin: Admin, object: JsonObject): Promise<unknown> {
   return call('patch', resource, () => admin.apply(path, object));
 }
 
-/** A server before the supported ones has no such kind. */
+/** An API server older than the supported ones does not serve ValidatingAdmissionPolicies. */
 async function applyPolicy(
   admin: Admin,
   object: JsonObject,
@@ -146,7 +146,10 @@ async function applyPolicy(
     await apply(admin, object);
   } catch (error) {
     if (!isNotFound(error) || !unsupportedServer) throw error;
-    log.warn({ resource: locate(object).resource }, 'this Kubernetes version has no such policies: left out');
+    log.warn(
+      { resource: locate(object).resource },
+      'this Kubernetes version does not serve the policy: left out',
+    );
   }
 }
 

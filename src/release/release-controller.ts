@@ -227,7 +227,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     lingering.set(uid, looks);
     if (why !== 'Hold' || looks !== STALE_ATTEMPTS) return;
     const remove = `kubectl -n ${deployment.namespace} patch ipl ${name} --type merge -p '{"metadata":{"finalizers":null}}'`;
-    const words = `ImagePreload ${name} is being deleted, and its finalizers keep it; remove them: ${remove}`;
+    const words = `ImagePreload ${name} is being deleted, but its finalizers prevent that; remove them: ${remove}`;
     await tellImpasse(deployment, name, words);
   }
 
@@ -237,13 +237,13 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
       await carryOut(deployment, failStep(deployment, words));
     } catch (err) {
       // The impasse itself is what is to be logged.
-      log.debug({ ...fieldsOf(deployment), err }, 'the impasse could not be told');
+      log.debug({ ...fieldsOf(deployment), err }, 'could not record the refusal');
     }
   }
 
   async function removePreload({ namespace, name, uid }: ImagePreload): Promise<void> {
     limitLog(namespace, (fields) =>
-      log.warn({ ...fields, preload: `${namespace}/${name}` }, 'not the preload that is needed: made anew'),
+      log.warn({ ...fields, preload: `${namespace}/${name}` }, 'replacing a preload that does not match'),
     );
     await client.delete(`${collection({ namespace })}/${name}`, { preconditions: { uid } });
   }

@@ -29,7 +29,7 @@ export function createBoundedReader(): BoundedReader {
   function text(value: unknown, name: string, limit: number): string | undefined {
     if (value === undefined || value === null) return undefined;
     if (typeof value !== 'string') {
-      refuse(`${name} is not a text`);
+      refuse(`${name} is not a string`);
       return undefined;
     }
     if (value.length <= limit) return value;

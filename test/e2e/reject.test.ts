@@ -131,7 +131,7 @@ describe('use a client that does not retry', () => {
     assert.equal(at(error, 'code') ?? (error as { code?: unknown }).code, 429);
     const said = JSON.stringify(error, Object.getOwnPropertyNames(error));
     assert.match(said, /waits until its nodes have .*:v2: /);
-    assert.match(said, /Running the same command again is enough/);
+    assert.match(said, /Run the same command again to retry/);
     const ready = shop.kubectl('wait', '--for=condition=Ready', 'ipl', '--all', '--timeout=60s');
     const further: unknown = await until(
       'a node count',

@@ -25,7 +25,7 @@ test('a wait says what for, how far it is, where to look, and that the same comm
     reason: 'TooManyRequests',
     message:
       `pullgate: shop/web waits until its nodes have ${V2}: 3 of 10 nodes after 12 s, about 9 s more at the pace of ` +
-      'the slowest node so far; see kubectl -n shop get ipl web-1. Running the same command again is enough',
+      'the slowest node so far; see kubectl -n shop get ipl web-1. Run the same command again to retry',
     retryAfterSeconds: 9,
   });
 });
@@ -72,8 +72,8 @@ test('an API server that did not answer is no reason to let the update through, 
     code: 429,
     reason: 'TooManyRequests',
     message:
-      'pullgate: the API server did not tell Pullgate in time how far the preload of shop/web is. ' +
-      'Running the same command again is enough',
+      'pullgate: the API server did not answer in time, so the progress of the preload of shop/web is unknown. ' +
+      'Run the same command again to retry',
     retryAfterSeconds: 1,
   });
 });

@@ -104,7 +104,7 @@ test('one whose finalizers keep it makes the hold say so, and how to go on; with
   assert.match(
     event?.note ?? '',
     new RegExp(
-      `^ImagePreload ${NAME} is being deleted, and its finalizers keep it; remove them: kubectl -n shop patch ipl ${NAME} `,
+      `^ImagePreload ${NAME} is being deleted, but its finalizers prevent that; remove them: kubectl -n shop patch ipl ${NAME} `,
     ),
   );
   assert.equal(world.web().status.progressing?.reason, 'ProgressDeadlineExceeded');
