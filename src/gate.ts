@@ -34,7 +34,7 @@ export interface Gate {
 
 /** Of both kinds of gate: how it speaks to the API server, as its own ServiceAccount. */
 export interface Voice {
-  /** One of its own: whoever can send reviews can cause its calls, and the leader's may not wait behind them. */
+  /** Separate from the leader's client, because anybody who can send reviews causes calls of this one. */
   readonly client: ApiClient;
   /** The gate's own. */
   readonly namespace: string;

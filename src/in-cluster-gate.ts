@@ -30,8 +30,8 @@ const SERVICE = 'pullgate';
 const LEAVE_MS = 5000;
 
 /**
- * What the leader has begun may take that long when its term ends, such as calls in a namespace whose webhooks hang. The next leader
- * cannot begin before, and carries on with what is broken off.
+ * How long running calls may take when the term of a leader ends, for example in a namespace whose webhooks hang. The next leader
+ * cannot begin before, and repeats the calls that are broken off.
  */
 const TERM_END_MS = 10_000;
 

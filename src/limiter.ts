@@ -2,8 +2,8 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from './clock.ts';
 
 /**
- * Runs the call when it is its namespace's turn, and resolves or rejects as the call does. Rejects with the signal's reason
- * if the signal is aborted while the call waits.
+ * Runs the call as soon as the namespace may take a place, and resolves or rejects as the call does. Rejects with the signal's
+ * reason if the signal is aborted while the call waits.
  */
 export type Limiter = <T>(namespace: string, call: () => Promise<T>, signal?: AbortSignal) => Promise<T>;
 
@@ -12,7 +12,7 @@ export type Limiter = <T>(namespace: string, call: () => Promise<T>, signal?: Ab
  * server that is slow, and the next call of the same namespace probably does as well.
  */
 const SLOW_MS = 1000;
-/** Several times as long as a call may take, so that a webhook that hangs now and then does not pass for a quick one. */
+/** Several times as long as a call may take. So a webhook that hangs now and then keeps its namespace slow. */
 const SLOW_MEMORY_MS = 60_000;
 const REMEMBERED_NAMESPACES = 1000;
 
@@ -20,23 +20,23 @@ interface Share {
   readonly waiting: (() => void)[];
   /** Of `clock.monotonic`, one for each call in flight, in the order in which they began. */
   readonly begun: Set<{ readonly at: number }>;
-  /** How many places it may hold: one more for each answer that was quick. */
+  /** How many places the namespace may hold: one more for each quick answer. */
   window: number;
 }
 
 /**
- * Runs a bounded number of calls at a time, and shares these places among namespaces, or whoever else causes calls. Nobody can take a place back from a
- * call in flight, so the places are kept apart before:
+ * Runs a bounded number of calls at a time, and shares these places among namespaces. A key may also be anything else that causes
+ * calls, such as a peer. A call in flight cannot give its place back, so the rules apply before a call begins:
  *
  * - A namespace begins with one place, and gets another one for each call that is answered quickly.
- * - It takes another place only while it holds fewer than are free: one namespace alone takes half of the places at most,
- *   two take a third each.
- * - All namespaces whose calls are slow have half of the places together. However many they are, the other half is for
- *   namespaces whose calls are answered.
+ * - A namespace takes another place only while it holds fewer than are free. So one namespace alone takes at most half of the
+ *   places, and two take a third each.
+ * - All namespaces whose calls are slow have half of the places together, however many they are. The other half is for namespaces
+ *   whose calls are answered.
  * - A place that becomes free goes to the namespaces that wait, in turn.
  */
 export function createLimiter(places: number, clock: Pick<Clock, 'monotonic'>): Limiter {
-  /** Of the namespaces that wait or run something; whose turn is next comes first. */
+  /** The namespaces that have calls waiting or in flight. The one whose turn is next comes first. */
   const shares = new Map<string, Share>();
   /** Of these, the ones that run something: no more than there are places, however many wait. */
   const running = new Map<string, Share>();
@@ -51,7 +51,7 @@ export function createLimiter(places: number, clock: Pick<Clock, 'monotonic'>): 
     return now - (slowAt.get(namespace) ?? Number.NEGATIVE_INFINITY) < SLOW_MEMORY_MS;
   }
 
-  /** A namespace that holds fewer places than this may take another one. */
+  /** Returns the limits below which a namespace may take another place. */
   function freePlaces(): { readonly free: number; readonly freeIfSlow: number } {
     let free = places;
     let freeIfSlow = forSlow;
@@ -82,7 +82,7 @@ export function createLimiter(places: number, clock: Pick<Clock, 'monotonic'>): 
     return call;
   }
 
-  /** Its next turn is after everybody else's. */
+  /** The namespace gets its next turn after all others. */
   function putLast(namespace: string, share: Share): void {
     shares.delete(namespace);
     shares.set(namespace, share);

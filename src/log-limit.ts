@@ -3,8 +3,8 @@ import type { Clock } from './clock.ts';
 import { createTokenBuckets } from './token-bucket.ts';
 
 /**
- * Calls `write` unless there have been too many lines of that kind. The next line that is written gets the number of lines that
- * were left out before it.
+ * Calls `write` unless there have been too many lines of that kind. `leftOut` is the number of lines that were left out since the
+ * last one.
  */
 export type LogLimit = (kind: string, write: (fields: { readonly leftOut?: number }) => void) => void;
 
@@ -15,7 +15,7 @@ export interface LogRate {
   readonly everyMs: number;
 }
 
-/** Nobody can fill the log by causing the same line again and again: at 1 kB a line, one kind is 1.4 MB a day. */
+/** Keeps a line that is caused again and again from filling the log: at 1 kB a line, one kind is 1.4 MB a day. */
 const RATE: LogRate = { burst: 1, everyMs: 60_000 };
 /**
  * Of what fails in one namespace, for whatever object: a namespace whose webhooks refuse everything, or take too long, has

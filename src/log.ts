@@ -9,14 +9,14 @@ import { elide } from './text.ts';
 
 export type { Logger } from 'pino';
 
-/** Of each text in a line. A reason for a bypass, the name of an image or an error of a webhook may have hundreds of kilobytes. */
+/** The longest text in a line. The reason for a bypass, an image name or the error of a webhook may have hundreds of kilobytes. */
 const LOG_CHARACTERS = 2048;
-/** Of a list, and of the fields of an object. */
+/** The most entries of a list, and fields of an object. */
 const LOG_ENTRIES = 20;
 /** An error, its cause, and the cause of that. */
 const LOG_DEPTH = 4;
 
-/** A logger whose lines stay short, whatever others wrote. */
+/** Returns a logger that shortens what users, registries and webhooks wrote. */
 export function createLogger(level: LevelWithSilentOrString, to: DestinationStream): Logger {
   return pino(
     {

@@ -1,14 +1,14 @@
 /**
- * Characters that are kept of a text that somebody else wrote: a registry, a kubelet, a webhook, an API server. Such texts have no
- * limit of their own. The answers that runtimes pass on have up to 400 characters (test/unit/pull-failure.test.ts has them all),
- * and a kubelet lists one for each pull secret: this is room for ten.
+ * The most characters that are kept of a text from a registry, a kubelet, a webhook or an API server, which have no limit of their
+ * own. The answers that runtimes pass on have up to 400 characters (test/unit/pull-failure.test.ts has them all), and a kubelet lists
+ * one for each pull secret, so there is room for ten.
  */
 export const TEXT_LIMIT = 4096;
 const ELLIPSIS = '…';
 
 /**
- * Returns the text if it has at most `limit` characters, else its beginning and its end: what was done stands first, and
- * why it failed last.
+ * Returns the text if it has at most `limit` characters. Otherwise returns its beginning, which says what was done, and its end,
+ * which says why that failed.
  */
 export function elide(text: string, limit = TEXT_LIMIT): string {
   if (text.length <= limit) return text;
@@ -22,7 +22,7 @@ export function beginning(text: string, limit: number): string {
   return text.length <= limit ? text : detached(`${text.slice(0, limit - 3)}...`);
 }
 
-/** A copy: V8 makes a slice refer to the whole text, which would stay in memory. Half of a cut character becomes U+FFFD. */
+/** Returns a copy, because a slice in V8 keeps the whole text in memory. Half of a cut character becomes U+FFFD. */
 function detached(text: string): string {
   return Buffer.from(text).toString();
 }

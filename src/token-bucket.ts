@@ -1,19 +1,19 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from './clock.ts';
 
-/** One bucket for each key: it begins full, and is refilled slowly. */
+/** One bucket for each key. A bucket begins full and is refilled slowly. */
 export interface TokenBuckets {
   /** Takes a token from the key's bucket. False if the bucket is empty. */
   take(key: string): boolean;
 }
 
-/** A bucket that is forgotten is full again: with more keys than that in use, the limit is a little wider. */
+/** A forgotten bucket starts full again, so the limit is a little wider if more keys than this are in use. */
 const REMEMBERED_BUCKETS = 10_000;
 
 export function createTokenBuckets(options: {
   /** Tokens in a full bucket. */
   readonly burst: number;
-  /** Until an empty bucket has one token more. */
+  /** Time until a bucket gets another token. */
   readonly refillMs: number;
   readonly clock: Pick<Clock, 'monotonic'>;
 }): TokenBuckets {

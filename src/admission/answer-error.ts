@@ -6,19 +6,19 @@ import type { LogLimit } from '../log-limit.ts';
 import { ADMIT_PATHS } from './paths.ts';
 import { BODY_LIMIT } from './review-body.ts';
 
-/** Seconds. An API server asks again after that, as long as the timeout of the webhook is not over (client-go, with_retry.go). */
+/** In seconds. API servers retry after that, until the timeout of the webhook (client-go, with_retry.go). */
 const RETRY_AFTER = '1';
 
-/** Why a look-up is broken off. It is nobody's fault, and nobody reads the answer. */
+/** Aborts a look-up whose caller has disconnected. It is not logged, because it is no failure. */
 export const CALLER_GONE = new Error('the caller does not wait for the answer any more');
 
 interface ErrorAnswers {
   answerError(error: Error, request: FastifyRequest, reply: FastifyReply): void;
-  /** What the parser refuses, such as a head that is too large, never becomes a request. */
+  /** Answers what the HTTP parser refuses before there is a request, such as a head that is too large. */
   answerNoRequest(error: Error & { readonly code?: string }, socket: Socket): void;
 }
 
-/** Answers errors as a `Status`, and logs them: one line of each kind a minute, as any stranger can cause them. */
+/** Answers errors as a `Status`, and logs one line of each kind a minute, because any stranger can cause errors. */
 export function createErrorAnswers(log: Logger, limitLog: LogLimit): ErrorAnswers {
   return {
     answerError(error, request, reply) {
@@ -70,7 +70,7 @@ function statusOf({ status: code = 500, message }: GateError): {
   return { code, body: { kind: 'Status', apiVersion: 'v1', metadata: {}, status: 'Failure', message, code } };
 }
 
-/** An error of Fastify's as the table has it. */
+/** Translates an error of Fastify into an entry of the error table. */
 function gateError(error: Partial<FastifyError> & Error, request: FastifyRequest): GateError {
   // Fastify reads the body there too, and it may be as wrong as the path.
   if (request.is404) return notFound(request);

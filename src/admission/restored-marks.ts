@@ -15,14 +15,15 @@ import { DECIDED_ANNOTATION, GROUP, HOLD_ANNOTATION } from '../names.ts';
 export type Origin = 'Request' | 'Again' | 'Restored';
 
 /**
- * A request lasts at most a minute (kube-apiserver --request-timeout), and the clocks of two replicas may differ. A record
- * that was written by the request in question is not older, nor further in the future.
+ * The largest difference between now and the time of a record that this same request has written. A request lasts at most a minute
+ * (kube-apiserver --request-timeout), and the clocks of two replicas may differ.
  */
 const REQUEST_MS = 120_000;
 
 /**
- * The decision record tells. Each decision writes a new one, so an update that brings another one than is stored
- * has its annotations from somewhere else. Clients that send only what changes leave the stored one as it is.
+ * Returns the origin of the marks, which the decision record reveals. Each decision writes a new record, so an update whose record
+ * differs from the stored one has its annotations from another time or object. Clients that send only changes keep the stored
+ * record.
  */
 export function originOf(old: Deployment, next: Deployment, now: number): Origin {
   const stored = old.annotations[DECIDED_ANNOTATION];
@@ -35,8 +36,8 @@ export function originOf(old: Deployment, next: Deployment, now: number): Origin
 }
 
 /**
- * Whether the update goes back to the template that was decided on last, after a rollout that the gate was not asked about. The
- * record of that template is the stored one then, and tells nothing apart.
+ * Returns whether the update goes back to the template of the stored record, after a rollout that started without the gate. The
+ * records are equal then and do not reveal the origin.
  */
 function isBackAtRecord(old: Deployment, next: Deployment): boolean {
   // kubectl refuses to undo while paused, and hashing what is stored would take as long as the rest.
@@ -53,22 +54,22 @@ function isOfThisRequest(brought: string, old: Deployment, now: number): boolean
   return Math.abs(now - at) <= REQUEST_MS && at > (storedAt(old, now) ?? Number.NEGATIVE_INFINITY);
 }
 
-/** When this request is decided, in ms: later than the stored decision, even if another replica's clock was ahead. */
+/** Returns the time of this decision in ms. It is later than the stored decision, even if another replica's clock was ahead. */
 export function decisionTime(old: Deployment, next: Deployment, origin: Origin, now: number): number {
   const first = origin === 'Again' ? parseDecided(next.annotations[DECIDED_ANNOTATION]) : undefined;
   if (first !== undefined) return Date.parse(first.at);
   return Math.max(now, (storedAt(old, now) ?? 0) + 1);
 }
 
-/** Undefined without a record, and for one from the future, which only a forger writes. */
+/** Returns undefined without a record, and for a record from the future, which is forged. */
 function storedAt(old: Deployment, now: number): number | undefined {
   const at = Date.parse(ownDecided(old)?.at ?? '');
   return at <= now + REQUEST_MS ? at : undefined;
 }
 
 /**
- * The object with every annotation of Pullgate as it is stored, and the names of those that would have asked for something
- * else. A hold that it brings along is none, so its pause goes with it.
+ * Returns the object with every annotation of Pullgate as it is stored, and the names of the annotations that differed. A restored
+ * hold does not count, so its pause is removed as well.
  */
 export function withStoredMarks(
   object: JsonObject,

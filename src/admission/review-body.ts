@@ -2,23 +2,23 @@ import type { IncomingMessage } from 'node:http';
 import { GateError } from '../errors.ts';
 import type { Charge } from './memory-budget.ts';
 
-/** The old and the new object, at most 3 MB each (the API server's limit of a resource write), and 1 MB for the rest. */
+/** The old and the new object have at most 3 MB each (the API server's limit for a write), and the rest 1 MB. */
 export const BODY_LIMIT = 7 * 1024 * 1024;
 /**
- * Values of a body that is larger than SCANNED_BYTES. An object of 1.5 MB, etcd's limit, that has so many is nothing but empty
- * lists or keys. JSON of 3 bytes a value (`{},`) takes 21 times its size when parsed, and over a second.
+ * The most values of a body that is larger than SCANNED_BYTES. An object of 1.5 MB, etcd's limit, that exceeds it consists of empty
+ * lists or keys. JSON of 3 bytes a value (`{},`) takes 21 times its size in memory, and over a second to parse.
  */
 const VALUES_LIMIT = 500_000;
-/** What is smaller takes 21 MB and 100 ms at most. */
+/** A smaller body takes at most 21 MB and 100 ms to parse, so its values are not counted. */
 const SCANNED_BYTES = 1024 * 1024;
 
-/** Memory that a parsed body takes at most: 21 times its size, or 64 bytes for each of its values. */
+/** Returns the most memory that a parsed body can take: 21 times its size, or 64 bytes for each of its values. */
 export function parsedBytes(bodyBytes: number): number {
   return Math.min(21 * bodyBytes, 64 * VALUES_LIMIT);
 }
 
 /**
- * Reads the body of a request, within the budget. Without room for it, the body is still read, and dropped: an answer before
+ * Reads the body of a request within the budget. If there is no room for the body, it is read and dropped, because an answer before
  * the end of the request might not reach the caller.
  * @throws GateError PG_BUSY, PG_BODY_TOO_LARGE, PG_BODY_NOT_JSON, PG_BODY_VALUES
  */
@@ -64,7 +64,7 @@ function tooLarge(): GateError {
 
 const [QUOTE, BACKSLASH, COMMA, LIST, OBJECT] = Buffer.from('"\\,[{');
 
-/** At least the number of lists, objects, strings and numbers. Of what is not JSON any number. */
+/** Returns at least the number of values; any number if the text is not JSON. */
 function countValues(json: Buffer): number {
   let count = 0;
   for (let at = 0; at < json.length; at += 1) {

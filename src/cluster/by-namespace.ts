@@ -1,6 +1,6 @@
 /**
- * Returns the entry of the namespace that has most. A bounded store takes from that one when it is full: so a namespace loses
- * nothing to another one that has more.
+ * Returns the entry of the namespace with the largest share. A bounded store that is full takes from this namespace, so no
+ * namespace loses anything to one that has more.
  */
 export function largestShare<T>(
   shares: ReadonlyMap<string, T>,

@@ -8,7 +8,7 @@ export interface QueuedEvent {
   readonly body: unknown;
 }
 
-/** Events that wait to be written, those of one namespace in order. */
+/** The Events that wait to be written. */
 export interface EventQueue {
   add(event: QueuedEvent): void;
   /** Resolves when none is left. */
@@ -16,16 +16,16 @@ export interface EventQueue {
 }
 
 /**
- * In memory 10 MB, at 2 kB for each. A leader that has just taken over may tell of every decision of the last hour again, and
- * an API server takes about 100 Events a second.
+ * 10 MB of memory, at 2 kB for each Event. A leader that has just taken over may write an Event for every decision of the last
+ * hour, and an API server accepts about 100 Events a second.
  */
 const ROOM = 5000;
-/** One for each of four namespaces: Events are not urgent. */
+/** One for each of four namespaces, because Events are not urgent. */
 const WRITES_AT_A_TIME = 4;
 
 /**
- * Writes the Events of each namespace in order, of several namespaces side by side and in turn. If there is no room left, the
- * namespace with the most Events loses its last one: a flood of Events of one namespace never drops one of another.
+ * Writes the Events of each namespace in order, and serves several namespaces side by side and in turn. If the queue is full, the
+ * namespace with the most Events loses its last one. So a flood of Events in one namespace never drops one of another.
  */
 export function createEventQueue(options: {
   /** Never rejects. */

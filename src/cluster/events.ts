@@ -73,9 +73,9 @@ export interface EventWriterOptions {
 export const NOTE_BYTES = 1024;
 // With a dot and the hash well below the 253 of an object's name.
 const NAME_CHARACTERS = 200;
-/** Of some 150 bytes each. A hold has about ten. */
+/** Each takes about 150 bytes, and a hold has about ten. */
 const REMEMBERED_FACTS = 20_000;
-/** As client-go limits what a controller tells of one object (EventSourceObjectSpamFilter). */
+/** The limit that client-go sets for the Events of one object (EventSourceObjectSpamFilter). */
 const FACT_RATE = { burst: 25, everyMs: 300_000 };
 /** A fact may repeat what a user wrote, such as the value of an annotation. */
 const FACT_CHARACTERS = 256;
@@ -84,9 +84,9 @@ const FACT_CHARACTERS = 256;
  * Writes facts as Events and as one log line each with `audit: true` (Events expire after an hour by default). An Event that
  * cannot be written is lost, with a warning. The same fact given again is then tried again, but not logged again.
  *
- * Each object has 25 facts of one reason at once, and then one in 5 minutes. More of them are neither written nor logged. The
- * next audit line of that object and reason says how many were left out, and a fact that is still true then is told when
- * it is given again.
+ * Each object has at most 25 facts of one reason at once, and then one in 5 minutes. Further facts are neither written nor logged.
+ * The next audit line of that object and reason says how many were left out. A fact that is still true is written when it is given
+ * again.
  */
 export function createEventWriter(
   client: Pick<ApiClient, 'create'>,

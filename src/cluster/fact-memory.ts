@@ -3,13 +3,13 @@ import { largestShare } from './by-namespace.ts';
 /** What became of the Event of a fact: its audit line is written, it waits in the queue, or the API server has it. */
 export type FactState = 'logged' | 'queued' | 'written';
 
-/** Facts by namespace and name, so that a level-triggered caller may repeat itself at no cost. */
+/** Remembers facts by namespace and name, so that a level-triggered caller may repeat them at no cost. */
 export interface FactMemory {
   get(namespace: string, name: string): FactState | undefined;
   set(namespace: string, name: string, state: FactState): void;
 }
 
-/** If there are more than `max` facts, the namespace that has most of them loses the one that was used least recently. */
+/** Holds at most `max` facts. Beyond that, the namespace with the most facts loses its least recently used one. */
 export function createFactMemory(max: number): FactMemory {
   /** The least recently used first. */
   const namespaces = new Map<string, Map<string, FactState>>();

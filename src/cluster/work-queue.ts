@@ -25,8 +25,8 @@ export interface WorkQueueOptions {
 }
 
 /**
- * Keys that want reconciling, such as `namespace/name`. However often a key is added, it is reconciled once after the last time.
- * Keys are taken from each namespace in turn, a few at a time: a namespace with thousands of them delays others by one run.
+ * Reconciles keys such as `namespace/name`. A key that is added several times is reconciled once, after the last time. The queue
+ * takes keys from each namespace in turn, a few at a time, so a namespace with thousands of keys delays others by one run.
  */
 export interface WorkQueue {
   add(key: string): void;
@@ -40,16 +40,13 @@ export interface WorkQueue {
 
 const REST_MS = 25;
 const BACKOFF = { baseMs: 500, maxMs: 30_000 };
-/**
- * How long a turn of the event loop may belong to this queue, in ms. In between, admission answers, the lease is renewed, and
- * watches are read.
- */
+/** How long one turn of the queue may take, in ms. Between turns, admission answers, the Lease is renewed, and watches are read. */
 const TURN_MS = 10;
 /** After a turn that was as long as this, the next one has one key: runs are long, and several of them would add up. */
 const LONG_TURN_MS = 100;
 /**
- * Keys of one turn: as many as its time allows. Not fewer than 4, as others may have made the turn long; a run takes 1.5 ms on a
- * cluster of 5,000 nodes. Not more than 64, which is a few milliseconds of the cheapest runs.
+ * Bounds of the number of keys in one turn, which adapts to `TURN_MS`. At least 4, because other work may have made the turn long;
+ * one run takes 1.5 ms on a cluster of 5,000 nodes. At most 64, which is a few milliseconds of the cheapest runs.
  */
 const AT_ONCE = { least: 4, most: 64 };
 
@@ -70,7 +67,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
   const { reconcile, restMs = () => REST_MS, name, clock, log, random } = options;
   const entries = new Map<string, Entry>();
   const running = new Set<Promise<void>>();
-  /** Keys that are due, by namespace. Whose turn is next comes first. */
+  /** Keys that are due, by namespace. The namespace whose turn is next comes first. */
   const ready = new Map<string, string[]>();
   let atOnce = AT_ONCE.least;
   /** Of `clock.monotonic`. */
@@ -94,7 +91,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     });
   }
 
-  /** What the runs of a turn do at once, before they wait for anything, is over when the next turn begins. */
+  /** The synchronous part of every run of a turn is over when the next turn begins, so the time between tells its length. */
   function takeTurn(): void {
     cancelTurn = undefined;
     turnBeganAt = clock.monotonic();

@@ -6,19 +6,19 @@ import { withMarks } from './held-object.ts';
 import { HOLD_CHARACTERS, type RunningTemplate } from './hold.ts';
 import { preloadNeeds } from './preload-needs.ts';
 
-/** Of all annotations of an object, names and values: apimachinery, TotalAnnotationSizeLimitB. The API server refuses more. */
+/** The most bytes of names and values of all annotations of an object (apimachinery, TotalAnnotationSizeLimitB). */
 const ANNOTATIONS_BYTES = 256 * 1024;
 /**
- * What others write while a Deployment is held, or copy from it: a bypass, the revision, what the Deployment controller adds on a
- * ReplicaSet, and the next record of a decision (5.5 KiB at most).
+ * Room for what others write while a Deployment is held: a bypass, the revision, the annotations that the Deployment controller adds
+ * to a ReplicaSet, and the next record of a decision (at most 5.5 KiB).
  */
 const ANNOTATIONS_ROOM = 8 * 1024;
 /** etcd takes requests of 1.5 MiB (--max-request-bytes). In its encoding an object is smaller than in JSON. */
 const OBJECT_BYTES = 1.5 * 1024 * 1024 - ANNOTATIONS_ROOM;
 
 /**
- * Returns why the gate cannot preload for this Deployment, in words such as `tolerations has 200 entries, more than 100`. The
- * same in admission, which knows all of it, and in the leader's cache.
+ * Returns why the gate cannot preload for this Deployment, such as `tolerations has 200 entries, more than 100`. Admission, which has
+ * the whole object, and the leader, which has the cached part, get the same answer.
  */
 export function exceededBound(deployment: Deployment, from: RunningTemplate): string | undefined {
   return (
@@ -28,7 +28,7 @@ export function exceededBound(deployment: Deployment, from: RunningTemplate): st
   );
 }
 
-/** Returns why this Deployment cannot carry the hold that is on it. */
+/** Returns why this Deployment is too large with its hold; undefined if it is not. */
 export function exceededMarks(held: JsonObject): string | undefined {
   const length = asString(at(held, 'metadata', 'annotations', HOLD_ANNOTATION))?.length ?? 0;
   if (length > HOLD_CHARACTERS)
@@ -43,8 +43,8 @@ export function exceededMarks(held: JsonObject): string | undefined {
 }
 
 /**
- * The object with the new record of the decision if there is room for it, else with the record that is stored, else without
- * one: an update never fails for a record of the gate.
+ * Returns the object with the new record of the decision, if there is room for it. Otherwise it keeps the stored record, or has none,
+ * so that no update fails because of a record.
  */
 export function withRoomForRecord(object: JsonObject, stored: string | undefined): JsonObject {
   if (annotationBytes(object) <= ANNOTATIONS_BYTES) return object;

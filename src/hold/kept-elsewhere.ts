@@ -2,14 +2,14 @@ import { type Deployment, isMarked, parseDeployment } from './deployment.ts';
 import { isFailedByGate } from './rollout.ts';
 
 /**
- * Returns what is remembered of a Deployment in a namespace without a mode: all of it as long as the gate still has to take
- * something back that it wrote, and otherwise nothing. Such namespaces may have tens of thousands of Deployments.
+ * Returns what is remembered of a Deployment in a namespace without a mode: all of it while the gate still has to remove something
+ * that it wrote, and otherwise nothing. Such namespaces may have tens of thousands of Deployments.
  */
 export function deploymentKeptElsewhere(deployment: Deployment): Deployment | undefined {
   return isMarked(deployment) || isFailedByGate(deployment) ? deployment : undefined;
 }
 
-/** Returns whether any of it is. A whole template is not hashed for that: it may have a megabyte. */
+/** Returns whether anything is remembered, without hashing the template, which may have a megabyte. */
 export function isDeploymentKeptElsewhere(raw: unknown): boolean {
   return deploymentKeptElsewhere(parseDeployment(raw)) !== undefined;
 }

@@ -1,19 +1,19 @@
 import { asArray, asObject, asString, asStringMap, at } from '../json.ts';
 
-// apimachinery, util/validation: as much of a label's syntax as keeps one apart from the next.
+// Looser than apimachinery, util/validation: enough to keep one requirement apart from the next.
 const KEY = /^[A-Za-z0-9][-A-Za-z0-9_./]*$/;
 const VALUE = /^[-A-Za-z0-9_.]*$/;
-/** It goes into the address of a request, which some proxies cut at 8 kB. Selectors that people write have 200 characters. */
+/** The text goes into the URL of a request, which some proxies limit to 8 kB. Usual selectors have 200 characters. */
 const LIMIT = 4096;
 
 /**
- * A label selector of an object as the API server reads it in the address of a list; undefined if it selects everything,
- * cannot be read, or is too long.
+ * Returns a label selector in the form that the URL of a list takes. Returns undefined if the selector selects everything, is
+ * invalid, or is too long.
  */
 export function labelSelectorText(selector: unknown): string | undefined {
   const matchLabels = asObject(at(selector, 'matchLabels'));
   const matchExpressions = asArray(at(selector, 'matchExpressions'));
-  // Each has a character and a comma at least: with more of them the text is too long, whatever they are.
+  // Each requirement takes at least a character and a comma, so the text of more of them is too long.
   if (Object.keys(matchLabels).length + matchExpressions.length > LIMIT / 2) return undefined;
   const labels = Object.entries(asStringMap(matchLabels)).map(([key, value]) =>
     KEY.test(key) && VALUE.test(value) ? `${key}=${value}` : undefined,

@@ -7,12 +7,12 @@ import type { RunningTemplate } from './hold.ts';
 import { imagesToPull } from './needs-pull.ts';
 import { type Floor, settingsOf } from './settings.ts';
 
-/** What is pulled, where and as whom: these fields of an ImagePreload's spec. */
+/** The fields of an ImagePreload's spec that say what is pulled, where, and with which account. */
 export interface PreloadNeeds {
   readonly images: readonly PreloadImage[];
   readonly scheduling: Scheduling;
   readonly imagePullSecrets: readonly { readonly name: string }[];
-  /** Empty is the namespace's default one. */
+  /** Empty for the default ServiceAccount of the namespace. */
   readonly serviceAccountName: string;
 }
 
@@ -30,20 +30,23 @@ export const NEEDS_LIMITS = {
 } as const;
 
 /**
- * Memory of the whole, as `weighsMoreThan` counts it: each of the limits above can be reached, but not all of them at once. It is
- * room for 500 names of nodes, or for 100 images of 250 characters. An API server stores objects of 1.5 MB: as they are, 110 of those fill the
- * container's memory (deploy/deployment.yaml).
+ * Memory of the whole, as `weighsMoreThan` counts it. Each of the limits above can be reached, but not all of them at once. There is
+ * room for 500 names of nodes, or for 100 images of 250 characters. Without this limit, 110 objects of 1.5 MB would fill the memory
+ * of the container (deploy/deployment.yaml).
  */
 export const NEEDS_BYTES = 64 * 1024;
 
-/** Returns the needs, and why the gate does not carry them: they must not be used then, as they are not the whole. */
+/** The needs, or the reason why the gate refuses them. Refused needs are incomplete and must not be used. */
 export interface BoundedNeeds {
   readonly needs: PreloadNeeds;
   /** In words, such as `tolerations has 200 entries, more than 100`. */
   readonly refused: string | undefined;
 }
 
-/** Returns what the Deployment's template needs beyond the images of `from`, with the node selector of its settings, if `floor` admits one. */
+/**
+ * Returns what the Deployment's template needs beyond the images of `from`. The scheduling includes the node selector of the
+ * settings, if `floor` admits one.
+ */
 export function preloadNeeds(
   deployment: Pick<Deployment, 'annotations' | 'template' | 'templateHash'>,
   from: RunningTemplate,

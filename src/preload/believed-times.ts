@@ -1,10 +1,10 @@
 import type { PullerPod } from './puller-pod-status.ts';
 
 /**
- * The pod with times that can be true. The API server says when it was created; what else it tells comes from a kubelet,
- * whose clock may be wrong by days, or from an annotation. Nothing of it began before its ImagePreload was there, none of the
- * kubelet's times is before the pod's creation, and none is later than when the gate first saw it.
- * @param before the same pod as it was believed last
+ * Returns the pod with its times limited to what is possible. Only the creation time comes from the API server. The others come from
+ * an annotation, or from a kubelet whose clock may be wrong by days. So the first attempt is not before the creation of the
+ * ImagePreload, and a time of the kubelet is neither before the creation of the pod nor after the gate first saw it.
+ * @param before the same pod as this function returned it last
  */
 export function believedTimes(
   pod: PullerPod,
@@ -28,7 +28,7 @@ export function believedTimes(
   };
 }
 
-/** The lower end counts if there is nothing between the two: the clocks of API servers are not exactly ours. */
+/** Returns `from` if the range is empty, which happens because the clocks of API servers differ from ours. */
 function clamp(time: number, from: number, to: number): number {
   return Math.max(from, Math.min(time, to));
 }

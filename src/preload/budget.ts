@@ -4,11 +4,11 @@ import { type Place, placesToTakeBack } from './take-back.ts';
 
 /** Shares the places for pulls in the whole cluster among the preloads that want some. */
 export interface Budget {
-  /** Has as many of the pulls started that a preload wants as it may start now. */
+  /** Calls `start` with the number of pulls that the preload may start now. */
   take(demand: Demand, start: (pulls: number) => void): void;
-  /** It wants nothing more: what it leaves of its share is the others'. */
+  /** Ends the demand of a preload. Others get what it leaves of its share. */
   satisfied(key: string): void;
-  /** Wakes those that may start something now. Call it when a pull has ended. */
+  /** Wakes the preloads that may start a pull now. Call it when a pull has ended. */
   share(): void;
   stop(): void;
 }
@@ -16,25 +16,22 @@ export interface Budget {
 export interface BudgetOptions {
   /** Pulls at a time in the whole cluster. */
   readonly cap: number;
-  /** For how long a pull may keep its place while others want one, whatever its preload says. */
+  /** How long a pull may keep its place while others wait for one, whatever its preload allows. */
   readonly timeoutMs: number;
   readonly clock: Clock;
   readonly running: () => number;
   readonly places: () => readonly Place[];
-  /** Ends that pull, so that its place becomes free. False if that could not be done now. */
+  /** Ends the pull, so that its place becomes free. Resolves to false if that is not possible now. */
   readonly takeBack: (place: Place, why: 'overdue' | 'surplus') => Promise<boolean>;
   readonly wake: (key: string) => void;
 }
 
-/**
- * Often enough that nobody notices the wait, and seldom enough that thousands of preloads that want something cost a hundredth of a
- * core.
- */
+/** Short enough that nobody notices the wait. Long enough that thousands of waiting preloads take about 1% of a core. */
 const LEVEL_INTERVAL_MS = 250;
 /** After a place that could not be taken back. */
 const RETRY_MS = 1000;
 
-/** The preloads that may not start all they could, and what each of them is short of; of one namespace, urgent ones or others. */
+/** The preloads of one namespace, urgent ones or others, that may not start all of their pulls, each with what it still wants. */
 interface Queue extends Line {
   readonly members: Map<string, Demand>;
   wanted: number;
@@ -44,7 +41,7 @@ export function createBudget(options: BudgetOptions): Budget {
   const { cap, timeoutMs, clock, running, places, takeBack, wake } = options;
   const queues = new Map<string, Queue>();
   const queueOf = new Map<string, Queue>();
-  /** When a namespace or a preload was served last, as a number that counts up. */
+  /** The turn in which a namespace or a preload was served last. */
   const served = new Map<string, number>();
   let turns = 0;
   let stopped = false;
@@ -57,7 +54,7 @@ export function createBudget(options: BudgetOptions): Budget {
     const { key, namespace, urgent } = demand;
     const id = `${namespace} ${urgent}`;
     const queue = queues.get(id) ?? { namespace, urgent, wanted: 0, members: new Map<string, Demand>() };
-    // In its queue it keeps its place: who was woken for a place gets it.
+    // A preload keeps its position in its queue, so the one that was woken for a place gets it.
     if (queueOf.get(key) !== queue) dequeue(key);
     queue.wanted += demand.wanted - (queue.members.get(key)?.wanted ?? 0);
     queue.members.set(key, demand);
@@ -94,7 +91,7 @@ export function createBudget(options: BudgetOptions): Budget {
     levelAt(clock.monotonic());
   }
 
-  /** Of a thousand that wait, one or so for each place that is free. */
+  /** Wakes about one waiting preload for each free place, not all of them. */
   function wakeServed(): void {
     if (running() >= cap) return;
     for (const [queue, places] of shares())
@@ -148,7 +145,7 @@ export function createBudget(options: BudgetOptions): Budget {
       if (grant === wanted) satisfied(key);
       else {
         enqueue({ ...demand, running: demand.running + grant, wanted: wanted - grant });
-        // What it left is another's, who may not have been woken for it.
+        // What this preload left goes to another one, which may not have been woken for it.
         share();
       }
     },

@@ -58,7 +58,8 @@ export function eligibleNodes(nodes: Iterable<Node>, scheduling: Scheduling): El
 }
 
 /**
- * Tells why pods of this scheduling could not land on a node; undefined if they could. What the pods ask for comes first: a node they could never land on is that, whatever else is wrong with it. Taints
+ * Returns why pods of this scheduling could not land on a node; undefined if they could. What the pods ask for comes first, because a
+ * node on which they could never land is that, whatever else is wrong with it. Taints
  * come last, as the node controller taints a node that is cordoned or not ready by itself.
  */
 export function exclusion(scheduling: Scheduling): (node: Node) => ExclusionReason | undefined {

@@ -1,10 +1,10 @@
-/** What one preload could start. */
+/** What one preload wants to start. */
 export interface Demand {
   readonly key: string;
   readonly namespace: string;
   /** A rollout or a rejected update waits for it. */
   readonly urgent: boolean;
-  /** Of its pulls, those that run already. */
+  /** Its pulls that run already. */
   readonly running: number;
   readonly wanted: number;
 }
@@ -18,16 +18,16 @@ export interface Line {
 
 /** What is taken already, and who was served last. */
 export interface Standing {
-  /** Places that the namespace has; of urgent preloads alone, or all of them. */
+  /** Returns the places that the namespace has, for its urgent preloads only or for all. */
   taken(namespace: string, urgentOnly: boolean): number;
-  /** The lower, the longer ago: of a namespace, or of the key of a preload. */
+  /** Returns a number that is lower the longer ago the namespace, or the preload with this key, was served. */
   servedAt(namespaceOrKey: string): number;
 }
 
 /**
- * How many of the free places each line gets. Urgent ones come before all others, wherever they are. Within each of these
- * classes the places are levelled from below (max-min fairness): the namespace with the fewest gets the next one, however many
- * preloads and nodes it wants them for. What is left over of a level goes to those that have waited longest.
+ * Returns how many of the free places each line gets. Urgent lines come before all others, in every namespace. Within each of the
+ * two classes the places are levelled from below (max-min fairness): the namespace with the fewest places gets the next one, however
+ * many preloads and nodes want one. A remainder goes to the namespaces that have waited longest.
  */
 export function shareAmong<T extends Line>(
   free: number,
@@ -54,7 +54,7 @@ export function shareAmong<T extends Line>(
   return shares;
 }
 
-/** How many of the places of one line each of its preloads gets, levelled from below as well. Each of them wants something. */
+/** Returns how many places of one line each of its preloads gets, levelled from below as well. */
 export function shareWithin(
   share: number,
   members: Iterable<Demand>,
@@ -62,7 +62,7 @@ export function shareWithin(
 ): Map<string, number> {
   const first = (a: Demand, b: Demand) => a.running - b.running || servedAt(a.key) - servedAt(b.key);
   const grants = new Map<string, number>();
-  // There may be thousands. No more of them than there are places can get one.
+  // There may be thousands of preloads, but no more than there are places can get one.
   for (const [{ key }, grant] of levelled(share, lowest(members, share, first)))
     if (grant > 0) grants.set(key, grant);
   return grants;
@@ -75,7 +75,7 @@ function lowest<T>(items: Iterable<T>, count: number, compare: (a: T, b: T) => n
   return found === undefined ? [] : [found];
 }
 
-/** What each gets of so many free places so that those with the least come up to the same level; in the order that is given. */
+/** Returns what each item gets of the free places, so that the items with the least come up to the same level. */
 function levelled<T extends { readonly running: number; readonly wanted: number }>(
   free: number,
   items: readonly T[],

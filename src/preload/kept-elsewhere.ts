@@ -6,8 +6,8 @@ const { spec: EMPTY_SPEC } = parseImagePreload({});
 const NONE: readonly never[] = [];
 
 /**
- * Returns what is remembered of an ImagePreload in a namespace without a mode, where none is served. One of a Deployment is
- * kept until the gate has ended it. After that, its time to live is all that is needed.
+ * Returns what is remembered of an ImagePreload in a namespace without a mode, where no ImagePreload is served. One that a
+ * Deployment owns is kept until the gate has ended it. After that, only its time to live is needed.
  */
 export function preloadKeptElsewhere(preload: ImagePreload): ImagePreload | undefined {
   const { owner, spec, status } = preload;
@@ -19,7 +19,7 @@ export function preloadKeptElsewhere(preload: ImagePreload): ImagePreload | unde
   };
 }
 
-/** Returns what is remembered of a puller pod there: all of it if it may be the gate's, which then deletes it. */
+/** Returns what is remembered of a puller pod there: all of it if it may be the gate's, because the gate then deletes it. */
 export function podKeptElsewhere(pod: PullerPod): PullerPod | undefined {
   return hasOwnName(pod) ? pod : undefined;
 }

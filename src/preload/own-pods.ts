@@ -6,19 +6,22 @@ import { podName } from './puller-pod.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 
 /**
- * Tells the gate's own puller pods from all others with their label. A pod is the gate's if an ImagePreload of its namespace
- * controls it, by uid, and if its name is the one that the gate gives to what the pod claims to pull, where, and for which
- * time. It stays the gate's when the ImagePreload is gone, until the garbage collector has come. Pods and ImagePreloads are
- * watched apart: either may be seen first.
+ * Tells the gate's own puller pods from all other pods with their label. A pod is the gate's if both are true:
+ *
+ * - an ImagePreload of its namespace controls it, by uid;
+ * - its name is the one that the gate computes from the pull, node and attempt that the pod states.
+ *
+ * It stays the gate's after the ImagePreload is gone, until the garbage collector deletes it. Pods and ImagePreloads have separate
+ * watches, so either may be seen first.
  */
 export interface OwnPods {
-  /** What the watch says; undefined for a pod that is gone. */
+  /** Takes a change from the watch; undefined for a pod that is gone. */
   observe(key: string, pod: PullerPod | undefined): void;
   /** Call it for each change of an ImagePreload, after the cache shows it. */
   preloadChanged(key: string): void;
-  /** Pods that an ImagePreload controls, but that have no name of ours: of another version, or somebody has edited them. */
+  /** Returns pods that the ImagePreload controls but whose name is not ours: an earlier version made them, or a user edited them. */
   misnamed(preloadKey: string): readonly PullerPod[];
-  /** Pods that have a name of ours, and whose ImagePreload is not in the cache. */
+  /** Returns pods whose name the gate computes, but whose ImagePreload is not in the cache. */
   orphans(preloadKey: string): readonly PullerPod[];
 }
 
@@ -31,7 +34,7 @@ export interface OwnPodsOptions {
 
 export function createOwnPods({ preloads, clock, onChange }: OwnPodsOptions): OwnPods {
   const own = new Map<string, PullerPod>();
-  /** Pods that an ImagePreload is said to control and that are not the gate's, by `namespace/name` of the ImagePreload. */
+  /** Pods that name a controlling ImagePreload and are not the gate's, by `namespace/name` of the ImagePreload. */
   const others = new Map<string, Map<string, PullerPod>>();
   const ownerOfOther = new Map<string, string>();
 
@@ -94,7 +97,7 @@ export function createOwnPods({ preloads, clock, onChange }: OwnPodsOptions): Ow
   };
 }
 
-/** Returns whether the name is the one that the gate gives to what the pod claims. It says nothing about who made the pod. */
+/** Returns whether the name is the one that the gate computes from what the pod states. It says nothing about who made the pod. */
 export function hasOwnName({ name, preload, preloadUid, pull, node, attempt }: PullerPod): boolean {
   return name === podName({ name: preload, uid: preloadUid }, pull, node, attempt);
 }

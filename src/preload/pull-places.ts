@@ -7,9 +7,9 @@ import type { PullSharers } from './pull-sharers.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 import type { Place } from './take-back.ts';
 
-/** The places for pulls in the whole cluster: the budget, and the puller pods that take them. */
+/** The places for pulls in the whole cluster: the budget with the puller pods that hold the places. */
 export interface PullPlaces extends Budget {
-  /** Whether the pod was deleted as it took too long and others wanted its place. True once, when the pod is gone. */
+  /** Returns whether the pod was deleted because it took too long and others wanted its place. Returns true only once. */
   endedOverdue(gone: PullerPod): boolean;
 }
 

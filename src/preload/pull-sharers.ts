@@ -1,6 +1,6 @@
 import { type Pull, pullPlace } from './pod-index.ts';
 
-/** A preload, for what it needs to have pulled. */
+/** A preload with the pulls that it needs. */
 export interface Sharer {
   readonly pulls: readonly Pull[];
   /** Whether it may need its pods. */
@@ -9,7 +9,7 @@ export interface Sharer {
   urgent: boolean;
 }
 
-/** Which preloads need which pull. They may be thousands for one pull, so that what is asked for often is counted. */
+/** Knows which preloads need which pull. Thousands may need one pull, so frequent questions are answered from counts. */
 export interface PullSharers {
   add(key: string, sharer: Sharer): void;
   remove(key: string, sharer: Sharer): void;

@@ -1,7 +1,7 @@
 import { type Line, type Standing, shareAmong } from './fair-share.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 
-/** A pull that is under way, and so takes one of the places for all of them. */
+/** A pull that is under way and takes one of the places for pulls. */
 export interface Place {
   readonly pod: PullerPod;
   /** A rollout or a rejected update waits for it. */
@@ -9,10 +9,10 @@ export interface Place {
   /** When it took its place, in ms since the epoch, by the gate's clock. */
   readonly since: number;
   /**
-   * - `queued`: its pod has not been asked for. Nothing is lost with it.
+   * - `queued`: its pod has not been requested yet, so nothing is lost if the pull ends.
    * - `pulling`: its pod can be deleted.
-   * - `leaving`: its pod is being deleted: the place will be free in a moment.
-   * - `creating`: the API server has been asked for the pod and has not answered.
+   * - `leaving`: its pod is being deleted, so the place will be free in a moment.
+   * - `creating`: the pod has been requested, and the API server has not answered.
    */
   readonly state: 'queued' | 'pulling' | 'leaving' | 'creating';
 }
@@ -27,8 +27,8 @@ export interface TakenBack {
 }
 
 /**
- * A pull of a namespace with more than its share keeps its place for as long. Most pulls end by themselves within that time, and a
- * place that becomes free that way costs nobody anything.
+ * How long a pull keeps its place even if its namespace has more than its share. Most pulls end within that time, and then no work is
+ * lost.
  */
 const TENURE_MS = 10_000;
 
@@ -36,15 +36,18 @@ const TENURE_MS = 10_000;
 interface Account {
   urgent: number;
   all: number;
-  /** Places that may be taken back, the youngest last: it has the least to lose. */
+  /** Places that may be taken back. The youngest is last, because it loses the least. */
   readonly ripe: { readonly urgent: Place[]; readonly other: Place[] };
   wants: { urgent: number; other: number };
 }
 
 /**
- * Which pulls give their places to preloads that get none. A pull past the gate's time does, whoever it is of. Any pull that is
- * not urgent does for an urgent one. Else a namespace gives only to one that has at least two places fewer: then nothing goes
- * back and forth.
+ * Returns the pulls that give their places to preloads that get none:
+ *
+ * - any pull that has run for longer than `timeoutMs`;
+ * - any pull that is not urgent, for an urgent one;
+ * - otherwise a pull of a namespace that has at least two places more than the one that gets the place. With a difference of one, the
+ *   place would go back and forth.
  * @param free places that nobody has taken yet
  */
 export function placesToTakeBack(input: {
@@ -115,7 +118,7 @@ function wantedOf(lines: readonly Line[]): number {
   return lines.reduce((sum, { wanted }) => sum + wanted, 0);
 }
 
-/** Moves place by place from the richest namespace to the poorest. */
+/** Moves places one by one from the namespace with the most to the one with the fewest. */
 function level(accounts: readonly Account[]): Place[] {
   const surplus: Place[] = [];
   function move(to: Account, from: Account, kind: 'urgent' | 'other', given: 'urgent' | 'other'): void {

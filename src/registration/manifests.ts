@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { parseAllDocuments } from 'yaml';
 import { asObject, asString, at, type JsonObject } from '../json.ts';
 
-/** What stands in a cluster, from `deploy/`, in an order in which it can be applied. */
+/** The manifests of `deploy/` that a gate beside a cluster applies, in the order in which it applies them. */
 export interface Manifests {
   /** Namespace, ServiceAccount, RBAC, PriorityClass. */
   readonly base: readonly JsonObject[];

@@ -1,6 +1,6 @@
 import { isObject } from '../json.ts';
 
-/** Reads JSON that a tenant wrote: lists and texts have a limit, and what has another type than it should have is not passed over. */
+/** Reads JSON that a user wrote. It refuses lists and texts beyond their limits, and values of a wrong type. */
 export interface BoundedReader {
   list(value: unknown, name: string, limit: number): readonly unknown[];
   /** `limit`: in characters. */
@@ -8,8 +8,8 @@ export interface BoundedReader {
   labels(value: unknown, name: string, limits: LabelLimits): Readonly<Record<string, string>>;
   object(value: unknown, name: string): Readonly<Record<string, unknown>>;
   /**
-   * Returns the first thing that was refused, in words such as `tolerations has 200 entries, more than 100`. What was read is
-   * then a part of what was meant, and must not be used.
+   * Returns why something was refused first, such as `tolerations has 200 entries, more than 100`. What was read is incomplete then
+   * and must not be used.
    */
   refused(): string | undefined;
 }

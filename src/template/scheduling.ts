@@ -1,7 +1,7 @@
 import { asNumber, at } from '../json.ts';
 import type { BoundedReader } from './bounded-reader.ts';
 
-/** What of a pod spec says where its pods may land. The shape is that of `ImagePreload.spec.scheduling`. */
+/** The part of a pod spec that says where its pods may land. The shape is that of `ImagePreload.spec.scheduling`. */
 export interface Scheduling {
   readonly nodeSelector?: Readonly<Record<string, string>>;
   /** The part of a pod's affinity that keeps it from nodes. */
@@ -37,17 +37,17 @@ export interface Toleration {
   readonly tolerationSeconds?: number;
 }
 
-/** Of the name of an object: a DNS subdomain (RFC 1123). */
+/** The longest name of an object, a DNS subdomain (RFC 1123). */
 export const NAME_CHARACTERS = 253;
-/** Of a label: a DNS subdomain, a slash and a name; apimachinery, util/validation. */
+/** The longest label key: a DNS subdomain, a slash and a name (apimachinery, util/validation). */
 export const KEY_CHARACTERS = 253 + 1 + 63;
 export const VALUE_CHARACTERS = 63;
-/** Of an operator or an effect: the longest of Kubernetes has 16. */
+/** Room for an operator or an effect. The longest one of Kubernetes has 16 characters. */
 const WORD_CHARACTERS = 63;
 
 /**
- * How many of each the gate carries. A template that people write has a handful. An affinity with the names of nodes is the
- * longest that is known, so values have a limit of their own. deploy/crd.yaml has the same numbers.
+ * The most entries that the gate accepts. Usual templates have a handful of each. Values have a limit of their own, because the
+ * longest known affinity lists names of nodes. deploy/crd.yaml has the same numbers.
  */
 export const SCHEDULING_LIMITS = {
   nodeSelector: { entries: 100, key: KEY_CHARACTERS, value: VALUE_CHARACTERS },

@@ -10,8 +10,8 @@ const ENTRY_BYTES = 12;
 const NUMBER_BYTES = 16;
 
 /**
- * Whether a JSON value takes more than so many bytes of memory. Counted on the safe side, and not to the end: of a value that is
- * far too large only as much is looked at as exceeds the limit.
+ * Returns whether a JSON value takes more than `limit` bytes of memory. The count is on the safe side, and stops as soon as it exceeds
+ * the limit.
  */
 export function weighsMoreThan(limit: number, value: unknown): boolean {
   let bytes = 0;
@@ -27,7 +27,7 @@ export function weighsMoreThan(limit: number, value: unknown): boolean {
   return bytes > limit;
 }
 
-/** Without what is in it. */
+/** Returns the memory of the value itself, without its entries. */
 function ownWeight(value: unknown): number {
   if (typeof value === 'string') return weightOfText(value);
   if (Array.isArray(value)) return LIST_BYTES + value.length * ENTRY_BYTES;
