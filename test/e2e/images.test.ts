@@ -271,19 +271,18 @@ describe('with nodes that pull at once', () => {
         });
       }
 
-      test('a name that is longer than an ImagePreload takes: its refusal is told, what runs goes on, and going back works', async (t) => {
+      test('a name that is longer than an ImagePreload takes: not held, as the warning and an Event say, and going back works', async (t) => {
         const shop = await world.namespace(t);
         const web = await deploy(shop, 'web');
-        const timeline = shop.timeline();
-        await web.setImage(`${world.lab.registry}/${'a'.repeat(1500)}:v2`);
-        await rolloutStatusFails(shop);
-        const stored = await web.read();
-        assert.match(
-          stored.status.progressing?.message ?? '',
-          /spec\.images\[0\]\.image: Too long: may not be more than 1024/,
-        );
-        assert.ok(isHeld(stored));
-        await goesBack(web, timeline);
+        const { stderr } = await web.setImage(`${world.lab.registry}/${'a'.repeat(1500)}:v2`);
+        const why =
+          /goes ahead without a preload: the name of an image has 15\d\d characters, more than 1024/;
+        assert.match(stderr, why);
+        assert.match((await told(shop, 'web', 'LimitExceeded')).note, why);
+        assert.equal(isHeld(await web.read()), false);
+        await web.setImage(PAUSE_IMAGE);
+        await web.rolledOut(10);
+        assert.deepEqual(await shop.preloads(), []);
       });
 
       test('what the API server refuses changes nothing', async (t) => {
