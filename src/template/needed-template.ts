@@ -6,6 +6,7 @@ const POD_FIELDS = [
   'nodeSelector',
   'tolerations',
   'runtimeClassName',
+  'nodeName',
   'imagePullSecrets',
   'serviceAccountName',
 ];

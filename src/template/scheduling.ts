@@ -1,5 +1,6 @@
-import { asNumber, at } from '../json.ts';
+import { asNumber, at, isObject } from '../json.ts';
 import type { BoundedReader } from './bounded-reader.ts';
+import { QUANTITY_CHARACTERS } from './quantity.ts';
 
 /** The part of a pod spec that says where its pods may land. The shape is that of `ImagePreload.spec.scheduling`. */
 export interface Scheduling {
@@ -10,6 +11,10 @@ export interface Scheduling {
   };
   readonly tolerations?: readonly Toleration[];
   readonly runtimeClassName?: string;
+  /** The node that the pods are bound to without a scheduler, so that neither its taints nor a cordon keeps them away. */
+  readonly nodeName?: string;
+  /** What the scheduler reserves for one pod, by resource, as quantities: see `podRequests`. A pod spec has no such field. */
+  readonly requests?: Readonly<Record<string, string>>;
 }
 
 /** As in a pod spec, and so written back as it is. */
@@ -57,6 +62,7 @@ export const SCHEDULING_LIMITS = {
   /** The name of a node is the longest value there is. */
   value: NAME_CHARACTERS,
   tolerations: 100,
+  requests: { entries: 100, key: KEY_CHARACTERS, value: QUANTITY_CHARACTERS },
 } as const;
 
 /** Reads a pod spec, or `ImagePreload.spec.scheduling`: the fields have the same names. */
@@ -68,6 +74,8 @@ export function readScheduling(podSpec: unknown, reader: BoundedReader): Schedul
     .list(at(podSpec, 'tolerations'), 'tolerations', limits.tolerations)
     .map((toleration) => readToleration(toleration, reader));
   const runtimeClassName = reader.text(at(podSpec, 'runtimeClassName'), 'runtimeClassName', NAME_CHARACTERS);
+  const nodeName = reader.text(at(podSpec, 'nodeName'), 'nodeName', NAME_CHARACTERS);
+  const requests = reader.labels(numbersAsText(at(podSpec, 'requests')), 'requests', limits.requests);
   return {
     ...(Object.keys(nodeSelector).length > 0 && { nodeSelector }),
     ...(required !== undefined && {
@@ -75,7 +83,19 @@ export function readScheduling(podSpec: unknown, reader: BoundedReader): Schedul
     }),
     ...(tolerations.length > 0 && { tolerations }),
     ...(runtimeClassName && { runtimeClassName }),
+    ...(nodeName && { nodeName }),
+    ...(Object.keys(requests).length > 0 && { requests }),
   };
+}
+
+/** People write `nvidia.com/gpu: 1`, which is a quantity as well. */
+function numbersAsText(map: unknown): unknown {
+  if (!isObject(map)) return map;
+  const texts = Object.entries(map).map(([key, value]) => [
+    key,
+    typeof value === 'number' ? String(value) : value,
+  ]);
+  return Object.fromEntries(texts);
 }
 
 function readRequired(affinity: unknown, reader: BoundedReader): NodeSelector | undefined {

@@ -47,6 +47,16 @@ test('scheduling that is read, written and read again stays the same', () => {
   );
 });
 
+test('a node by name and requests are read as they are, and people may write a quantity as a number', () => {
+  assert.deepEqual(read({ nodeName: 'n1', requests: { cpu: '500m', 'nvidia.com/gpu': 2 } }), {
+    scheduling: { nodeName: 'n1', requests: { cpu: '500m', 'nvidia.com/gpu': '2' } },
+    refused: undefined,
+  });
+  assert.match(read({ requests: { cpu: {} } }).refused ?? '', /a value of requests is not a string/);
+  const tooMany = Object.fromEntries(many(101, '1').map((value, index) => [`example.com/r${index}`, value]));
+  assert.match(read({ requests: tooMany }).refused ?? '', /requests has 101 entries, more than 100/);
+});
+
 test('a pod spec without any of it can land everywhere', () => {
   assert.deepEqual(schedulingOf({ containers: [], affinity: { podAffinity: {} }, tolerations: null }), {});
 });
