@@ -35,7 +35,7 @@ export const MIN_NODES_ANNOTATION = 'pullgate.io/min-nodes';
 export const NODE_TIMEOUT_ANNOTATION = 'pullgate.io/node-timeout-seconds';
 /** Without a further node ready for so many seconds, the rollout goes on without the rest. */
 export const DEADLINE_ANNOTATION = 'pullgate.io/deadline-seconds';
-/** `key=value[,key=value]`: only nodes with these labels, too, get the images beforehand. The pods may land elsewhere. */
+/** A label selector: only nodes that it selects as well get the images beforehand. The pods may land elsewhere. */
 export const NODE_SELECTOR_ANNOTATION = 'pullgate.io/node-selector';
 
 /** All annotations of a Deployment that the leader reads. The bypass is read by admission alone. */

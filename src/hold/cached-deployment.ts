@@ -11,7 +11,7 @@ import { elide } from '../text.ts';
 import { DECIDED_CHARACTERS } from './decided.ts';
 import { type Deployment, isMarked, parseDeployment } from './deployment.ts';
 import { HOLD_CHARACTERS } from './hold.ts';
-import { NODE_SELECTOR_CHARACTERS } from './settings.ts';
+import { SETTING_LIMIT } from './settings.ts';
 
 /**
  * What is remembered of each Deployment of a cluster: a tenth or so of it, as there may be tens of thousands. Of one with a
@@ -58,7 +58,7 @@ function read(annotations: Deployment['annotations']): Deployment['annotations']
 const LONGEST: ReadonlyMap<string, number> = new Map([
   [HOLD_ANNOTATION, HOLD_CHARACTERS + 1],
   [DECIDED_ANNOTATION, DECIDED_CHARACTERS + 1],
-  [NODE_SELECTOR_ANNOTATION, NODE_SELECTOR_CHARACTERS + 1],
+  [NODE_SELECTOR_ANNOTATION, SETTING_LIMIT + 1],
 ]);
 /** Of all others: numbers, percentages, `true`. An Event shows 63 characters of one that is wrong. */
 const WORD_CHARACTERS = 256;

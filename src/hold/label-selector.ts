@@ -1,8 +1,6 @@
 import { asArray, asObject, asString, asStringMap, at } from '../json.ts';
+import { isLabelKey, isLabelValue } from '../template/label-syntax.ts';
 
-// Looser than apimachinery, util/validation: enough to keep one requirement apart from the next.
-const KEY = /^[A-Za-z0-9][-A-Za-z0-9_./]*$/;
-const VALUE = /^[-A-Za-z0-9_.]*$/;
 /** The text goes into the URL of a request, which some proxies limit to 8 kB. Usual selectors have 200 characters. */
 const LIMIT = 4096;
 
@@ -16,7 +14,7 @@ export function labelSelectorText(selector: unknown): string | undefined {
   // Each requirement takes at least a character and a comma, so the text of more of them is too long.
   if (Object.keys(matchLabels).length + matchExpressions.length > LIMIT / 2) return undefined;
   const labels = Object.entries(asStringMap(matchLabels)).map(([key, value]) =>
-    KEY.test(key) && VALUE.test(value) ? `${key}=${value}` : undefined,
+    isLabelKey(key) && isLabelValue(value) ? `${key}=${value}` : undefined,
   );
   const parts = [...labels, ...matchExpressions.map(requirement)];
   if (parts.length === 0 || parts.includes(undefined)) return undefined;
@@ -26,12 +24,12 @@ export function labelSelectorText(selector: unknown): string | undefined {
 
 function requirement(expression: unknown): string | undefined {
   const key = asString(at(expression, 'key')) ?? '';
-  if (!KEY.test(key)) return undefined;
+  if (!isLabelKey(key)) return undefined;
   const operator = at(expression, 'operator');
   if (operator === 'Exists') return key;
   if (operator === 'DoesNotExist') return `!${key}`;
   const word = operator === 'In' ? 'in' : operator === 'NotIn' ? 'notin' : undefined;
   const values = asArray(at(expression, 'values')).map((value) => asString(value));
-  const usable = values.length > 0 && values.every((value) => value !== undefined && VALUE.test(value));
+  const usable = values.length > 0 && values.every((value) => value !== undefined && isLabelValue(value));
   return word === undefined || !usable ? undefined : `${key} ${word} (${values.join(',')})`;
 }

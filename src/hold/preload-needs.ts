@@ -1,10 +1,11 @@
-import { asObject, asStringMap, at } from '../json.ts';
+import { asObject, at } from '../json.ts';
 import { type BoundedReader, createBoundedReader } from '../template/bounded-reader.ts';
 import { NAME_CHARACTERS, readScheduling, type Scheduling } from '../template/scheduling.ts';
 import { weighsMoreThan } from '../template/weight.ts';
 import type { Deployment } from './deployment.ts';
 import type { RunningTemplate } from './hold.ts';
 import { imagesToPull } from './needs-pull.ts';
+import { narrowed } from './node-selector.ts';
 import { type Floor, settingsOf } from './settings.ts';
 
 /** The fields of an ImagePreload's spec that say what is pulled, where, and with which account. */
@@ -55,10 +56,7 @@ export function preloadNeeds(
   const { template, templateHash } = deployment;
   const podSpec = asObject(template['spec']);
   const { nodeSelector } = settingsOf(deployment, floor).settings;
-  const scheduling =
-    nodeSelector === undefined
-      ? podSpec
-      : { ...podSpec, nodeSelector: { ...asStringMap(podSpec['nodeSelector']), ...nodeSelector } };
+  const scheduling = nodeSelector === undefined ? podSpec : narrowed(podSpec, nodeSelector);
   return readNeeds({ ...podSpec, images: imagesToPull(from, template, templateHash), scheduling });
 }
 

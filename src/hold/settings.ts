@@ -1,4 +1,3 @@
-import { at } from '../json.ts';
 import {
   DEADLINE_ANNOTATION,
   MIN_NODES_ANNOTATION,
@@ -8,6 +7,7 @@ import {
 } from '../names.ts';
 import { type CountOrPercent, isAtLeast, parseCountOrPercent } from './count-or-percent.ts';
 import type { Deployment } from './deployment.ts';
+import { contradictsTemplate, type LabelRequirement, parseNodeSelector } from './node-selector.ts';
 
 /** What a Deployment sets for its own preloads. Absent: what the gate's flag says. */
 export interface Settings {
@@ -15,8 +15,8 @@ export interface Settings {
   readonly minNodes?: CountOrPercent;
   readonly nodeTimeoutSeconds?: number;
   readonly deadlineSeconds?: number;
-  /** Comes on top of the pod template's. */
-  readonly nodeSelector?: Readonly<Record<string, string>>;
+  /** Comes on top of the pod template's nodeSelector and node affinity. */
+  readonly nodeSelector?: readonly LabelRequirement[];
 }
 
 /** What the settings of a Deployment may not be looser than, where that needs a permission: then a rollout could begin early. */
@@ -80,8 +80,8 @@ export const SETTINGS = {
     flag: undefined,
     range: {
       allowed:
-        "labels as key=value,key=value of at most 4096 characters that do not contradict the pod template's nodeSelector",
-      parse: parseLabels,
+        "a label selector such as pool=web,disk!=hdd,zone in (a,b),!gpu of at most 50 requirements and 4096 characters that does not contradict the pod template's nodeSelector",
+      parse: parseNodeSelector,
     },
   },
 } as const;
@@ -92,7 +92,7 @@ type SettingName = keyof typeof SETTINGS;
  * Characters of one setting. A longer one is invalid as a whole and is not even looked at: annotations may have 256 KiB, and each is
  * read again at each look at its Deployment. This is room for a node selector of a dozen labels of the longest names.
  */
-const SETTING_LIMIT = 4096;
+export const SETTING_LIMIT = 4096;
 
 /** The settings of a Deployment that can be used, and those that cannot, in the order of `SETTINGS`. */
 export function settingsOf(
@@ -162,10 +162,10 @@ function enoughNodes(floor: CountOrPercent): Limit<CountOrPercent> {
   return { allowed: `${enough}, ${WHY_STRICT}`, admits: (value) => isAtLeast(value, floor) };
 }
 
-function fitting(template: unknown): Limit<Readonly<Record<string, string>>> {
+function fitting(template: unknown): Limit<readonly LabelRequirement[]> {
   return {
     allowed: SETTINGS.nodeSelector.range.allowed,
-    admits: (labels) => !contradict(labels, template),
+    admits: (requirements) => !contradictsTemplate(requirements, template),
   };
 }
 
@@ -179,37 +179,4 @@ export function invalidSettingText({ annotation, value, allowed }: InvalidSettin
   const flag = Object.values(SETTINGS).find((setting) => setting.annotation === annotation)?.flag;
   const instead = flag === undefined ? 'it is left out' : `the gate's ${flag} is used instead`;
   return `${annotation} is ${shown}; it must be ${allowed}; ${instead}`;
-}
-
-// apimachinery, util/validation: IsQualifiedName and IsValidLabelValue.
-const LABEL_NAME = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
-const LABEL_PREFIX = /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
-
-/** Ten labels of the longest kind. */
-export const NODE_SELECTOR_CHARACTERS = 4096;
-
-function parseLabels(text: string): Readonly<Record<string, string>> | undefined {
-  if (text.length > NODE_SELECTOR_CHARACTERS) return undefined;
-  const labels: Record<string, string> = {};
-  for (const pair of text.split(',')) {
-    const [, key, value] = /^([^=]+)=([^=]*)$/.exec(pair) ?? [];
-    if (key === undefined || value === undefined || !isLabelKey(key)) return undefined;
-    if (value !== '' && !LABEL_NAME.test(value)) return undefined;
-    if (Object.hasOwn(labels, key) && labels[key] !== value) return undefined;
-    labels[key] = value;
-  }
-  return labels;
-}
-
-function isLabelKey(key: string): boolean {
-  const slash = key.lastIndexOf('/');
-  const name = key.slice(slash + 1);
-  return LABEL_NAME.test(name) && (slash === -1 || LABEL_PREFIX.test(key.slice(0, slash)));
-}
-
-function contradict(labels: Readonly<Record<string, string>>, template: unknown): boolean {
-  return Object.entries(labels).some(([key, value]) => {
-    const inTemplate = at(template, 'spec', 'nodeSelector', key);
-    return inTemplate !== undefined && inTemplate !== value;
-  });
 }

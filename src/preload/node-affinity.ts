@@ -1,3 +1,4 @@
+import { isLabelKey, isLabelValue } from '../template/label-syntax.ts';
 import type { NodeRequirement, NodeSelector, NodeSelectorTerm } from '../template/scheduling.ts';
 import type { Node } from './node.ts';
 
@@ -25,17 +26,12 @@ function matchTerm({ matchExpressions = [], matchFields = [] }: NodeSelectorTerm
   return (node) => valid.every((matches) => matches(node));
 }
 
-const NAME = '(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)';
-const LABEL_VALUE = new RegExp(`^${NAME}?$`);
-const DNS_LABEL = '[a-z0-9](?:[a-z0-9-]*[a-z0-9])?';
-const LABEL_KEY = new RegExp(`^(?:(?=[^/]{1,253}/)${DNS_LABEL}(?:\\.${DNS_LABEL})*/)?${NAME}$`);
-
 /**
  * Undefined for a requirement that is not valid. The API server checks operators, keys and the number of values, but not that the
  * values could be those of a label (`"a b"`): such a template is stored, and only the scheduler refuses the term.
  */
 function matchLabel({ key = '', operator = '', values = [] }: NodeRequirement): Matches | undefined {
-  if (!LABEL_KEY.test(key) || !values.every((value) => LABEL_VALUE.test(value))) return undefined;
+  if (!isLabelKey(key) || !values.every(isLabelValue)) return undefined;
   const labelOf = ({ labels }: Pick<Node, 'labels'>) =>
     Object.hasOwn(labels, key) ? labels[key] : undefined;
   const wanted = new Set(values);
