@@ -6,6 +6,7 @@ import { GateError } from './errors.ts';
 import type { CountOrPercent } from './hold/count-or-percent.ts';
 import { type Range, SETTINGS, wholeNumberUpTo } from './hold/settings.ts';
 import type { PreloadSettings } from './preload/preload-spec.ts';
+import { isLabelKey } from './template/label-syntax.ts';
 
 /** Everything an operator can set. The one module that reads the environment. */
 export interface Config {
@@ -21,6 +22,8 @@ export interface Config {
   /** Whether to start at an API server that is older than the supported ones. */
   readonly unsupportedServer: boolean;
   readonly maxConcurrentPulls: number;
+  /** Keys of taints that nodes have only until they are set up, besides the well-known ones. */
+  readonly startupTaints: readonly string[];
   readonly settings: PreloadSettings;
   readonly logLevel: string;
 }
@@ -69,6 +72,7 @@ export function readConfig(argv: readonly string[], podAccount = POD_ACCOUNT): C
     bypassNeedsPermission: flags.bypassNeedsPermission === 'true',
     unsupportedServer: flags.unsupportedServer === 'true',
     maxConcurrentPulls: flags.maxConcurrentPulls,
+    startupTaints: flags.startupTaints ?? [],
     settings: {
       parallelism: flags.parallelism,
       minNodes: flags.minNodes,
@@ -154,6 +158,13 @@ export function command(): Command {
     )
     .addOption(
       set(
+        '--startup-taints <keys>',
+        'taints that nodes have only until they are set up: such a node gets the images meanwhile (default: none)',
+        inRange(TAINT_KEYS),
+      ),
+    )
+    .addOption(
+      set(
         '--parallelism <n|n%>',
         'nodes at a time for one preload (default: 20, or 10% if that is more)',
         inRange(SETTINGS.parallelism.range),
@@ -201,6 +212,7 @@ interface Flags {
   readonly bypassNeedsPermission: 'true' | 'false';
   readonly unsupportedServer: 'true' | 'false';
   readonly maxConcurrentPulls: number;
+  readonly startupTaints?: readonly string[];
   readonly parallelism?: CountOrPercent;
   readonly minNodes: CountOrPercent;
   readonly nodeTimeoutSeconds: number;
@@ -234,6 +246,15 @@ function set<T>(flags: string, description: string, parse?: (text: string) => T)
 
 /** Of seconds: what the CRD takes, as an ImagePreload with more would be refused. */
 const LONGEST_TTL_SECONDS = 365 * 86_400;
+
+const MOST_STARTUP_TAINTS = 100;
+const TAINT_KEYS: Range<readonly string[]> = {
+  allowed: `keys of taints separated by commas, at most ${MOST_STARTUP_TAINTS}`,
+  parse(text) {
+    const keys = text.split(',');
+    return keys.length <= MOST_STARTUP_TAINTS && keys.every(isLabelKey) ? keys : undefined;
+  },
+};
 
 function inRange<T>({ parse, allowed }: Range<T>): (text: string) => T {
   return (text) => {

@@ -15,6 +15,7 @@ import { type Node, nodeParser } from './preload/node.ts';
 import { createPreloadController } from './preload/preload-controller.ts';
 import type { PullTimes } from './preload/pull-times.ts';
 import { type PullerPod, parsePullerPod } from './preload/puller-pod-status.ts';
+import { startupTaints } from './preload/taints.ts';
 import { modeFact, modeOf, type Namespace, parseNamespace } from './release/namespace-mode.ts';
 import { createReleaseController, type HoldsOpen } from './release/release-controller.ts';
 
@@ -70,7 +71,7 @@ export function startControllers(options: {
   const nodes = createReflector<Node>({
     ...common,
     path: '/api/v1/nodes',
-    parse: nodeParser(),
+    parse: nodeParser(startupTaints(config.startupTaints)),
     onChange: () => preloadController.nodesChanged(),
   });
   const deployments = createReflector<Deployment>({

@@ -2,13 +2,15 @@ import type { Scheduling } from '../template/scheduling.ts';
 import type { Node } from './node.ts';
 import { nodeAffinity } from './node-affinity.ts';
 import { tolerates } from './taints.ts';
+import { isVirtual } from './virtual-node.ts';
 
 /** Why a node is left out, in the order in which the reasons are judged. */
 export type ExclusionReason =
   | 'LimitExceeded'
-  | 'OperatingSystem'
   | 'NodeSelector'
   | 'NodeAffinity'
+  | 'OperatingSystem'
+  | 'VirtualNode'
   | 'Deleting'
   | 'Cordoned'
   | 'NotReady'
@@ -59,8 +61,9 @@ export function eligibleNodes(nodes: Iterable<Node>, scheduling: Scheduling): El
 
 /**
  * Returns why pods of this scheduling could not land on a node; undefined if they could. What the pods ask for comes first, because a
- * node on which they could never land is that, whatever else is wrong with it. Taints
- * come last, as the node controller taints a node that is cordoned or not ready by itself.
+ * node on which they could never land is that, whatever else is wrong with it. A node of another operating system and a virtual one
+ * are named as such only if the pods select them. Taints come last, as the node controller taints a node that is cordoned or not
+ * ready by itself.
  */
 export function exclusion(scheduling: Scheduling): (node: Node) => ExclusionReason | undefined {
   const labels = Object.entries(scheduling.nodeSelector ?? {});
@@ -70,9 +73,10 @@ export function exclusion(scheduling: Scheduling): (node: Node) => ExclusionReas
   const { tolerations = [] } = scheduling;
   return (node) => {
     if (node.refused !== undefined) return 'LimitExceeded';
-    if (node.os !== 'linux') return 'OperatingSystem';
     if (labels.some(([key, value]) => node.labels[key] !== value)) return 'NodeSelector';
     if (!matchesAffinity(node)) return 'NodeAffinity';
+    if (node.os !== 'linux') return 'OperatingSystem';
+    if (isVirtual(node)) return 'VirtualNode';
     if (node.deleting) return 'Deleting';
     if (node.unschedulable) return 'Cordoned';
     if (!node.ready) return 'NotReady';

@@ -5,7 +5,7 @@ import { REFERENCE_LIMIT } from '../template/image-reference.ts';
 import { KEY_CHARACTERS, VALUE_CHARACTERS } from '../template/scheduling.ts';
 import { weighsMoreThan } from '../template/weight.ts';
 import { elide } from '../text.ts';
-import { parseTaints, type Taint } from './taints.ts';
+import { type IsStartupTaint, parseTaints, startupTaints, type Taint } from './taints.ts';
 import { parseTimestamp } from './timestamp.ts';
 
 /** What Pullgate reads of a Node. */
@@ -16,7 +16,10 @@ export interface Node {
   readonly labels: Readonly<Record<string, string>>;
   /** Cordoned. */
   readonly unschedulable: boolean;
+  /** Without startup taints. */
   readonly taints: readonly Taint[];
+  /** Taints that the node has only until it is set up: they exclude nothing. */
+  readonly startupTaints: readonly Taint[];
   readonly ready: boolean;
   /** `linux` or `windows`; empty while the kubelet has not said it. */
   readonly os: string;
@@ -39,10 +42,10 @@ const WORD_CHARACTERS = 63;
 /** Images are on many nodes, and nodes have dozens: each name is kept once. */
 const REMEMBERED_NAMES = 20_000;
 
-export function nodeParser(): (raw: unknown) => Node {
+export function nodeParser(isStartupTaint: IsStartupTaint): (raw: unknown) => Node {
   const names = new LRUCache<string, string>({ max: REMEMBERED_NAMES });
   return (raw) => {
-    const node = parseNode(raw);
+    const node = parseNode(raw, isStartupTaint);
     return { ...node, images: new Set(node.images.values().map(once)) };
   };
 
@@ -53,7 +56,7 @@ export function nodeParser(): (raw: unknown) => Node {
   }
 }
 
-export function parseNode(raw: unknown): Node {
+export function parseNode(raw: unknown, isStartupTaint: IsStartupTaint = startupTaints()): Node {
   const metadata = at(raw, 'metadata');
   const spec = at(raw, 'spec');
   const status = at(raw, 'status');
@@ -64,7 +67,8 @@ export function parseNode(raw: unknown): Node {
     createdAt: parseTimestamp(at(metadata, 'creationTimestamp')) ?? 0,
     labels,
     unschedulable: at(spec, 'unschedulable') === true,
-    taints,
+    taints: taints.filter((taint) => !isStartupTaint(taint)),
+    startupTaints: taints.filter(isStartupTaint),
     ready: asArray(at(status, 'conditions')).some(
       (condition) => at(condition, 'type') === 'Ready' && at(condition, 'status') === 'True',
     ),

@@ -30,6 +30,7 @@ import type { PullTimes } from './pull-times.ts';
 import { type PullSpec, pullerPod, pullKey } from './puller-pod.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 import type { Failure } from './slot.ts';
+import { tolerationsFor } from './taints.ts';
 import { createWorkloadLookups } from './workload-lookups.ts';
 
 type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;
@@ -373,8 +374,9 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const spec = state.pullOf.get(imageKey(pull.image))?.spec;
     if (spec === undefined) return;
     const { node, attempt, firstAttemptAt } = pull;
+    const tolerations = [...spec.tolerations, ...tolerationsFor(nodes.get(node)?.startupTaints ?? [])];
     const manifest = pullerPod({
-      ...{ spec, preload, node, attempt, firstAttemptAt },
+      ...{ spec: { ...spec, tolerations }, preload, node, attempt, firstAttemptAt },
       // Not `random`: the generator behind it can be told from a few of its numbers, and each puller pod shows one.
       random: randomUUID().replaceAll('-', ''),
     });

@@ -38,6 +38,7 @@ test('the defaults are those of the docs', () => {
     bypassNeedsPermission: false,
     unsupportedServer: false,
     maxConcurrentPulls: 200,
+    startupTaints: [],
     settings: {
       parallelism: undefined,
       minNodes: '100%',
@@ -57,6 +58,7 @@ const flags: readonly (readonly [string, string, Pick, unknown])[] = [
   ['--health-listen', '0.0.0.0:81', ({ healthListen }) => healthListen, { host: '0.0.0.0', port: 81 }],
   ['--url', 'https://gate.test:444', ({ url }) => url, 'https://gate.test:444'],
   ['--failure-policy', 'Fail', ({ failurePolicy }) => failurePolicy, 'Fail'],
+  ['--startup-taints', 'a.test/b,c', ({ startupTaints }) => startupTaints, ['a.test/b', 'c']],
   ['--bypass-needs-permission', 'true', ({ bypassNeedsPermission }) => bypassNeedsPermission, true],
   ['--bypass-needs-permission', 'false', ({ bypassNeedsPermission }) => bypassNeedsPermission, false],
   ['--unsupported-server', 'true', ({ unsupportedServer }) => unsupportedServer, true],

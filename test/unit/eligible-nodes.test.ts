@@ -100,6 +100,38 @@ test('a node with a taint that is not tolerated is left out', () => {
   assert.deepEqual(reasons({ taints }, { tolerations: [{ key: 'dedicated', operator: 'Exists' }] }), []);
 });
 
+test('a startup taint leaves no node out, whatever its effect', () => {
+  for (const effect of ['NoSchedule', 'NoExecute']) {
+    const taints = [
+      { key: 'pullgate.io/images-not-ready', effect },
+      { key: 'startup-taint.cluster-autoscaler.kubernetes.io/disk', value: 'true', effect },
+    ];
+    assert.deepEqual(reasons({ taints }), []);
+    assert.deepEqual(reasons({ taints: [...taints, { key: 'gpu', effect }] }), ['Taint']);
+  }
+});
+
+test('a virtual node is left out as that, tolerated or not', () => {
+  const all = { tolerations: [{ operator: 'Exists' }] };
+  for (const raw of [
+    { labels: { type: 'virtual-kubelet' } },
+    { labels: { 'eks.amazonaws.com/compute-type': 'fargate' } },
+    { labels: { 'node.kubernetes.io/instance-type': 'eklet' } },
+    { labels: { 'liqo.io/type': 'virtual-node' } },
+    { taints: [{ key: 'virtual-kubelet.io/provider', value: 'azure', effect: 'NoSchedule' }] },
+  ]) {
+    assert.deepEqual(reasons(raw), ['VirtualNode']);
+    assert.deepEqual(reasons(raw, all), ['VirtualNode']);
+  }
+  assert.deepEqual(reasons({ labels: { 'eks.amazonaws.com/compute-type': 'ec2' } }), []);
+});
+
+test('a node of another operating system or a virtual one that the pods do not select is not selected', () => {
+  const scheduling = { nodeSelector: { disk: 'ssd' } };
+  assert.deepEqual(reasons({ labels: { 'kubernetes.io/os': 'windows' } }, scheduling), ['NodeSelector']);
+  assert.deepEqual(reasons({ labels: { type: 'virtual-kubelet' } }, scheduling), ['NodeSelector']);
+});
+
 test('a node where the pods could never land is that, whatever else is wrong with it', () => {
   const broken: RawNode = { ready: 'False', unschedulable: true, deletionTimestamp: '2026-01-01T00:00:00Z' };
   assert.deepEqual(reasons(broken, { nodeSelector: { disk: 'ssd' } }), ['NodeSelector']);

@@ -57,6 +57,7 @@ export function node(name: string, fields: Partial<Node> = {}): Node {
     labels: {},
     unschedulable: false,
     taints: [],
+    startupTaints: [],
     ready: true,
     os: 'linux',
     deleting: false,

@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseTaints, type Taint, tolerates } from '../../src/preload/taints.ts';
+import {
+  parseTaints,
+  startupTaints,
+  type Taint,
+  tolerates,
+  tolerationsFor,
+} from '../../src/preload/taints.ts';
 import type { Toleration } from '../../src/template/scheduling.ts';
 
 const taint = fc.record({
@@ -56,6 +62,43 @@ test('PreferNoSchedule keeps nobody away, NoSchedule and NoExecute do', () => {
 test('a toleration for a limited time is a toleration', () => {
   const limited = { key: 'dedicated', operator: 'Exists', effect: 'NoExecute', tolerationSeconds: 60 };
   assert.equal(tolerates([limited], [{ ...dedicated, effect: 'NoExecute' }]), true);
+});
+
+for (const [value, operator, bound, expected] of [
+  ['950', 'Gt', '900', true],
+  ['900', 'Gt', '900', false],
+  ['900', 'Lt', '900', false],
+  ['-5', 'Lt', '0', true],
+  ['9223372036854775807', 'Gt', '9223372036854775806', true],
+  ['9223372036854775808', 'Gt', '0', false],
+  ['0950', 'Gt', '900', false],
+  ['fast', 'Lt', '900', false],
+  ['', 'Lt', '900', false],
+  ['950', 'Gt', '', false],
+] as const) {
+  test(`a taint of ${value || 'nothing'} is ${expected ? '' : 'not '}tolerated by ${operator} ${bound}`, () => {
+    const toleration = { key: 'sla', operator, value: bound, effect: 'NoSchedule' };
+    assert.equal(tolerates([toleration], [{ key: 'sla', value, effect: 'NoSchedule' }]), expected);
+    assert.equal(
+      tolerates([{ ...toleration, key: 'other' }], [{ key: 'sla', value, effect: 'NoSchedule' }]),
+      false,
+    );
+  });
+}
+
+test('startup taints are those of Pullgate, of the cluster autoscaler and of the flag', () => {
+  const isStartup = startupTaints(['cilium.test/agent-not-ready']);
+  const is = (key: string) => isStartup({ ...dedicated, key });
+  assert.ok(is('pullgate.io/images-not-ready'));
+  assert.ok(is('startup-taint.cluster-autoscaler.kubernetes.io/disk'));
+  assert.ok(is('ignore-taint.cluster-autoscaler.kubernetes.io/disk'));
+  assert.ok(is('cilium.test/agent-not-ready'));
+  assert.ok(!is('status-taint.cluster-autoscaler.kubernetes.io/disk'));
+  assert.ok(!is('dedicated'));
+});
+
+test('what is made to tolerate taints tolerates them', () => {
+  fc.assert(fc.property(fc.array(taint), (taints) => assert.ok(tolerates(tolerationsFor(taints), taints))));
 });
 
 test('every taint must be tolerated, each by any toleration', () => {
