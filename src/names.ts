@@ -60,6 +60,9 @@ export const PULL_LABEL = 'pullgate.io/pull';
 export const ATTEMPT_ANNOTATION = 'pullgate.io/attempt';
 export const FIRST_ATTEMPT_ANNOTATION = 'pullgate.io/first-attempt-at';
 
+/** A taint that keeps pods from a new node until its images are there. Pullgate never sets it. */
+export const IMAGES_NOT_READY_TAINT = 'pullgate.io/images-not-ready';
+
 /** The PriorityClass of puller pods: low, non-preempting. A pod that names a missing one is refused. */
 export const PRIORITY_CLASS = 'pullgate-preload';
 

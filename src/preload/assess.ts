@@ -3,6 +3,7 @@ import type { EligibleNodes, ExcludedNodes } from './eligible-nodes.ts';
 import { type DigestNodes, divergence, type PulledImage } from './image-divergence.ts';
 import type { ImagePreload, PreloadImage } from './image-preload.ts';
 import { isListed, isWorthKeeping, type JudgedNode, type Judgements, judgeNode } from './judged-node.ts';
+import { canNeverPreload, noNodesUntil } from './no-nodes.ts';
 import type { Node } from './node.ts';
 import type { PullTimes } from './pull-times.ts';
 import type { PullerPod } from './puller-pod-status.ts';
@@ -74,11 +75,17 @@ export type Verdict =
   | { readonly kind: 'Ready' }
   | ({ readonly kind: 'Failed' } & NodeFailure)
   | { readonly kind: 'Overdue' }
-  | { readonly kind: 'NoNodes'; readonly since: number; readonly over: boolean };
+  | {
+      readonly kind: 'NoNodes';
+      readonly since: number;
+      readonly over: boolean;
+      /** No node could ever be preloaded for these pods. */
+      readonly never: boolean;
+    };
 
 export interface Assessment {
   readonly verdict: Verdict;
-  /** Eligible nodes less those that left the count. */
+  /** The nodes that a release waits for: see `countedNodes`. */
   readonly desired: number;
   /** How many of them must be ready. */
   readonly required: number;
@@ -132,21 +139,25 @@ export function assess(input: AssessInput): Assessment {
   const { preload, times, now } = input;
   const { nodes, newlyReady } = judgeAll(input);
   // Ready nodes do not leave.
-  const ready = nodes.reduce((sum, node) => sum + Number(node.ready), 0);
-  const open = nodes.filter(({ settled }) => !settled).map((node) => openNode(input, node, ready > 0));
+  const anyReady = nodes.some(({ ready }) => ready);
+  const open = nodes.filter(({ settled }) => !settled).map((node) => openNode(input, node, anyReady));
   const gone = new Set(open.filter(({ left }) => left !== undefined).map(({ name }) => name));
-  const desired = nodes.length - gone.size;
+  const staying = nodes.filter(({ node }) => !gone.has(node.name));
+  const deadline = lastReadyAt(preload, nodes) + preload.spec.deadlineSeconds * 1000;
+  const counted = countedNodes(preload, staying, now >= deadline);
+  const ready = counted.reduce((sum, node) => sum + Number(node.ready), 0);
+  const desired = counted.length;
   const required = resolveCountOrPercent(preload.spec.minNodes, desired);
   const halted = haltedImages(input, nodes, open);
   const failures = open.flatMap((node) => failuresOf(input, node));
-  const deadline = lastReadyAt(preload, nodes) + preload.spec.deadlineSeconds * 1000;
   const timedOut = open.flatMap((node) => hanging(input, node));
   const hangs = new Set(timedOut.map(({ pod }) => pod.node));
 
+  const noNodes = { ...input, since: input.noNodesSince ?? now, noNodesMs: times.noNodesMs };
   const verdict = ((): Verdict => {
-    if (nodes.length === 0) {
-      const since = input.noNodesSince ?? now;
-      return { kind: 'NoNodes', since, over: now - since >= times.noNodesMs };
+    if (staying.length === 0) {
+      const never = canNeverPreload(input);
+      return { kind: 'NoNodes', since: noNodes.since, over: now >= noNodesUntil(noNodes), never };
     }
     if (ready >= Math.max(1, required)) return { kind: 'Ready' };
     const definitive = failures.find((failure) => failure.definitive && halted.has(failure.image));
@@ -155,7 +166,7 @@ export function assess(input: AssessInput): Assessment {
   })();
 
   const due = wakeTimes(input, open, halted);
-  if (verdict.kind === 'NoNodes') due.push(verdict.since + times.noNodesMs);
+  if (verdict.kind === 'NoNodes') due.push(noNodesUntil(noNodes));
   else due.push(deadline);
   const future = due.filter((time) => time > now);
 
@@ -167,8 +178,12 @@ export function assess(input: AssessInput): Assessment {
     newlyReady,
     pulling: open.filter(({ pulling, left }) => pulling && left === undefined).length,
     failed: open.filter(({ failed, name }) => failed || hangs.has(name)).length,
-    excluded: withLeavers(input.excluded, open),
-    late: nodes.find((node) => !node.ready && !gone.has(node.node.name))?.node.name,
+    excluded: withUncounted(
+      input.excluded,
+      open,
+      counted === staying ? [] : staying.filter((node) => isLater(preload, node)),
+    ),
+    late: counted.find((node) => !node.ready)?.node.name,
     images: preload.spec.images.map((image, index) => countImage(image, index, nodes)),
     failures,
     wanted: wantedPulls(input, nodes, open, halted),
@@ -199,6 +214,24 @@ function judgeAll(input: AssessInput): { nodes: readonly JudgedNode[]; newlyRead
     for (const name of judged.keys()) if (!names.has(name)) judged.delete(name);
   }
   return { nodes, newlyReady };
+}
+
+/**
+ * Returns the nodes that a release waits for: those that are as old as the preload, by the API server's clock. Nodes that join later
+ * get the images as well, but where nodes join all the time, a release that waited for them would never come. If no older node is
+ * left, or none of them is ready at the deadline, all nodes count.
+ */
+function countedNodes(
+  preload: ImagePreload,
+  staying: readonly JudgedNode[],
+  overdue: boolean,
+): readonly JudgedNode[] {
+  const older = staying.filter((node) => !isLater(preload, node));
+  return older.length === 0 || (overdue && !older.some(({ ready }) => ready)) ? staying : older;
+}
+
+function isLater(preload: ImagePreload, { node }: JudgedNode): boolean {
+  return node.createdAt > preload.createdAt;
 }
 
 function openNode(input: AssessInput, node: JudgedNode, anyReady: boolean): OpenNode {
@@ -307,12 +340,15 @@ function failuresOf(input: AssessInput, { name, slots, left: reason }: OpenNode)
   });
 }
 
-/** The deadline counts from the last node that became ready: as long as nodes become ready, it moves on. */
+/**
+ * The deadline counts from the last node that became ready: as long as nodes become ready, it moves on. Nodes that join later do not
+ * move it, as there may be no end of them.
+ */
 function lastReadyAt(preload: ImagePreload, nodes: readonly JudgedNode[]): number {
   let last = preload.createdAt;
-  for (const { ready, slots } of nodes) {
-    if (!ready) continue;
-    for (const slot of slots) if (slot.state === 'pulled') last = Math.max(last, slot.finishedAt);
+  for (const judged of nodes) {
+    if (!judged.ready || isLater(preload, judged)) continue;
+    for (const slot of judged.slots) if (slot.state === 'pulled') last = Math.max(last, slot.finishedAt);
   }
   return last;
 }
@@ -402,8 +438,14 @@ function wakeTimes(input: AssessInput, open: readonly OpenNode[], halted: Readon
   return times;
 }
 
-function withLeavers(excluded: EligibleNodes['excluded'], open: readonly OpenNode[]): ExcludedNodes[] {
+function withUncounted(
+  excluded: EligibleNodes['excluded'],
+  open: readonly OpenNode[],
+  later: readonly JudgedNode[],
+): ExcludedNodes[] {
   const counts: ExcludedNodes[] = [...excluded];
+  if (later[0] !== undefined)
+    counts.push({ reason: 'JoinedLater', count: later.length, node: later[0].node.name });
   for (const reason of ['PullFailed', 'PullTimedOut']) {
     const gone = open.filter(({ left }) => left === reason);
     if (gone[0] !== undefined) counts.push({ reason, count: gone.length, node: gone[0].name });

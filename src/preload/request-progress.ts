@@ -1,6 +1,7 @@
 import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
 import type { PreloadProgress } from '../hold/preload-progress.ts';
 import type { Condition, ImagePreload } from './image-preload.ts';
+import { noNodesUntil } from './no-nodes.ts';
 import { noNodesSince } from './preload-status.ts';
 import { recordedFailure, wordsAbout } from './pull-failure.ts';
 import type { PullTimes } from './pull-times.ts';
@@ -42,7 +43,7 @@ function verdictOf(preload: ImagePreload, { noNodesMs }: PullTimes, now: number)
   if (ready.status === 'True') return { kind: 'ready', reason: ready.message };
   const since = noNodesSince(preload);
   if (since !== undefined) {
-    return now - since >= noNodesMs
+    return now >= noNodesUntil({ preload, excluded: status.excluded, since, noNodesMs })
       ? { kind: 'ready', reason: 'no node is eligible, so none can be preloaded' }
       : { kind: 'waiting' };
   }

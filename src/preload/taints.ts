@@ -1,4 +1,5 @@
 import { asArray, asString, at } from '../json.ts';
+import { IMAGES_NOT_READY_TAINT } from '../names.ts';
 import type { Toleration } from '../template/scheduling.ts';
 
 export interface Taint {
@@ -55,7 +56,7 @@ function parseInt64(text: string): bigint | undefined {
  * Taints that a node has until something on it is set up. Pods land there soon, so the images should be there by then.
  * The prefixes are those of the cluster autoscaler (FAQ, "How can I make Cluster Autoscaler work with startup taints").
  */
-const STARTUP_KEYS: readonly string[] = ['pullgate.io/images-not-ready'];
+const STARTUP_KEYS: readonly string[] = [IMAGES_NOT_READY_TAINT];
 const STARTUP_PREFIXES: readonly string[] = [
   'startup-taint.cluster-autoscaler.kubernetes.io/',
   'ignore-taint.cluster-autoscaler.kubernetes.io/',

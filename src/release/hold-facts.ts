@@ -172,8 +172,8 @@ export function stepFacts(
   const resume = `kubectl -n ${namespace} rollout resume deployment/${name}`;
   const released = step.paused ? `; it stays paused, as asked; start it: ${resume}` : '';
   const facts: GateEvent[] = [];
-  const warn = (reason: EventReason, note: string) =>
-    facts.push({ type: 'Warning', reason, action: 'Release', regarding, related, note, fact });
+  const warn = (reason: EventReason, note: string, type: GateEvent['type'] = 'Warning') =>
+    facts.push({ type, reason, action: 'Release', regarding, related, note, fact });
   const see = `see ${describePreload({ namespace, name: preload })}`;
   if (step.reason === 'DeadlineExceeded') {
     const back = goBack(deployment, hold, deployment.template, GO_BACK_ROOM);
@@ -183,10 +183,14 @@ export function stepFacts(
   if (step.reason === 'LimitExceeded')
     warn('LimitExceeded', withoutPreload(exceededBound(deployment, hold.from) ?? ''));
   // Without a way back: that would wait for nodes, too.
-  if (step.reason === 'NoEligibleNodes')
-    warn('NoEligibleNodes', noteEnding(noNodesWords(deployment, assessment), 'see kubectl get nodes', see));
+  // Where no node could ever be preloaded, nothing is wrong.
+  const never = assessment?.verdict.kind === 'NoNodes' && assessment.verdict.never;
+  if (step.reason === 'NoEligibleNodes') {
+    const note = noteEnding(noNodesWords(deployment, assessment), 'see kubectl get nodes', see);
+    warn('NoEligibleNodes', note, never ? 'Normal' : 'Warning');
+  }
   facts.push({
-    type: step.reason === 'Ready' || step.reason === 'Reverted' ? 'Normal' : 'Warning',
+    type: step.reason === 'Ready' || step.reason === 'Reverted' || never ? 'Normal' : 'Warning',
     reason: 'RolloutReleased',
     action: 'Release',
     regarding,

@@ -1,4 +1,4 @@
-import { asArray, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
+import { asArray, asString, asStringMap, at, type JsonObject, at as read } from '../../src/json.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { GROUP_LABEL } from '../sim/node-object.ts';
 import type { History, Span } from './history.ts';
@@ -49,12 +49,22 @@ function whyNotOn(history: History, need: Need, at: number, nodes: readonly stri
   const readyAt = new Map(nodes.map((node) => [node, nodeReadyAt(history, need, node)]));
   const ready = nodes.filter((node) => (readyAt.get(node) ?? Number.POSITIVE_INFINITY) <= at);
   const left = ready.length === 0 ? [] : nodes.filter((node) => hasLeft(history, need, node, at));
-  const counted = nodes.filter((node) => ready.includes(node) || !left.includes(node));
+  const staying = nodes.filter((node) => ready.includes(node) || !left.includes(node));
+  // Nodes that joined later are not waited for, unless no older one is left.
+  const older = staying.filter((node) => joinedAt(history, node, at) <= need.began);
+  const counted = older.length === 0 ? staying : older;
   const required = Math.max(1, Math.min(...need.minNodes.map((value) => resolve(value, counted.length))));
-  if (ready.length >= required) return undefined;
+  if (counted.filter((node) => ready.includes(node)).length >= required) return undefined;
   const lastReady = Math.max(need.began, ...ready.map((node) => readyAt.get(node) ?? 0));
   if (ready.length > 0 && at >= lastReady + deadlineSeconds * 1000 - CUT_MS) return undefined;
   return `${ready.length} of ${counted.length} nodes had ${need.images.map(({ image }) => image).join(', ')}, ${required} needed`;
+}
+
+/** When the Node object was made that had this name at that time; infinite if there was none. */
+function joinedAt({ moments }: History, node: string, at: number): number {
+  const last = moments.findLast(({ kind, name, at: when }) => kind === 'Node' && name === node && when <= at);
+  const made = Date.parse(asString(read(last?.object, 'metadata', 'creationTimestamp')) ?? '');
+  return Number.isNaN(made) ? Number.POSITIVE_INFINITY : made;
 }
 
 function resolve(value: string, total: number): number {

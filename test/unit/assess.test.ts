@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { CountOrPercent } from '../../src/hold/count-or-percent.ts';
 import { type Assessment, assess } from '../../src/preload/assess.ts';
+import type { ExclusionReason } from '../../src/preload/eligible-nodes.ts';
 import {
   at,
   BACK_OFF,
@@ -344,18 +345,111 @@ describe('the deadline', () => {
   });
 });
 
+describe('a node that joins later', () => {
+  const later = (name: string, seconds: number) => node(name, { createdAt: at(seconds) });
+  const left = ({ excluded }: Assessment) => Object.fromEntries(excluded.map((e) => [e.reason, e.count]));
+
+  test('gets the images and is not waited for', () => {
+    const given = { nodes: [...nodes(2), later('n3', 1)], pods: [puller('n1').pulled(5)], now: 10 };
+    const waiting = look(given);
+    assert.deepEqual(wantedNodes(waiting), ['n2', 'n3']);
+    assert.deepEqual([waiting.ready, waiting.desired, left(waiting)], [1, 2, { JoinedLater: 1 }]);
+    const ready = look({ ...given, pods: [...given.pods, puller('n2').pulled(9)] });
+    assert.deepEqual([ready.verdict.kind, ready.ready, ready.desired], ['Ready', 2, 2]);
+    assert.deepEqual(wantedNodes(ready), ['n3']);
+  });
+
+  test('is no later node if it was made in the same second as the preload', () => {
+    assert.equal(look({ nodes: [later('n1', 0), node('n2')] }).desired, 2);
+  });
+
+  test('takes the place of no older one: ready itself, it releases nothing', () => {
+    const pods = [puller('n1').pulling(), puller('n2').attempt(1, 2).pulled(5)];
+    const { verdict, ready, desired } = look({ nodes: [node('n1'), later('n2', 1)], pods, now: 10 });
+    assert.deepEqual([verdict.kind, ready, desired], ['Preloading', 0, 1]);
+  });
+
+  test('does not put the deadline off', () => {
+    const pods = [puller('n1').pulling(), puller('n2').attempt(1, 2).pulled(95)];
+    const given = { preload: preload({ deadlineSeconds: 100 }), nodes: [node('n1'), later('n2', 1)], pods };
+    assert.deepEqual(
+      [kind({ ...given, now: 99 }), look({ ...given, now: 99 }).wakeAt],
+      ['Preloading', at(100)],
+    );
+    // At the deadline it counts, because no older one is ready: the rollout begins.
+    const { verdict, ready } = look({ ...given, now: 100 });
+    assert.deepEqual([verdict.kind, ready], ['Overdue', 1]);
+  });
+
+  test('counts if no older node is left', () => {
+    const given = {
+      nodes: [later('n3', 1), later('n4', 2)],
+      pods: [puller('n3').attempt(1, 2).pulled(5)],
+      now: 10,
+    };
+    const { verdict, ready, desired } = look(given);
+    assert.deepEqual([verdict.kind, ready, desired], ['Preloading', 1, 2]);
+    const gaveUp = [puller('n1').failing(REFUSED), puller('n3').attempt(1, 2).pulled(5)];
+    const out = [
+      ...gaveUp,
+      puller('n1').attempt(2, 30).failing(REFUSED),
+      puller('n1').attempt(3, 90).failing(REFUSED),
+    ];
+    assert.equal(kind({ nodes: [node('n1'), later('n3', 1)], pods: out, now: 200 }), 'Ready');
+  });
+});
+
 describe('no eligible node', () => {
+  const excluded = (...reasons: ExclusionReason[]) =>
+    reasons.map((reason) => ({ reason, count: 1, node: `of-${reason}` }));
+  const overAt = (given: Omit<Situation, 'nodes'>, ...reasons: ExclusionReason[]) => {
+    const { wakeAt, verdict } = look({ nodes: [], excluded: excluded(...reasons), ...given });
+    const over = verdict.kind === 'NoNodes' && verdict.over;
+    return over ? 0 : ((wakeAt ?? Number.NaN) - at(0)) / 1000;
+  };
+
   test('is waited out for 2 minutes from when it was first seen', () => {
     const first = look({ nodes: [], now: 10 });
-    assert.deepEqual(first.verdict, { kind: 'NoNodes', since: at(10), over: false });
+    assert.deepEqual(first.verdict, { kind: 'NoNodes', since: at(10), over: false, never: false });
     assert.equal(first.wakeAt, at(130));
     assert.deepEqual(look({ nodes: [], now: 129, noNodesSince: 10 }).wakeAt, at(130));
     const last = look({ nodes: [], now: 130, noNodesSince: 10 });
-    assert.deepEqual(last.verdict, { kind: 'NoNodes', since: at(10), over: true });
+    assert.deepEqual(last.verdict, { kind: 'NoNodes', since: at(10), over: true, never: false });
   });
 
   test('a node that comes back ends it', () => {
     assert.equal(kind({ nodes: nodes(1), now: 500, noNodesSince: 10 }), 'Preloading');
+  });
+
+  test('is not waited out where no node could ever be preloaded', () => {
+    for (const reasons of [
+      ['OperatingSystem'],
+      ['VirtualNode'],
+      ['NodeSelector', 'OperatingSystem'],
+    ] as const) {
+      const { verdict } = look({ nodes: [], excluded: excluded(...reasons), now: 10 });
+      assert.deepEqual(verdict, { kind: 'NoNodes', since: at(10), over: true, never: true }, reasons.join());
+    }
+    const windows = preload({ scheduling: { nodeSelector: { 'kubernetes.io/os': 'windows' } } });
+    assert.equal(overAt({ preload: windows }, 'NodeSelector'), 0);
+    assert.equal(overAt({ preload: windows }), 0);
+  });
+
+  test('is waited out for 2 minutes where a node pool may be scaled from zero', () => {
+    for (const reasons of [
+      ['NodeSelector'],
+      ['NodeAffinity'],
+      ['Taint'],
+      ['OperatingSystem', 'Taint'],
+    ] as const)
+      assert.equal(overAt({}, ...reasons), 120, reasons.join());
+  });
+
+  test('is waited out until the deadline where a node that the pods select is only unavailable', () => {
+    for (const reason of ['NotReady', 'Cordoned', 'Deleting'] as const)
+      assert.equal(overAt({}, 'NodeSelector', 'OperatingSystem', reason), 3600, reason);
+    const short = preload({ deadlineSeconds: 100 });
+    assert.equal(overAt({ preload: short, now: 90 }, 'NotReady'), 210, '2 minutes in any case');
   });
 });
 

@@ -10,6 +10,7 @@ import {
   DECIDED_ANNOTATION,
   HELD_LABEL,
   HOLD_ANNOTATION,
+  IMAGES_NOT_READY_TAINT,
   KEEP_PAUSED_ANNOTATION,
   MODE_LABEL,
   PULLER_LABEL,
@@ -131,6 +132,7 @@ test('every label and annotation that a page names is one of ours', () => {
     BYPASS_ANNOTATION,
     KEEP_PAUSED_ANNOTATION,
     RENEW_ANNOTATION,
+    IMAGES_NOT_READY_TAINT,
     PULLER_LABEL,
     ...Object.values(SETTINGS).map(({ annotation }) => annotation),
     // apiVersion, webhooks and their audit annotations.

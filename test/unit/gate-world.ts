@@ -131,7 +131,9 @@ export function gateWorld({
       conditions: [{ type: 'Ready', status: 'True' }],
       images: [{ names: ['registry.test/app:1'] }],
     };
-    const metadata = { name, uid: `uid-${name}`, labels: { 'kubernetes.io/os': 'linux' } };
+    const creationTimestamp = time();
+    const labels = { 'kubernetes.io/os': 'linux' };
+    const metadata = { name, uid: `uid-${name}`, creationTimestamp, labels };
     api.put(`/api/v1/nodes/${name}`, { metadata, status });
   }
 

@@ -89,7 +89,9 @@ export function* live(cluster: SimulatedCluster, untilSeconds: number): Generato
     running = running.filter(({ ends }) => ends > seconds);
     running = running.filter(({ pod }) => here(Number(pod.pod.node)));
     pods = pods.filter(({ pod }) => here(Number(pod.node)));
-    const eligible = nodes.flatMap((_, index) => (here(index) ? [node(String(index))] : []));
+    const eligible = nodes.flatMap(({ joins }, index) =>
+      here(index) ? [node(String(index), { createdAt: at(joins) })] : [],
+    );
     noNodesSince = eligible.length === 0 ? (noNodesSince ?? seconds) : undefined;
 
     const given = { preload, nodes: eligible, pods, now: seconds };
