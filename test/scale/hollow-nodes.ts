@@ -1,4 +1,5 @@
 import type { ApiClient } from '../../src/cluster/api-client.ts';
+import { listPages } from '../../src/cluster/list-pages.ts';
 import { asArray, at } from '../../src/json.ts';
 import { freePort } from '../e2e/gate-process.ts';
 import { until } from '../lab/until.ts';
@@ -21,6 +22,8 @@ export async function hollowNode(
       `--kubeconfig=${credentials.kubeconfig}`,
       `--kubelet-port=${port}`,
       `--kubelet-read-only-port=${readOnly}`,
+      // It has a runtime of its own, but would ask containerd of this machine for images.
+      '--use-host-image-service=false',
     ],
     // It makes its own folders there.
     env: { ...ground.tools.env, TMPDIR: folder },
@@ -31,11 +34,18 @@ const READY_SECONDS = 120;
 
 export async function nodesReady(api: ApiClient, count: number): Promise<void> {
   await until(`${count} nodes are ready`, READY_SECONDS, async () => {
-    const ready = asArray(at(await api.get('/api/v1/nodes'), 'items')).filter((node) =>
-      asArray(at(node, 'status', 'conditions')).some(
-        (condition) => at(condition, 'type') === 'Ready' && at(condition, 'status') === 'True',
-      ),
-    );
-    return ready.length === count || `${ready.length} are`;
+    let ready = 0;
+    await listPages(api, '/api/v1/nodes', {
+      onPage(nodes) {
+        ready += nodes.filter(isReady).length;
+      },
+    });
+    return ready === count || `${ready} are`;
   });
+}
+
+function isReady(node: unknown): boolean {
+  return asArray(at(node, 'status', 'conditions')).some(
+    (condition) => at(condition, 'type') === 'Ready' && at(condition, 'status') === 'True',
+  );
 }
