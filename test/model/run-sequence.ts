@@ -19,6 +19,7 @@ import { judge } from './invariants.ts';
 import { type Observer, observe } from './observe.ts';
 import { POOL_LABEL } from './on-nodes.ts';
 import { isUserStep, type Sequence, type Step, stepText, type UserStep } from './step.ts';
+import { inStoredOrder } from './stored-order.ts';
 import {
   manifestOf,
   newWorkload,
@@ -79,7 +80,7 @@ export async function runSequence(
     const failedOpen = updates
       .filter((update) => update.failedOpen.length > 0)
       .map(({ name, at: when }) => ({ of: name, at: when - performance.timeOrigin }));
-    const judgement = judge({ ...run.history, failedOpen });
+    const judgement = judge({ ...run.history, moments: inStoredOrder(run.history.moments), failedOpen });
     problems.push(...judgement.violations);
     if (problems.length > 0 || failedOpen.length > 0) {
       const { namespace } = run;
