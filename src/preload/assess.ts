@@ -1,13 +1,17 @@
 import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
 import type { EligibleNodes, ExcludedNodes } from './eligible-nodes.ts';
-import { type DigestNodes, divergence, type PulledImage } from './image-divergence.ts';
+import { countImage, type ImageCount } from './image-counts.ts';
 import type { ImagePreload, PreloadImage } from './image-preload.ts';
 import { isListed, isWorthKeeping, type JudgedNode, type Judgements, judgeNode } from './judged-node.ts';
 import { canNeverPreload, noNodesUntil } from './no-nodes.ts';
 import type { Node } from './node.ts';
+import { hadFailed } from './preload-outcome.ts';
+import { isDefinitive } from './pull-failure.ts';
 import type { PullTimes } from './pull-times.ts';
 import type { PullerPod } from './puller-pod-status.ts';
-import { type Failure, type Slot, startOf } from './slot.ts';
+import { isRefused, type Refusals, refusalsOf } from './refusals.ts';
+import { type Failure, runningSince, type Slot, startOf } from './slot.ts';
+import { byImportance, retries, type WantedPull, wantedPulls } from './wanted-pulls.ts';
 
 /** All that is known about one preload at one moment. */
 export interface AssessInput {
@@ -37,14 +41,6 @@ export interface AssessInput {
   readonly judged?: Judgements;
 }
 
-/** A pull to start, in the order of importance. */
-export interface WantedPull {
-  readonly node: string;
-  readonly image: PreloadImage;
-  readonly attempt: number;
-  readonly firstAttemptAt: number;
-}
-
 interface NodeFailure extends Failure {
   readonly node: string;
   readonly image: string;
@@ -52,21 +48,10 @@ interface NodeFailure extends Failure {
   readonly left?: GivenUp;
 }
 
-interface ImageCount {
-  readonly image: string;
-  readonly digests: readonly string[];
-  /** Which nodes have which digest, if the image is not the same everywhere. */
-  readonly digestNodes?: readonly DigestNodes[];
-  readonly alreadyPresent: number;
-  readonly pulled: number;
-  readonly failed: number;
-  readonly slowest?: { readonly node: string; readonly seconds: number };
-}
-
 /**
  * - `Preloading`: go on.
  * - `Ready`: as many nodes as asked for have every image.
- * - `Failed`: a definitive answer, and no node has that image: hold on, and say so.
+ * - `Failed`: every node that was asked has given a definitive answer: hold on, and say so.
  * - `Overdue`: the deadline has passed; with a ready node the rollout is let go, with none it is kept.
  * - `NoNodes`: nothing to preload on; let go once `over`.
  */
@@ -118,9 +103,6 @@ export interface Assessment {
  * is over: it leaves the count once another node is ready, and no longer keeps others waiting. It is tried all the same.
  */
 const GIVEN_UP_AFTER_ATTEMPTS = 3;
-/** Default parallelism: this many nodes, or a tenth of them if that is more. */
-const PARALLEL_NODES = 20;
-const PARALLEL_SHARE = 0.1;
 
 type GivenUp = 'PullFailed' | 'PullTimedOut';
 
@@ -148,7 +130,15 @@ export function assess(input: AssessInput): Assessment {
   const ready = counted.reduce((sum, node) => sum + Number(node.ready), 0);
   const desired = counted.length;
   const required = resolveCountOrPercent(preload.spec.minNodes, desired);
-  const halted = haltedImages(input, nodes, open);
+  const pulls = { ...input, isHanging: (slot: Slot) => isHanging(slot, input) };
+  const refusals = refusalsOf({
+    images: preload.spec.images,
+    nodes,
+    byImportance: () => byImportance(nodes, input),
+    isOut: (slot) => isOut(slot, input),
+    hadFailed: hadFailed(preload),
+    times,
+  });
   const failures = open.flatMap((node) => failuresOf(input, node));
   const timedOut = open.flatMap((node) => hanging(input, node));
   const hangs = new Set(timedOut.map(({ pod }) => pod.node));
@@ -160,12 +150,12 @@ export function assess(input: AssessInput): Assessment {
       return { kind: 'NoNodes', since: noNodes.since, over: now >= noNodesUntil(noNodes), never };
     }
     if (ready >= Math.max(1, required)) return { kind: 'Ready' };
-    const definitive = failures.find((failure) => failure.definitive && halted.has(failure.image));
+    const definitive = failures.find((failure) => failure.definitive && refusals.final.has(failure.image));
     if (definitive !== undefined) return { kind: 'Failed', ...definitive };
     return now >= deadline ? { kind: 'Overdue' } : { kind: 'Preloading' };
   })();
 
-  const due = wakeTimes(input, open, halted);
+  const due = wakeTimes(pulls, open, refusals);
   if (verdict.kind === 'NoNodes') due.push(noNodesUntil(noNodes));
   else due.push(deadline);
   const future = due.filter((time) => time > now);
@@ -186,7 +176,7 @@ export function assess(input: AssessInput): Assessment {
     late: counted.find((node) => !node.ready)?.node.name,
     images: preload.spec.images.map((image, index) => countImage(image, index, nodes)),
     failures,
-    wanted: wantedPulls(input, nodes, open, halted),
+    wanted: wantedPulls(pulls, nodes, open, refusals),
     running: open.reduce((sum, { slots }) => sum + countRunning(slots), 0),
     overdue: now >= deadline,
     remove: open.flatMap(({ remove }) => remove),
@@ -244,10 +234,12 @@ function openNode(input: AssessInput, node: JudgedNode, anyReady: boolean): Open
     pulling: countRunning(slots) > 0,
     failed,
     // A failing node keeps its place until some node is ready: a dead registry is asked by one wave, not by all. But not
-    // for ever: what fails may be the node.
+    // for ever: what fails may be the node. A refusal has its witnesses.
     busy:
       slots.some((slot) => runningSince(slot) !== undefined && !isHanging(slot, input)) ||
-      (failed && !anyReady && givenUp === undefined),
+      (failed &&
+        !anyReady &&
+        (givenUp === undefined || slots.some((slot) => isRefused(slot) && !isHanging(slot, input)))),
     left: anyReady ? givenUp : undefined,
   };
 }
@@ -260,10 +252,11 @@ function reasonToGiveUp(slot: Slot, input: AssessInput): GivenUp | undefined {
   return input.now - slot.firstAttemptAt >= input.times.givenUpAfterMs ? 'PullFailed' : undefined;
 }
 
-/** When the pull began that runs now, the retry of a failed one included. */
-function runningSince(slot: Slot): number | undefined {
-  if (slot.state === 'pulling') return slot.since;
-  return slot.state === 'failed' ? slot.retryingSince : undefined;
+/** Whether the pull says nothing about the image. A node that fails for reasons of its own is no witness for ever. */
+function isOut(slot: Slot, input: AssessInput): boolean {
+  if (isHanging(slot, input)) return true;
+  if (slot.state === 'failed' && isDefinitive(slot.failure.reason)) return false;
+  return reasonToGiveUp(slot, input) !== undefined;
 }
 
 function isHanging(slot: Slot, input: AssessInput): boolean {
@@ -290,30 +283,6 @@ function nodeTimeout(input: AssessInput): number {
 /** Pulls under way, retries of failed ones included. */
 function countRunning(slots: readonly Slot[]): number {
   return slots.filter((slot) => runningSince(slot) !== undefined).length;
-}
-
-/**
- * Images that a registry has definitively refused and that no node has: more pulls of them are pointless. A node
- * that hangs when it is to ask again is no witness any more: others are asked then.
- */
-function haltedImages(
-  input: AssessInput,
-  nodes: readonly JudgedNode[],
-  open: readonly OpenNode[],
-): Set<string> {
-  const halted = new Set<string>();
-  for (const [index, { image }] of input.preload.spec.images.entries()) {
-    const refused = open.some(({ slots }) => {
-      const slot = slots[index];
-      return slot?.state === 'failed' && slot.failure.definitive && !isHanging(slot, input);
-    });
-    const isThere = ({ slots }: JudgedNode) => {
-      const state = slots[index]?.state;
-      return state === 'present' || state === 'pulled';
-    };
-    if (refused && !nodes.some(isThere)) halted.add(image);
-  }
-  return halted;
 }
 
 function longCreating({ times, now }: AssessInput, slot: Slot): PullerPod[] {
@@ -353,80 +322,12 @@ function lastReadyAt(preload: ImagePreload, nodes: readonly JudgedNode[]): numbe
   return last;
 }
 
-function wantedPulls(
-  input: AssessInput,
-  nodes: readonly JudgedNode[],
+function wakeTimes(
+  input: AssessInput & Parameters<typeof retries>[0],
   open: readonly OpenNode[],
-  halted: ReadonlySet<string>,
-): WantedPull[] {
-  const wanted: WantedPull[] = [];
-  const { images } = input.preload.spec;
-  const busy = new Set(open.filter((node) => node.busy).map(({ name }) => name));
-  const limit = parallelNodes(input.preload, nodes.length);
-  const takesPlace = (node: string): boolean => {
-    if (busy.size < limit) busy.add(node);
-    return busy.has(node);
-  };
-  // Before the retries: a node that has not been tried is the better bet.
-  for (const { ready, slots, node } of halted.size > 0 ? [] : byImportance(nodes, input)) {
-    if (ready) continue;
-    for (const [index, image] of images.entries()) {
-      if (slots[index]?.state !== 'missing' || !takesPlace(node.name)) continue;
-      wanted.push({ node: node.name, image, attempt: 1, firstAttemptAt: input.now });
-    }
-  }
-  const due = retries(input, open, halted).filter(({ retryAt }) => retryAt <= input.now);
-  for (const { node, image, slot } of due.sort((a, b) => a.retryAt - b.retryAt)) {
-    if (!halted.has(image.image) && !takesPlace(node)) continue;
-    wanted.push({ node, image, attempt: slot.attempt + 1, firstAttemptAt: slot.firstAttemptAt });
-  }
-  return wanted;
-}
-
-interface Retry {
-  readonly node: string;
-  readonly image: PreloadImage;
-  readonly slot: Slot & { readonly state: 'failed' };
-  readonly retryAt: number;
-}
-
-/** The failed pulls that are to be tried again: all of them, but only one for each image that is refused everywhere. */
-function retries(input: AssessInput, open: readonly OpenNode[], halted: ReadonlySet<string>): Retry[] {
-  return input.preload.spec.images.flatMap((image, index) => {
-    const failed = open.flatMap(({ name, slots }) => {
-      const slot = slots[index];
-      return slot?.state === 'failed' && !isHanging(slot, input) ? [{ node: name, image, slot }] : [];
-    });
-    // The one that has been tried most stays the one: the others' kubelets still try by themselves now and then.
-    // One image may be asked for under two policies, and only one of them be refused.
-    const tried =
-      halted.has(image.image) && failed.length > 0
-        ? failed.reduce((a, b) => (b.slot.attempt > a.slot.attempt ? b : a))
-        : undefined;
-    return (tried === undefined ? failed : [tried]).flatMap((entry) =>
-      entry.slot.retryAt === undefined ? [] : { ...entry, retryAt: entry.slot.retryAt },
-    );
-  });
-}
-
-/** How many of `total` nodes may pull at a time for this preload. */
-export function parallelNodes({ spec }: ImagePreload, total: number): number {
-  if (spec.parallelism !== undefined) return Math.max(1, resolveCountOrPercent(spec.parallelism, total));
-  return Math.max(PARALLEL_NODES, Math.ceil(total * PARALLEL_SHARE));
-}
-
-function byImportance(
-  nodes: readonly JudgedNode[],
-  { preferred, beginAt = 0 }: AssessInput,
-): readonly JudgedNode[] {
-  const first = nodes.filter(({ node }) => preferred.has(node.name));
-  const rest = nodes.filter(({ node }) => !preferred.has(node.name));
-  const begin = rest.length === 0 ? 0 : beginAt % rest.length;
-  return [...first, ...rest.slice(begin), ...rest.slice(0, begin)];
-}
-
-function wakeTimes(input: AssessInput, open: readonly OpenNode[], halted: ReadonlySet<string>): number[] {
-  const times = retries(input, open, halted).map(({ retryAt }) => retryAt);
+  { final, probes }: Refusals,
+): number[] {
+  const times = [...retries(input, open, final), ...probes].map(({ at }) => at);
   for (const { slots } of open) {
     for (const slot of slots) {
       const since = runningSince(slot);
@@ -451,42 +352,4 @@ function withUncounted(
     if (gone[0] !== undefined) counts.push({ reason, count: gone.length, node: gone[0].name });
   }
   return counts;
-}
-
-function countImage(image: PreloadImage, index: number, nodes: readonly JudgedNode[]): ImageCount {
-  const imageIDs = new Set<string>();
-  let alreadyPresent = 0;
-  let pulled = 0;
-  let failed = 0;
-  let slowest: ImageCount['slowest'];
-  for (const { node, slots } of nodes) {
-    const slot = slots[index];
-    // What a node only lists has no digest that is known.
-    if (slot?.state === 'present') alreadyPresent += 1;
-    if (slot?.state === 'failed') failed += 1;
-    if (slot?.state !== 'pulled') continue;
-    pulled += 1;
-    imageIDs.add(slot.imageID);
-    if (slowest === undefined || slot.seconds > slowest.seconds)
-      slowest = { node: node.name, seconds: slot.seconds };
-  }
-  const digests = new Set([...imageIDs].flatMap((imageID) => /sha256:[0-9a-f]{64}/.exec(imageID)?.[0] ?? []));
-  const digestNodes = digests.size > 1 ? divergence(pulledImages(index, nodes)) : [];
-  return {
-    image: image.image,
-    digests: [...digests],
-    ...(digestNodes.length > 0 && { digestNodes }),
-    alreadyPresent,
-    pulled,
-    failed,
-    ...(slowest !== undefined && { slowest }),
-  };
-}
-
-function pulledImages(index: number, nodes: readonly JudgedNode[]): PulledImage[] {
-  return nodes.flatMap(({ node, slots }) => {
-    const slot = slots[index];
-    if (slot?.state !== 'pulled') return [];
-    return { node: node.name, arch: node.labels['kubernetes.io/arch'] ?? '', imageID: slot.imageID };
-  });
 }

@@ -9,7 +9,7 @@ import type { Logger } from '../log.ts';
 import type { Mode } from '../names.ts';
 import { shortHash } from '../template/template-hash.ts';
 import { type Activity, activityOf, requestEndsAt } from './activity.ts';
-import { type AssessInput, type Assessment, assess, parallelNodes, type WantedPull } from './assess.ts';
+import { type AssessInput, type Assessment, assess } from './assess.ts';
 import { type EligibleNodes, eligibleNodes, exclusion } from './eligible-nodes.ts';
 import { createEndedPulls, type EndedPull } from './ended-pulls.ts';
 import type { ImagePreload, ImagePreloadStatus, PreloadImage } from './image-preload.ts';
@@ -31,6 +31,7 @@ import { type PullSpec, pullerPod, pullKey } from './puller-pod.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 import type { Failure } from './slot.ts';
 import { tolerationsFor } from './taints.ts';
+import { parallelNodes, type WantedPull } from './wanted-pulls.ts';
 import { createWorkloadLookups } from './workload-lookups.ts';
 
 type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;

@@ -9,7 +9,8 @@ import type { Assessment } from './assess.ts';
 import { wordsAboutExcluded } from './eligible-nodes.ts';
 import { wordsAboutDivergence } from './image-divergence.ts';
 import type { ImagePreload } from './image-preload.ts';
-import { wordsAbout } from './pull-failure.ts';
+import { type PullFailureReason, saysWhy, wordsAbout } from './pull-failure.ts';
+import { remedyFor } from './remedies.ts';
 
 /** Each failing node is a fact; on a large cluster the first ones say it all. */
 const NODE_FACTS = 10;
@@ -44,10 +45,11 @@ export function preloadFacts(
     const note = `preloading ${images} on ${desired} node${desired === 1 ? '' : 's'}`;
     facts.push(fact({ type: 'Normal', reason: 'PreloadStarted', note, fact: preload.uid }));
   }
-  const failing = assessment.failures.filter(({ reason }) => reason !== 'Unknown').slice(0, NODE_FACTS);
+  // Kubelets before 1.31 do not repeat why they back off.
+  const failing = assessment.failures.filter(({ message }) => saysWhy(message)).slice(0, NODE_FACTS);
   for (const { node, image, reason, message, left } of failing) {
     const leaves = left === undefined ? '' : '; this node no longer counts';
-    const text = `${node}: ${words(image, message)} (${left ?? reason})${leaves}; ${readyCount(assessment)}`;
+    const text = `${node}: ${words(image, message)} (${left ?? reason})${leaves}; ${readyCount(assessment)}; ${remedyFor(reason)}`;
     const which = `${preload.uid} ${node} ${image} ${left ?? reason}`;
     facts.push(
       fact({ type: 'Warning', reason: 'PreloadNodeFailed', note: noteEnding(text, see), fact: which }),
@@ -97,7 +99,7 @@ function failureOf(
   if (verdict.kind === 'Failed') {
     const { image, reason, node, message } = verdict;
     return {
-      text: `${words(image, message)} (${reason} on ${node}); ${readyCount(assessment)}${goesOn}; ${remedy(reason)}`,
+      text: `${words(image, message)} (${reason} on ${node}); ${readyCount(assessment)}${goesOn}; ${finalRemedy(reason)}`,
       // Without the words: they may name another node or request each time.
       fact: `${preload.uid} ${image} ${reason}`,
     };
@@ -110,13 +112,17 @@ function failureOf(
       ? `${late} is still pulling ${preload.spec.images.map(({ image }) => image).join(', ')}`
       : `${first.node}: ${words(first.image, first.message)} (${first.reason})`;
   const text = `the deadline of ${preload.spec.deadlineSeconds} s has passed and ${readyCount(assessment)}; ${why}`;
-  return { text: `${text}${goesOn}; it is tried again by itself`, fact: `${preload.uid} DeadlineExceeded` };
+  const help = first === undefined ? '' : `; ${remedyFor(first.reason)}`;
+  return {
+    text: `${text}${goesOn}; it is retried automatically${help}`,
+    fact: `${preload.uid} DeadlineExceeded`,
+  };
 }
 
-function remedy(reason: string): string {
-  if (reason === 'NotFound') return 'it is tried again by itself: push the image';
-  if (reason === 'Unauthorized') return 'it is tried again by itself: mend the pull secret';
-  return 'set an image that nodes can pull';
+/** A name that is none stays none, whatever is done elsewhere. */
+function finalRemedy(reason: PullFailureReason): string {
+  const isOfTheTemplate = reason === 'InvalidName' || reason === 'NeverPull';
+  return isOfTheTemplate ? remedyFor(reason) : `it is retried automatically: ${remedyFor(reason)}`;
 }
 
 function readyCount({ ready, desired }: Assessment): string {

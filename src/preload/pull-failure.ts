@@ -2,42 +2,89 @@
 export const PULL_FAILURE_REASONS = [
   'NotFound',
   'Unauthorized',
+  'PullSecretInvalid',
+  'PullSecretMissing',
   'InvalidName',
   'NeverPull',
+  'WrongPlatform',
+  'UnsupportedImage',
+  'PolicyViolation',
+  'SignatureInvalid',
+  'LayerRefused',
+  'DigestMismatch',
   'Dns',
   'ConnectionRefused',
+  'ConnectionLost',
+  'Unreachable',
+  'PlainHttp',
   'UnknownAuthority',
+  'InvalidCertificate',
+  'TlsFailure',
   'TooManyRequests',
   'ServerError',
   'Timeout',
   'NoSpace',
+  'RuntimeUnavailable',
   'PodRejected',
+  'PodNotCreated',
   'PodNotStarted',
+  'InitContainer',
   'Unknown',
 ] as const;
 export type PullFailureReason = (typeof PULL_FAILURE_REASONS)[number];
 
 export interface PullFailure {
   readonly reason: PullFailureReason;
-  /** The answer is about the image, and every other node would get it too. When in doubt it is not. */
+  /** The answer is about the image or about who asks for it, and asking again at once would give the same answer. */
   readonly definitive: boolean;
 }
 
 const DEFINITIVE: ReadonlySet<PullFailureReason> = new Set([
   'NotFound',
   'Unauthorized',
+  'PullSecretInvalid',
+  'PullSecretMissing',
   'InvalidName',
   'NeverPull',
+  'WrongPlatform',
+  'UnsupportedImage',
+  'PolicyViolation',
+  'SignatureInvalid',
 ]);
+
+/** Returns whether failures of this kind are answers about the image or about who asks for it. */
+export function isDefinitive(reason: PullFailureReason): boolean {
+  return DEFINITIVE.has(reason);
+}
+
+/** The kubelet's own words for a pull that fails (pkg/kubelet/images/types.go and the errors of cri-api). */
+const KUBELET_WORDS: ReadonlySet<string> = new Set([
+  'ErrImagePull',
+  'ImagePullBackOff',
+  'InvalidImageName',
+  'ErrImageNeverPull',
+  'ImageInspectError',
+  'RegistryUnavailable',
+  'SignatureValidationFailed',
+]);
+
+/**
+ * How Go says that a pull secret cannot be decoded. From 1.33 on kubelets report that as the reason itself, without a word of
+ * their own (EnsureImageExists returns the error of the keyring).
+ */
+const UNREADABLE_SECRET =
+  /illegal base64 data|invalid character .* looking for|unexpected end of JSON input|json: cannot unmarshal|unable to parse auth field/i;
 
 /**
  * Why a pull failed, from the waiting reason of the container and its message. Kubelet and runtime pass on only text,
  * so it is the text that is read: as written by containerd, CRI-O and Docker. `Unknown` for a kubelet that says no
- * more than that it backs off.
+ * more than that it backs off, and for words that nobody knows.
  */
 export function classifyPullFailure(waitingReason: string, message: string): PullFailure {
   if (waitingReason === 'InvalidImageName') return failure('InvalidName');
   if (waitingReason === 'ErrImageNeverPull') return failure('NeverPull');
+  if (!KUBELET_WORDS.has(waitingReason) && UNREADABLE_SECRET.test(`${waitingReason} ${message}`))
+    return failure('PullSecretInvalid');
   const answers = answersOf(oneLine(message)).map(classifyAnswer);
   // One answer per pull secret. One that may pass by itself leaves it open; a registry that says "not found" to one
   // secret has let that one in.
@@ -46,10 +93,15 @@ export function classifyPullFailure(waitingReason: string, message: string): Pul
     answers.find((answer) => answer.reason === 'NotFound') ??
     answers[0] ??
     failure('Unknown');
-  return judged.reason === 'Unknown' && waitingReason === 'RegistryUnavailable'
-    ? failure('ServerError')
-    : judged;
+  if (judged.reason !== 'Unknown') return judged;
+  return failure(REASONS_OF_KUBELETS[waitingReason] ?? 'Unknown');
 }
+
+/** What the kubelet's own word says if the text says no more. */
+const REASONS_OF_KUBELETS: Readonly<Record<string, PullFailureReason>> = {
+  RegistryUnavailable: 'ServerError',
+  SignatureValidationFailed: 'SignatureInvalid',
+};
 
 function failure(reason: PullFailureReason): PullFailure {
   return { reason, definitive: DEFINITIVE.has(reason) };
@@ -57,13 +109,17 @@ function failure(reason: PullFailureReason): PullFailure {
 
 function classifyAnswer(answer: string): PullFailure {
   const text = withoutNames(answer);
-  // True of the nodes of one architecture: the others may well find theirs.
-  if (OTHER_PLATFORM.test(text)) return { reason: 'NotFound', definitive: false };
-  const reason = ofStatus(STATUS.exec(text)?.[1]) ?? WORDS.find(([words]) => words.test(text))?.[1];
-  return failure(reason ?? 'Unknown');
+  if (OTHER_PLATFORM.test(text)) return failure('WrongPlatform');
+  if (SCHEMA_1.test(answer)) return failure('UnsupportedImage');
+  const ofAnswer = ofStatus(STATUS.exec(text)?.[1], answer);
+  return failure(ofAnswer ?? WORDS.find(([words]) => words.test(text))?.[1] ?? 'Unknown');
 }
 
-const OTHER_PLATFORM = /no match(?:ing manifest)? for |no image found in (?:manifest list|image index) for /i;
+const OTHER_PLATFORM =
+  /no match(?:ing manifest)? for |no image found in (?:manifest list|image index) for |does not (?:match|provide) the specified platform/i;
+
+/** The media type is part of what is said, so this is looked for before names are taken out. */
+const SCHEMA_1 = /manifest\.v1(?:\+\w+)?"? (?:is )?(?:not|no longer) supported/;
 
 /**
  * An HTTP status as containerd (`unexpected status code URL: 503 ...`, `unexpected status from HEAD request to URL: 403
@@ -74,13 +130,21 @@ const OTHER_PLATFORM = /no match(?:ing manifest)? for |no image found in (?:mani
 const STATUS =
   /\b(?:status(?: code)?(?: from (?:registry|\w+ request))?(?: to)?(?: _)?(?: \[[^\]]*\])?:?|StatusCode:|HTTP) ([1-5][0-9]{2})\b/i;
 
-function ofStatus(status: string | undefined): PullFailureReason | undefined {
+/**
+ * A request for a layer or for the image's configuration, as containerd, CRI-O and Docker write it. Who may read the manifest may read them,
+ * but registries redirect to a store of their own, and that may refuse: its policy, an expired signature, a clock that is wrong.
+ */
+const BLOB = /\/blobs\/sha\d+:|\b(?:fetching|reading) blob\b|error pulling image configuration/;
+
+function ofStatus(status: string | undefined, answer: string): PullFailureReason | undefined {
   if (status === undefined) return undefined;
-  if (status === '401' || status === '403') return 'Unauthorized';
   if (status === '404') return 'NotFound';
   if (status === '408') return 'Timeout';
   if (status === '429') return 'TooManyRequests';
-  return status.startsWith('5') ? 'ServerError' : undefined;
+  if (status.startsWith('5')) return 'ServerError';
+  if (status === '401' || status === '403') return BLOB.test(answer) ? 'LayerRefused' : 'Unauthorized';
+  // Harbor's answer for an image that its project's policy keeps back, for vulnerabilities or a missing signature.
+  return status === '412' ? 'PolicyViolation' : undefined;
 }
 
 /**
@@ -88,17 +152,46 @@ function ofStatus(status: string | undefined): PullFailureReason | undefined {
  * connection there is no answer, whatever step it was to be the answer to.
  */
 const WORDS: readonly (readonly [RegExp, PullFailureReason])[] = [
+  // The kubelet did not reach its runtime: not a word about the registry.
+  [
+    /\bdial unix\b|code = Unavailable desc = (?:connection error|error reading from server|transport)/,
+    'RuntimeUnavailable',
+  ],
   // The last is the kubelet's own limit, registryPullQPS.
   [/toomanyrequests|too many requests|rate limit|pull QPS exceeded/i, 'TooManyRequests'],
   [/service unavailable|bad gateway|gateway time-?out|internal server error/i, 'ServerError'],
   [/no space left on device|disk quota exceeded/i, 'NoSpace'],
+  [/wrong diff id|filesystem layer verification failed/, 'DigestMismatch'],
+  // What else goes wrong with the files of a layer, or with what the node is told of its registries, happens on the node.
+  [/failed to (?:extract|register) layer|no (?:resolve|pull) hosts/, 'Unknown'],
+  [/server gave HTTP response to HTTPS client|sent an HTTP request to an HTTPS server/i, 'PlainHttp'],
   [/no such host|server misbehaving|name resolution|dial tcp: lookup /i, 'Dns'],
   [/connection refused/i, 'ConnectionRefused'],
-  [/\bx509: /, 'UnknownAuthority'],
+  [/no route to host|(?:network|host) is (?:unreachable|down)/, 'Unreachable'],
+  [/\bx509: certificate signed by unknown authority/, 'UnknownAuthority'],
+  [/\bx509: /, 'InvalidCertificate'],
   // containerd cancels a pull without progress (image_pull_progress_timeout).
   [/\btimeout\b|timed out|deadline exceeded|context canceled|request canceled/i, 'Timeout'],
+  [/\btls: |TLS handshake/, 'TlsFailure'],
   [
-    /pull access denied|access to the resource is denied|authorization failed|no basic auth credentials/i,
+    /connection reset by peer|\bEOF\b|broken pipe|use of closed network connection|server closed idle connection|server sent GOAWAY|stream error: /,
+    'ConnectionLost',
+  ],
+  [
+    /unexpected commit digest|failed size validation|digest (?:did not|does not) match|digest mismatch|does not match (?:provided )?manifest digest|would not match destination reference|(?:manifest|image) verification failed for digest/i,
+    'DigestMismatch',
+  ],
+  [
+    /signature validation failed|source image rejected|signature was required|signature verification failed|no matching signatures/i,
+    'SignatureInvalid',
+  ],
+  [/projectpolicyviolation|due to configured policy|\bblocked pull of\b/i, 'PolicyViolation'],
+  [
+    /schema ?1 (?:image )?(?:manifests? )?(?:is |are )?(?:not|no longer) supported|manifest version 2, schema 1|unsupported (?:docker v2s2 |schema1 |manifest )*(?:media|mime) ?type|unrecogni[sz]ed mediatype|encountered unknown type|unimplemented manifest|rejecting \d+ byte manifest/i,
+    'UnsupportedImage',
+  ],
+  [
+    /pull access denied|access to the resource is denied|authorization failed|no basic auth credentials|missing username or secret/i,
     'Unauthorized',
   ],
   // Not a proxy that wants a password, nor a file on the node: those are no answers about the image.
@@ -216,13 +309,21 @@ function oneLine(text: string): string {
   return text.replace(/[\s\u0000-\u001f\u007f]+/g, ' ').trim();
 }
 
-/** A failure as an ImagePreload's status holds it; `undefined` if its reason says nothing. */
+/** A failure as an ImagePreload's status holds it; `undefined` if its reason is none of a failed pull. */
 export function recordedFailure(
   reason: string,
   message: string,
 ): (PullFailure & { readonly message: string }) | undefined {
   const known = PULL_FAILURE_REASONS.find((candidate) => candidate === reason);
-  return known === undefined || known === 'Unknown' ? undefined : { ...failure(known), message };
+  return known === undefined ? undefined : { ...failure(known), message };
+}
+
+/** All that kubelets before 1.31 say while they back off. */
+const NO_WORDS = /^Back-off pulling image "[^"]*"$/;
+
+/** Returns whether a kubelet has said why: if not, it has said so before. */
+export function saysWhy(message: string): boolean {
+  return !NO_WORDS.test(message);
 }
 
 /** The registry's words about an image, which most registries begin with the image themselves. */

@@ -25,23 +25,19 @@ interface PullFailed {
   readonly message: string;
 }
 
-/** Reasons to wait that the kubelet can only have once it has the image. */
+/** Reasons to wait that the kubelet can only have once it has the image (kuberuntime_container.go, sync_result.go). */
 const PAST_THE_PULL: ReadonlySet<string> = new Set([
   'CreateContainerConfigError',
   'CreateContainerError',
   'RunContainerError',
+  'PreCreateHookError',
+  'PreStartHookError',
+  'PostStartHookError',
+  'CrashLoopBackOff',
 ]);
 
-/** pkg/kubelet/images/types.go, and cri-api's errors. */
-const PULL_FAILED: ReadonlySet<string> = new Set([
-  'ErrImagePull',
-  'ImagePullBackOff',
-  'InvalidImageName',
-  'ErrImageNeverPull',
-  'ImageInspectError',
-  'RegistryUnavailable',
-  'SignatureValidationFailed',
-]);
+/** Reasons to wait before the pull, or for an injected init container. Everything else is a pull that failed. */
+const BEFORE_THE_PULL: ReadonlySet<string> = new Set(['', 'ContainerCreating', 'PodInitializing']);
 
 /** How a container ends whose process could not be started: it was made from the image (containerd and CRI-O, Docker). */
 const NOT_STARTED: ReadonlySet<string> = new Set(['StartError', 'ContainerCannotRun']);
@@ -63,7 +59,7 @@ export function pullOutcome(pod: PullerPod): PullOutcome {
 function judge(pod: PullerPod): PullOutcome {
   const { container } = pod;
   if (container !== undefined && hasImage(container)) return succeeded(container);
-  if (container?.waiting !== undefined && PULL_FAILED.has(container.waiting.reason)) {
+  if (container?.waiting !== undefined && !BEFORE_THE_PULL.has(container.waiting.reason)) {
     const { reason, message } = container.waiting;
     return {
       state: 'failed',

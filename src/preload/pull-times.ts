@@ -5,6 +5,8 @@ export interface PullTimes {
   readonly backoffLimitMs: number;
   /** When an "unauthorized" is asked again, once before each back-off. */
   readonly doubtMs: number;
+  /** When a missing tag is asked for again before it is believed to be missing. */
+  readonly missingMs: number;
   /** For how long the pull on a node has to fail, and to be tried, before the node is given up. */
   readonly givenUpAfterMs: number;
   /** Without any eligible node for so long there is nothing to wait for. */
@@ -21,6 +23,8 @@ export const PULL_TIMES: PullTimes = {
   // A kubelet that has not read a new pull secret yet pulls without it (seen right after the secret was made). After this
   // time it has read the secret.
   doubtMs: 2000,
+  // A tag that was just pushed may take seconds to reach the registry of another region. Longer, and a typo is told too late.
+  missingMs: 5000,
   // Longer than a registry or a node takes to restart; three attempts fit in with the back-off above.
   givenUpAfterMs: 120_000,
   // Scale-from-zero pools would deadlock: their autoscaler adds a node only for pods that wait for one. Long enough for

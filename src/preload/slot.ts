@@ -1,4 +1,4 @@
-import type { PullFailureReason } from './pull-failure.ts';
+import { isDefinitive, type PullFailureReason, saysWhy } from './pull-failure.ts';
 import { PULL_TIMED_OUT, pullOutcome } from './pull-outcome.ts';
 import type { PullTimes } from './pull-times.ts';
 import type { PullerPod } from './puller-pod-status.ts';
@@ -34,6 +34,12 @@ export type Slot =
       readonly attempt: number;
       readonly failedAttempts: number;
       readonly firstAttemptAt: number;
+      /** The pod of the last one that has failed. */
+      readonly pod: PullerPod;
+      /** When the last attempt was made. */
+      readonly askedAt: number;
+      /** The answer is asked for again at once, before each back-off or before it is believed. */
+      readonly isDoubted: boolean;
       /** When a new attempt is due; undefined while one runs. */
       readonly retryAt: number | undefined;
       /** When the attempt that runs began; undefined while none does. */
@@ -73,19 +79,41 @@ export function judgeSlot(
     return { state: 'pulling', since: startOf(latest), ...creating };
   }
   const failure = withKnownWords(failed.failure, known);
-  // It may be for want of a secret that the kubelet has not read yet: the second one is believed.
-  const doubted = failure.reason === 'Unauthorized' && failed.pod.attempt === 1;
+  const isDoubted = isAskedAgain(failure.reason, failed.pod.attempt);
   const retrying = latest !== failed.pod;
   return {
     state: 'failed',
-    failure: failure.reason === 'Unauthorized' ? { ...failure, definitive: !doubted } : failure,
+    // A first answer that is doubted settles nothing.
+    failure: {
+      ...failure,
+      definitive: isDefinitive(failure.reason) && !(isDoubted && failed.pod.attempt === 1),
+    },
     attempt: latest.attempt,
     failedAttempts: failed.pod.attempt,
     firstAttemptAt: latest.firstAttemptAt,
+    pod: failed.pod,
+    askedAt: latest.createdAt,
+    isDoubted,
     retryAt: retrying ? undefined : latest.createdAt + retryIn(latest.attempt, failure.reason, times),
     retryingSince: retrying ? startOf(latest) : undefined,
     timedOut: failed.pod.reason === PULL_TIMED_OUT,
   };
+}
+
+/** Answers that may be for want of a secret that the kubelet has not read yet. */
+const OF_THE_SECRET: ReadonlySet<PullFailureReason> = new Set([
+  'Unauthorized',
+  'PullSecretInvalid',
+  'PullSecretMissing',
+]);
+
+/**
+ * Whether this answer is asked for again at once. About a secret that is each second time: a pod may be the first on its node with a secret that
+ * has just been mended, and be pulled for without it. Who mends a secret waits no longer than who pushes a tag. A missing tag may
+ * be on its way from one registry to another.
+ */
+function isAskedAgain(reason: PullFailureReason, attempt: number): boolean {
+  return OF_THE_SECRET.has(reason) ? attempt % 2 === 1 : reason === 'NotFound' && attempt === 1;
 }
 
 /** As the kubelet has it, once it has taken the pod on. */
@@ -94,24 +122,26 @@ export function startOf(pod: PullerPod): number {
 }
 
 function retryIn(attempt: number, reason: PullFailureReason, times: PullTimes): number {
-  if (reason !== 'Unauthorized') return backoff(attempt, times);
-  // Two for one: a pod may be the first on its node with a secret that has just been mended, and be pulled for without it.
-  // Who mends a secret waits no longer than who pushes a tag.
-  return attempt % 2 === 1 ? times.doubtMs : backoff(attempt / 2, times);
+  if (isAskedAgain(reason, attempt)) return reason === 'NotFound' ? times.missingMs : times.doubtMs;
+  if (OF_THE_SECRET.has(reason)) return backoff(attempt / 2, times);
+  return backoff(reason === 'NotFound' ? attempt - 1 : attempt, times);
 }
 
 function backoff(attempt: number, { backoffMs, backoffLimitMs }: PullTimes): number {
   return Math.min(backoffMs * 2 ** (attempt - 1), backoffLimitMs);
 }
 
-/** All that such a kubelet says while it backs off. */
-const NO_WORDS = /^Back-off pulling image "[^"]*"$/;
-
 function withKnownWords(failure: Failure, known: () => Failure | undefined): Failure {
-  const words = NO_WORDS.test(failure.message) ? known() : undefined;
+  const words = saysWhy(failure.message) ? undefined : known();
   // What was before the pull is no reason for its failure.
   const { reason, definitive, message } = words?.reason === 'PodNotStarted' ? failure : (words ?? failure);
   return { reason, definitive, message };
+}
+
+/** When the pull began that runs now, the retry of a failed one included. */
+export function runningSince(slot: Slot): number | undefined {
+  if (slot.state === 'pulling') return slot.since;
+  return slot.state === 'failed' ? slot.retryingSince : undefined;
 }
 
 /** Attempts that a later one has overtaken: they failed, and the later one has its own outcome. */

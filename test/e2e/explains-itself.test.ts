@@ -268,7 +268,9 @@ function assertTells(described: string, image: string, words: RegExp, node?: str
   assert.ok(line.includes(image), line);
   assert.match(
     line,
-    new RegExp(`${node ?? 'node-\\d'}: .*; [01] of 2 nodes are ready; see kubectl -n \\S+ describe ipl `),
+    new RegExp(
+      `${node ?? 'node-\\d'}: .*; [01] of 2 nodes are ready; [^;]+; see kubectl -n \\S+ describe ipl `,
+    ),
   );
   const held = events.split('\n').find((text) => text.includes(' RolloutHeld ')) ?? '';
   assert.ok(held.includes(image), events);

@@ -79,7 +79,7 @@ describe('look at nodes that fail, are late or left out, with the same two comma
     const early = await explanationOf(shop);
     assert.match(
       noteIn(early.described, 'PreloadNodeFailed', failing),
-      /: registry\.test\S+: .*connection refused \(ConnectionRefused\); \d of 4 nodes are ready; see kubectl/,
+      /: registry\.test\S+: .*connection refused \(ConnectionRefused\); \d of 4 nodes are ready; [^;]+; see kubectl/,
     );
 
     await web.released(SOON);

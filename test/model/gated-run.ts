@@ -9,6 +9,7 @@ const PULL_TIMES: PullTimes = {
   backoffMs: 1000,
   backoffLimitMs: 3000,
   doubtMs: 500,
+  missingMs: 500,
   givenUpAfterMs: 5000,
   noNodesMs: 6000,
   creatingMs: 2000,

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { CountOrPercent } from '../../src/hold/count-or-percent.ts';
 import { type Assessment, assess } from '../../src/preload/assess.ts';
+import { isDefinitive } from '../../src/preload/pull-failure.ts';
 import {
   at,
   DENIED,
@@ -89,8 +90,8 @@ function check({ assessment, eligible, pullingNodes, limit, moving, complete, se
   if (wakeAt !== undefined) assert.ok(wakeAt > at(now));
   if (verdict.kind === 'Preloading' || verdict.kind === 'NoNodes')
     assert.ok(isLetGo(assessment) || wakeAt !== undefined || moving, 'stuck');
-  // A probe of what the registry refuses is asked for beside the others, one for an image.
-  const probes = failures.some(({ definitive }) => definitive) ? assessment.images.length : 0;
+  // What a registry refuses is asked of three nodes, whatever the parallelism.
+  const probes = failures.some(({ reason }) => isDefinitive(reason)) ? 3 : 0;
   // A percentage of nodes that have left may be less than what runs already.
   if (eligible === RESIDENTS)
     assert.ok(pullingNodes <= limit + probes, `${pullingNodes} pull, limit ${limit}`);
@@ -180,16 +181,15 @@ test('a refused image has failed after one wave, and only probes go on', () => {
       const first = moments.find(({ assessment }) => assessment.verdict.kind === 'Failed');
       const count = given.preload.spec.images.length;
       assert.ok(first);
-      // A first "unauthorized" is asked again once. The first probe may be due at once: back-off counts from the start.
-      const waves = given.until === 'denied' ? 2 : 1;
-      assert.ok(first.started <= (waves * first.limit + 1) * count);
-      assert.ok(first.seconds <= (60 + 2) * waves);
+      // Three nodes are asked whatever the parallelism, each twice at first. While the slowest one answers, others may be asked again.
+      assert.ok(first.started <= 4 * 2 * (first.limit + 3) * count);
+      assert.ok(first.seconds <= (60 + 5) * 6);
       for (const later of moments.slice(moments.indexOf(first))) {
         assert.equal(later.assessment.verdict.kind, 'Failed');
       }
-      // In 1,000 s a back-off of 30 s that doubles up to 300 s has room for six, each asked again if it is "unauthorized".
+      // In 1,000 s a back-off of 30 s that doubles up to 300 s has room for six. A node that is asked for the first time is asked twice.
       const last = moments.at(-1);
-      assert.ok(last && last.started - first.started <= 6 * waves * count);
+      assert.ok(last && last.started - first.started <= 7 * 2 * count);
     }),
     RUNS,
   );

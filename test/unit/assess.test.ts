@@ -3,9 +3,11 @@ import { describe, test } from 'node:test';
 import type { CountOrPercent } from '../../src/hold/count-or-percent.ts';
 import { type Assessment, assess } from '../../src/preload/assess.ts';
 import type { ExclusionReason } from '../../src/preload/eligible-nodes.ts';
+import { preloadStatus } from '../../src/preload/preload-status.ts';
 import {
   at,
   BACK_OFF,
+  DENIED,
   DIGEST,
   IMAGE,
   images,
@@ -15,11 +17,21 @@ import {
   preload,
   puller,
   REFUSED,
+  refusedOn,
   type Situation,
   situation,
 } from './preload-builder.ts';
 
 const look = (given: Situation): Assessment => assess(situation(given));
+const statusAfter = (given: Situation) => {
+  const input = situation(given);
+  return preloadStatus({
+    preload: input.preload,
+    assessment: assess(input),
+    activity: 'holding',
+    now: input.now,
+  });
+};
 const wantedNodes = ({ wanted }: Assessment) => wanted.map((pull) => pull.node);
 const kind = (given: Situation) => look(given).verdict.kind;
 /** Failed three times, the last time made at 90 s. */
@@ -156,9 +168,12 @@ describe('an image that a node lists', () => {
 });
 
 describe('a definitive answer', () => {
-  test('on one node stops the fan-out at once', () => {
-    const given = { preload: preload({ parallelism: 2 }), nodes: nodes(5) };
-    const { verdict, wanted } = look({ ...given, pods: [puller('n1').failing(NOT_FOUND)] });
+  const all = (count: number) => nodes(count).map(({ name }) => name);
+  const arch = (name: string, value: string) => node(name, { labels: { 'kubernetes.io/arch': value } });
+
+  test('of every node that was asked stops the fan-out', () => {
+    const given = { preload: preload({ parallelism: 3 }), nodes: nodes(5) };
+    const { verdict, wanted } = look({ ...given, pods: refusedOn(['n1', 'n2', 'n3']), now: 6 });
     assert.deepEqual(wanted, []);
     assert.equal(verdict.kind, 'Failed');
     if (verdict.kind !== 'Failed') return;
@@ -166,34 +181,111 @@ describe('a definitive answer', () => {
     assert.match(verdict.message, /not found/);
   });
 
+  test('of one node is asked of two others at once, whatever the parallelism', () => {
+    const given = { preload: preload({ parallelism: 1 }), nodes: nodes(9) };
+    for (const message of [NOT_FOUND, DENIED]) {
+      const { verdict, wanted } = look({ ...given, pods: [puller('n1').failing(message)], now: 1 });
+      assert.deepEqual(
+        wanted.map((pull) => pull.node),
+        ['n2', 'n3'],
+      );
+      assert.equal(verdict.kind, 'Preloading');
+    }
+  });
+
+  test('is not final while another node that was asked is still pulling', () => {
+    const pods = [...refusedOn(['n3'], DENIED), puller('n1').pulling(), puller('n2').pulling()];
+    const given = { nodes: nodes(3), pods };
+    assert.equal(kind({ ...given, now: 6 }), 'Preloading');
+    const pulled = [...refusedOn(['n3'], DENIED), puller('n1').pulled(30), puller('n2').pulled(30)];
+    assert.equal(kind({ nodes: nodes(3), pods: pulled, now: 31 }), 'Preloading');
+    // The one node leaves the count as any other that fails.
+    const left = [
+      puller('n3').attempt(4, 60).failing(DENIED),
+      puller('n1').pulled(30),
+      puller('n2').pulled(30),
+    ];
+    assert.equal(kind({ nodes: nodes(3), pods: left, now: 121 }), 'Ready');
+  });
+
+  test('of one node does not count while others fail for reasons of their own, for 2 minutes', () => {
+    const pods = [...refusedOn(['n1']), failedThrice('n2')];
+    assert.equal(kind({ nodes: nodes(2), pods, now: 119 }), 'Preloading');
+    assert.equal(kind({ nodes: nodes(2), pods, now: 121 }), 'Failed');
+  });
+
+  test('for another platform is asked of a node of each architecture', () => {
+    const message = 'no match for platform in manifest: not found';
+    const mixed = [...all(5).map((name) => arch(name, 'arm64')), arch('n6', 'amd64')];
+    const arms = refusedOn(['n1', 'n2', 'n3'], message);
+    const given = { preload: preload({ parallelism: 3 }), nodes: mixed };
+    const some = look({ ...given, pods: arms, now: 6 });
+    assert.deepEqual([some.verdict.kind, wantedNodes(some)], ['Preloading', ['n6']]);
+    const others = look({ ...given, pods: [...arms, ...refusedOn(['n6'], message)], now: 12 });
+    assert.ok(others.verdict.kind === 'Failed' && others.verdict.reason === 'WrongPlatform');
+  });
+
+  test('for another platform is believed at once', () => {
+    const pods = all(2).map((name) => puller(name).failing('no match for platform in manifest: not found'));
+    assert.equal(kind({ nodes: nodes(2), pods, now: 1 }), 'Failed');
+  });
+
   test('stops it for all images: a rollout needs every one', () => {
-    const given = { preload: preload({ images: images('a:1', IMAGE), parallelism: 2 }), nodes: nodes(9) };
-    const pods = [puller('n1').failing(NOT_FOUND), puller('n1').image('a:1').pulled(2)];
-    const { verdict, wanted } = look({ ...given, pods });
+    const given = { preload: preload({ images: images('a:1', IMAGE), parallelism: 3 }), nodes: nodes(9) };
+    const pods = ['n1', 'n2', 'n3'].flatMap((name) => [
+      ...refusedOn([name]),
+      puller(name).image('a:1').pulled(2),
+    ]);
+    const { verdict, wanted } = look({ ...given, pods, now: 6 });
     assert.deepEqual([verdict.kind, wanted], ['Failed', []]);
   });
 
-  test('is asked for again by one probe only', () => {
-    const pods = nodes(5).map(({ name }) => puller(name).failing(NOT_FOUND));
+  test('is asked for again by one probe only, on another node each time', () => {
+    const pods = refusedOn(all(5));
     const given = { nodes: nodes(5), pods };
-    assert.deepEqual(look({ ...given, now: 29 }).wanted, []);
-    assert.equal(look({ ...given, now: 29 }).wakeAt, at(30));
-    assert.deepEqual(wantedNodes(look({ ...given, now: 31 })), ['n1']);
-    const probing = [...pods, puller('n1').attempt(2, 30).pulling()];
-    assert.deepEqual(look({ ...given, pods: probing, now: 31 }).wanted, []);
-    const again = [...pods, puller('n1').attempt(2, 30).failing(NOT_FOUND)];
-    assert.deepEqual(look({ ...given, pods: again, now: 89 }).wanted, []);
-    assert.deepEqual(wantedNodes(look({ ...given, pods: again, now: 91 })), ['n1']);
+    assert.deepEqual(look({ ...given, now: 34 }).wanted, []);
+    assert.equal(look({ ...given, now: 34 }).wakeAt, at(35));
+    assert.deepEqual(wantedNodes(look({ ...given, now: 36 })), ['n1']);
+    const probing = [...pods, puller('n1').attempt(3, 36).pulling()];
+    assert.deepEqual(look({ ...given, pods: probing, now: 37 }).wanted, []);
+    const again = [...pods, puller('n1').attempt(3, 36).failing(NOT_FOUND)];
+    assert.deepEqual(look({ ...given, pods: again, now: 71 }).wanted, []);
+    assert.deepEqual(wantedNodes(look({ ...given, pods: again, now: 72 })), ['n2']);
+  });
+
+  test('is asked of nodes that have not been asked yet before that, and a probe that still pulls changes nothing', () => {
+    const failed = preload(
+      { parallelism: 1 },
+      { status: statusAfter({ nodes: nodes(3), pods: refusedOn(all(3)), now: 6 }) },
+    );
+    const given = { preload: failed, nodes: nodes(5), pods: refusedOn(all(3)) };
+    assert.deepEqual(wantedNodes(look({ ...given, now: 36 })), ['n4']);
+    const probing = look({ ...given, pods: [...given.pods, puller('n4').attempt(1, 36).pulling()], now: 40 });
+    assert.deepEqual([probing.verdict.kind, probing.wanted], ['Failed', []]);
+    const doubted = [...given.pods, puller('n4').attempt(1, 36).failing(NOT_FOUND)];
+    assert.equal(look({ ...given, pods: doubted, now: 40 }).verdict.kind, 'Failed');
+    assert.deepEqual(wantedNodes(look({ ...given, pods: doubted, now: 41 })), ['n4']);
+    const found = look({ ...given, pods: [...given.pods, puller('n4').attempt(1, 36).pulled(50)], now: 51 });
+    assert.deepEqual([found.verdict.kind, wantedNodes(found)[0]], ['Preloading', 'n5']);
+  });
+
+  test('is asked of ten nodes at most, however long it lasts', () => {
+    const failed = preload(
+      {},
+      { status: statusAfter({ nodes: nodes(10), pods: refusedOn(all(10)), now: 6 }) },
+    );
+    const given = { preload: failed, nodes: nodes(50), pods: refusedOn(all(10)) };
+    assert.deepEqual(wantedNodes(look({ ...given, now: 36 })), ['n1']);
   });
 
   test('a probe that succeeds starts the fan-out again', () => {
-    const pods = [puller('n1').failing(NOT_FOUND), puller('n1').attempt(2, 30).pulled(33)];
-    const { verdict, wanted, remove } = look({ nodes: nodes(3), pods, now: 33 });
+    const pods = [puller('n1').attempt(2, 5).failing(NOT_FOUND), puller('n1').attempt(3, 35).pulled(38)];
+    const { verdict, wanted, remove } = look({ nodes: nodes(3), pods, now: 38 });
     assert.equal(verdict.kind, 'Preloading');
     assert.deepEqual(wanted.map((pull) => pull.node).sort(), ['n2', 'n3']);
     assert.deepEqual(
       remove.map(({ attempt }) => attempt),
-      [1],
+      [2],
     );
   });
 
@@ -205,29 +297,23 @@ describe('a definitive answer', () => {
   });
 
   test('does not stay if the node that got it leaves', () => {
-    const given = { nodes: nodes(3).slice(1), pods: [puller('n1').failing(NOT_FOUND)] };
+    const given = { nodes: nodes(3).slice(1), pods: refusedOn(['n1']) };
     assert.deepEqual(wantedNodes(look(given)), ['n2', 'n3']);
   });
 
-  test('is still asked for when fewer nodes, and so fewer places, are left', () => {
-    const [probe, ...others] = nodes(6).map(({ name }) => puller(name).failing(NOT_FOUND));
-    const pods = [probe?.attempt(3, 90).failing(NOT_FOUND), ...others].filter((pod) => pod !== undefined);
-    const given = { preload: preload({ parallelism: '25%' }), nodes: nodes(6), pods, now: 300 };
-    assert.deepEqual(wantedNodes(look(given)), ['n1']);
-  });
-
   test('is asked of others when the probe hangs', () => {
-    const pods = [puller('n1').failing(NOT_FOUND), puller('n1').attempt(2, 30).pulling()];
-    const given = { preload: preload({ parallelism: 1 }), nodes: nodes(3), pods };
-    assert.deepEqual(look({ ...given, now: 31 }).wanted, []);
-    assert.equal(look({ ...given, now: 31 }).verdict.kind, 'Failed');
-    assert.deepEqual(wantedNodes(look({ ...given, now: 930 })), ['n2']);
+    const pods = [...refusedOn(['n1']), puller('n1').attempt(3, 35).pulling()];
+    const given = { preload: preload({ parallelism: 1 }), nodes: nodes(1), pods };
+    assert.deepEqual(look({ ...given, now: 36 }).wanted, []);
+    assert.equal(look({ ...given, now: 36 }).verdict.kind, 'Failed');
+    assert.deepEqual(wantedNodes(look({ ...given, nodes: nodes(3), now: 935 })), ['n2']);
   });
 
   test('is kept while the kubelet backs off without words', () => {
     const known = { reason: 'NotFound', definitive: true, message: 'not found' } as const;
-    assert.equal(kind({ nodes: nodes(3), pods: [puller('n1').failing(BACK_OFF)], known }), 'Failed');
-    assert.equal(kind({ nodes: nodes(3), pods: [puller('n1').failing(BACK_OFF)] }), 'Preloading');
+    const pods = all(3).map((name) => puller(name).attempt(2, 5).failing(BACK_OFF));
+    assert.equal(kind({ nodes: nodes(3), pods, known }), 'Failed');
+    assert.equal(kind({ nodes: nodes(3), pods }), 'Preloading');
   });
 });
 
@@ -334,7 +420,7 @@ describe('the deadline', () => {
   });
 
   test('does not hide a definitive answer', () => {
-    const given = { preload: spec, nodes: nodes(2), pods: [puller('n1').failing(NOT_FOUND)] };
+    const given = { preload: spec, nodes: nodes(2), pods: refusedOn(['n1', 'n2']) };
     const { verdict, overdue } = look({ ...given, now: 500 });
     assert.deepEqual([verdict.kind, overdue], ['Failed', true]);
   });
@@ -557,7 +643,7 @@ test('one image under two policies, refused under one of them, is asked for unde
     { image: IMAGE, imagePullPolicy: 'IfNotPresent' },
   ] as const;
   const input = situation({ preload: preload({ images: both }), nodes: nodes(1), pods: [], now: 40 });
-  const refused = puller('n1').failing(NOT_FOUND).pod;
+  const refused = puller('n1').attempt(2, 5).failing(NOT_FOUND).pod;
   const { verdict, wanted } = assess({
     ...input,
     podsFor: ({ imagePullPolicy }) => (imagePullPolicy === 'Always' ? [refused] : []),

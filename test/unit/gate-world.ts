@@ -249,6 +249,13 @@ export function gateWorld({
         },
         onNode(node),
       ),
+    /** A registry that answers so on these nodes each time: it is asked twice. */
+    async refusing(message: string, ...names: string[]): Promise<void> {
+      for (let asked = 0; asked < 2; asked += 1) {
+        for (const name of names) this.failing(name, message);
+        await pass(pullTimes.missingMs + 100);
+      }
+    },
     /** The Deployment controller has carried out what is stored. */
     rolledOut: () =>
       api.update(WEB, (object) => {

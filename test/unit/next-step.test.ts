@@ -29,7 +29,7 @@ import { NOT_FOUND, nodes, preload, puller, REFUSED, type Situation, situation }
 const look = (given: Situation) => assess(situation(given));
 const ready = look({ nodes: nodes(1), pods: [puller('n1').pulled(5)] });
 const pulling = look({ nodes: nodes(2), pods: [puller('n1').pulled(5)] });
-const failed = look({ nodes: nodes(1), pods: [puller('n1').failing(NOT_FOUND)] });
+const failed = look({ nodes: nodes(1), pods: [puller('n1').attempt(2, 5).failing(NOT_FOUND)] });
 const transient = look({ nodes: nodes(1), pods: [puller('n1').failing(REFUSED)] });
 const noNodesYet = look({ nodes: [], now: 60, noNodesSince: 0 });
 const noNodes = look({ nodes: [], now: 120, noNodesSince: 0 });

@@ -102,8 +102,7 @@ test('a failure that the gate has written is taken back where nobody opts in any
   world.start();
   world.hold(heldObject(updated.annotate(KEEP_PAUSED_ANNOTATION, 'true')));
   await world.pass(1000);
-  for (const node of ['n1', 'n2']) world.failing(node, 'not found: manifest unknown');
-  await world.pass(60_000);
+  await world.refusing('not found: manifest unknown', 'n1', 'n2');
   assert.equal(world.web().status.progressing?.reason, 'ProgressDeadlineExceeded');
   world.optIn(undefined);
   await world.pass(5000);

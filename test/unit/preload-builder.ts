@@ -17,6 +17,11 @@ export const DENIED = 'pull access denied, repository does not exist or may requ
 export const REFUSED = 'dial tcp 10.0.0.1:443: connect: connection refused';
 export const BACK_OFF = `Back-off pulling image "${IMAGE}"`;
 
+/** Each of these nodes has been refused the image twice, at 0 s and at 5 s. */
+export function refusedOn(names: readonly string[], message: string = NOT_FOUND): PullerBuilder[] {
+  return names.map((name) => puller(name).attempt(2, 5).failing(message));
+}
+
 /** shop/web-1 for one image, with the defaults of the API. */
 export function preload(
   spec: Partial<ImagePreloadSpec> = {},

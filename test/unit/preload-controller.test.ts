@@ -220,11 +220,10 @@ test('a status that cannot be written holds up neither pulls nor the release, an
 
 test('a refused image is probed on one node, and comes by itself once it is there', async () => {
   const world = await holding(gateWorld({ nodes: 3 }));
-  for (const node of ['n1', 'n2', 'n3']) world.failing(node, NOT_FOUND);
-  await world.pass(2000);
+  await world.refusing(NOT_FOUND, 'n1', 'n2', 'n3');
   assert.equal(world.preload().status?.phase, 'Failed');
   await world.pass(30_000);
-  assert.deepEqual(world.pods().toSorted(), ['web n1 1', 'web n1 2', 'web n2 1', 'web n3 1']);
+  assert.deepEqual(world.pods().toSorted(), ['web n1 2', 'web n1 3', 'web n2 2', 'web n3 2']);
   world.pulled('n1');
   await world.pass(40_000);
   for (const node of ['n2', 'n3']) world.pulled(node);
@@ -472,8 +471,7 @@ test('before everything stored has been read nothing is decided', async () => {
 test('an assessment of the past counts for nothing when a rollout waits again', async () => {
   const world = await holding(gateWorld());
   const key = `shop/${world.preload().name}`;
-  world.failing('n1', NOT_FOUND);
-  await world.pass(1500);
+  await world.refusing(NOT_FOUND, 'n1', 'n2');
   assert.equal(world.preloadController.assessmentOf(key)?.verdict.kind, 'Failed');
   world.hold(deployment().object);
   await world.pass(1500);

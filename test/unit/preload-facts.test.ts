@@ -17,6 +17,7 @@ import {
   preload,
   puller,
   REFUSED,
+  refusedOn,
   type Situation,
   situation,
 } from './preload-builder.ts';
@@ -32,7 +33,7 @@ const one = (given: Situation, reason: string, owner?: Deployment) => {
   assert.ok(found);
   return found;
 };
-const failing = { nodes: nodes(3), pods: [puller('n2').failing(NOT_FOUND)] };
+const failing = { nodes: nodes(3), pods: refusedOn(['n2', 'n3', 'n1']) };
 
 test('the beginning is a fact of the Deployment, with the preload beside it', () => {
   const { regarding, related, note, type } = one({ nodes: nodes(3) }, 'PreloadStarted');
@@ -60,7 +61,7 @@ test("a refusal is told with its node, image, the registry's words, the count, w
   assert.equal(type, 'Warning');
   assert.equal(
     note,
-    `${IMAGE}: not found (NotFound on n2); 0 of 3 nodes are ready; what runs goes on running; it is tried again by itself: ` +
+    `${IMAGE}: not found (NotFound on n1); 0 of 3 nodes are ready; what runs goes on running; it is retried automatically: ` +
       `push the image${BACK}${SEE} ${awaited.name}`,
   );
 });
@@ -91,7 +92,7 @@ test('a failing node is told by name with how many are ready, and that it no lon
   const { note } = one({ nodes: nodes(2), pods, now: 120 }, 'PreloadNodeFailed');
   assert.equal(
     note,
-    `n2: ${IMAGE}: ${REFUSED} (PullFailed); this node no longer counts; 1 of 1 nodes are ready${SEE} web-1`,
+    `n2: ${IMAGE}: ${REFUSED} (PullFailed); this node no longer counts; 1 of 1 nodes are ready; look at the registry, or the proxy of the node${SEE} web-1`,
   );
 });
 
@@ -100,7 +101,7 @@ test('a node that hangs is told although no other is ready', () => {
   const { note } = one(given, 'PreloadNodeFailed');
   assert.match(
     note,
-    /^n1: .*still pulling when the time for one node was over \(Timeout\); 0 of 2 nodes are ready; see/,
+    /^n1: .*still pulling when the time for one node was over \(Timeout\); 0 of 2 nodes are ready; look at the network and the registry; see/,
   );
 });
 
@@ -110,7 +111,7 @@ test('a deadline with no node ready is told with a node and what it got, or that
   assert.equal(
     failed.note,
     `the deadline of 3600 s has passed and 0 of 2 nodes are ready; n1: ${IMAGE}: ${REFUSED} (ConnectionRefused); what ` +
-      `runs goes on running; it is tried again by itself${BACK}${SEE} ${awaited.name}`,
+      `runs goes on running; it is retried automatically; look at the registry, or the proxy of the node${BACK}${SEE} ${awaited.name}`,
   );
   const pulling = {
     ...late,
@@ -140,6 +141,14 @@ test('with the longest names a note keeps its commands whole, within 1 kB', () =
   }
 });
 
+test('words that nobody knows are a fact, as they are', () => {
+  const { note } = one(
+    { nodes: nodes(1), pods: [puller('n1').failing('the dog ate it')] },
+    'PreloadNodeFailed',
+  );
+  assert.match(note, /^n1: registry\.test\/app:2: the dog ate it \(Unknown\); 0 of 1 nodes are ready; /);
+});
+
 test('a kubelet without words is no fact yet', () => {
   assert.deepEqual(reasons({ nodes: nodes(1), pods: [puller('n1').failing(BACK_OFF)] }), ['PreloadStarted']);
 });
@@ -164,14 +173,14 @@ test('nodes that are left out of it because something is wrong with them are tol
 
 test('the same state is the same facts, however often and with whatever attempt', () => {
   assert.deepEqual(identities(failing), identities({ ...failing, now: 29 }));
-  const again = [...failing.pods, puller('n2').attempt(2, 30).failing(NOT_FOUND)];
+  const again = [...failing.pods, puller('n2').attempt(3, 35).failing(NOT_FOUND)];
   assert.deepEqual(identities({ ...failing, pods: again, now: 40 }), identities(failing));
 });
 
 test('another node that gets the same refusal, or other words for it, is no other failure of the preload', () => {
   const fact = (pods: Situation['pods']) => one({ nodes: nodes(3), pods: pods ?? [] }, 'PreloadFailed').fact;
   const other = `rpc error: code = NotFound desc = request 4711: ${NOT_FOUND}`;
-  assert.equal(fact([puller('n1').failing(other)]), fact(failing.pods));
+  assert.equal(fact(refusedOn(['n1', 'n2', 'n3'], other)), fact(failing.pods));
 });
 
 test('of many failing nodes the first ten are told', () => {

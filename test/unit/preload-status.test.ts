@@ -8,11 +8,11 @@ import {
   DIGEST,
   IMAGE,
   images,
-  NOT_FOUND,
   nodes,
   preload,
   puller,
   REFUSED,
+  refusedOn,
   type Situation,
   situation,
 } from './preload-builder.ts';
@@ -51,7 +51,7 @@ const table: readonly (readonly [string, Situation, readonly string[]])[] = [
   ],
   [
     'a registry has refused it',
-    { nodes: nodes(2), pods: [puller('n1').failing(NOT_FOUND)] },
+    { nodes: nodes(2), pods: refusedOn(['n1', 'n2']) },
     ['Failed', 'False', 'True', 'True', 'NotFound'],
   ],
   [
@@ -84,7 +84,7 @@ test('it counts nodes and images, and has one field for each printed column', ()
 });
 
 test("a failure is told with its node and the registry's words", () => {
-  const status = statusOf({ nodes: nodes(2), pods: [puller('n1').failing(NOT_FOUND)] });
+  const status = statusOf({ nodes: nodes(2), pods: refusedOn(['n1', 'n2']) });
   const [failure] = status.failures;
   assert.deepEqual([failure?.node, failure?.image, failure?.reason], ['n1', IMAGE, 'NotFound']);
   assert.match(failure?.message ?? '', /not found/);
@@ -95,7 +95,7 @@ const ready0 = '0 of 2 nodes have every image';
 const words: readonly (readonly [string, Situation, string])[] = [
   [
     'a registry has refused it',
-    { nodes: nodes(2), pods: [puller('n1').failing(NOT_FOUND)] },
+    { nodes: nodes(2), pods: refusedOn(['n1', 'n2']) },
     `${ready0}; n1: ${IMAGE}: not found`,
   ],
   [
@@ -204,12 +204,8 @@ const byHand = { activity: 'standalone' } as const;
 const answers: readonly (readonly [string, Situation, boolean])[] = [
   ['pulling goes on', pulling, false],
   ['it is ready', ready, true],
-  ['a registry has refused it', { nodes: nodes(1), pods: [puller('n1').failing(NOT_FOUND)], now: 60 }, false],
-  [
-    'a registry refuses it until the deadline',
-    { nodes: nodes(1), pods: [puller('n1').failing(NOT_FOUND)], now: 3600 },
-    true,
-  ],
+  ['a registry has refused it', { nodes: nodes(1), pods: refusedOn(['n1']), now: 60 }, false],
+  ['a registry refuses it until the deadline', { nodes: nodes(1), pods: refusedOn(['n1']), now: 3600 }, true],
   ['no node is eligible yet', { nodes: [], now: 60, noNodesSince: 0 }, false],
   ['no node is eligible for 2 minutes', { nodes: [], now: 120, noNodesSince: 0 }, true],
 ];

@@ -188,9 +188,186 @@ const MESSAGES: readonly (readonly [string, PullFailureReason, string])[] = [
     ),
   ],
   ['a proxy that wants a password', 'Unknown', head('Proxy Authentication Required')],
-  ['plain HTTP where HTTPS was expected', 'Unknown', head('http: server gave HTTP response to HTTPS client')],
+  [
+    'plain HTTP where HTTPS was expected',
+    'PlainHttp',
+    head('http: server gave HTTP response to HTTPS client'),
+  ],
   ['a bad request', 'Unknown', copy(`unexpected status code ${URL}/blobs/sha256:566e42: 400 Bad Request`)],
+  [
+    'a connection that is reset',
+    'ConnectionLost',
+    head('read tcp 10.0.0.2:41234->192.0.2.15:443: read: connection reset by peer'),
+  ],
+  ['a connection that ends', 'ConnectionLost', head('EOF')],
+  ['a layer that ends early', 'ConnectionLost', containerd('failed to copy: unexpected EOF')],
+  [
+    'a layer that ends early, containerd 2',
+    'ConnectionLost',
+    containerd('failed commit on ref "layer-sha256:566e42": unexpected EOF'),
+  ],
+  [
+    'a proxy that goes away',
+    'ConnectionLost',
+    copy(
+      `failed to do request: Get "${URL}/blobs/sha256:566e42": http2: server sent GOAWAY and closed the connection`,
+    ),
+  ],
+  ['a TLS alert', 'TlsFailure', head('remote error: tls: handshake failure')],
+  ['another TLS version', 'TlsFailure', head('tls: protocol version not supported')],
+  ['something else than TLS', 'TlsFailure', head('tls: first record does not look like a TLS handshake')],
+  [
+    'an expired certificate',
+    'InvalidCertificate',
+    head(
+      'tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-01-02T00:00:00Z is after 2026-01-01T00:00:00Z',
+    ),
+  ],
+  [
+    'a certificate for another host',
+    'InvalidCertificate',
+    head(
+      'tls: failed to verify certificate: x509: certificate is valid for a.example.com, not registry.example.com',
+    ),
+  ],
+  [
+    'a certificate without the address',
+    'InvalidCertificate',
+    head(
+      "tls: failed to verify certificate: x509: cannot validate certificate for 192.0.2.15 because it doesn't contain any IP SANs",
+    ),
+  ],
+  ['a network without a route', 'Unreachable', head('dial tcp 192.0.2.15:443: connect: no route to host')],
+  ['a network that is away', 'Unreachable', head('dial tcp 192.0.2.15:443: connect: network is unreachable')],
+  [
+    'a policy of Harbor',
+    'PolicyViolation',
+    resolve(`unexpected status from HEAD request to ${URL}/manifests/2: 412 Precondition Failed`),
+  ],
+  [
+    "a policy of Harbor with Harbor's words",
+    'PolicyViolation',
+    copy(
+      `unexpected status code ${URL}/manifests/sha256:8d0bff: 412 Precondition Failed - Server message: unknown: current image with 86 vulnerabilities cannot be pulled due to configured policy in 'Prevent images with vulnerability severity of "Medium" or higher from running.'`,
+    ),
+  ],
+  [
+    'an image verifier of containerd 2',
+    'PolicyViolation',
+    containerd(
+      `image verifier bindir blocked pull of ${IMAGE} with digest sha256:8d0bff for reason: not on the list`,
+    ),
+  ],
+  [
+    'schema 1, containerd 2',
+    'UnsupportedImage',
+    containerd(
+      'not implemented: media type "application/vnd.docker.distribution.manifest.v1+prettyjws" is no longer supported since containerd v2.1, please rebuild the image as "application/vnd.docker.distribution.manifest.v2+json" or "application/vnd.oci.image.manifest.v1+json"',
+      'Unimplemented',
+    ),
+  ],
+  [
+    'schema 1, containerd 2 by its transfer service',
+    'UnsupportedImage',
+    containerd('schema 1 image manifests are no longer supported: invalid argument', 'InvalidArgument'),
+  ],
+  [
+    'schema 1, containerd 1.7',
+    'UnsupportedImage',
+    containerd(
+      'failed to unpack image: application/vnd.docker.distribution.manifest.v1+prettyjws not supported',
+    ),
+  ],
+  [
+    'no image at all',
+    'UnsupportedImage',
+    containerd('unrecognised mediatype application/x-tar: not implemented'),
+  ],
+  [
+    'a manifest that is too large',
+    'UnsupportedImage',
+    resolve(`rejecting 9437184 byte manifest for ${IMAGE}: not found`, 'NotFound'),
+  ],
+  [
+    'a layer store that refuses',
+    'LayerRefused',
+    copy(`unexpected status from GET request to ${URL}/blobs/sha256:566e42: 403 Forbidden`),
+  ],
+  [
+    'a layer store that refuses, containerd 1',
+    'LayerRefused',
+    copy(`unexpected status code ${URL}/blobs/sha256:566e42: 403 Forbidden`),
+  ],
+  [
+    'a layer that is another one',
+    'DigestMismatch',
+    containerd(
+      'failed commit on ref "layer-sha256:566e42": unexpected commit digest sha256:1cf5f1, expected sha256:566e42: failed precondition',
+      'FailedPrecondition',
+    ),
+  ],
+  [
+    'a layer that is too short',
+    'DigestMismatch',
+    containerd(
+      'failed commit on ref "layer-sha256:566e42": "layer-sha256:566e42" failed size validation: 10 != 20: failed precondition',
+    ),
+  ],
+  [
+    'a layer that unpacks to another one',
+    'DigestMismatch',
+    containerd(
+      'wrong diff id "sha256:1cf5f1" calculated on extraction "sha256:566e42", desc "sha256:8d0bff"',
+    ),
+  ],
+  [
+    'a layer that is cut short on the node',
+    'Unknown',
+    containerd(
+      'failed to extract layer sha256:7da916: mount callback failed on /tmp/x: unexpected EOF: unknown',
+    ),
+  ],
+  ['a node whose configuration knows no host', 'Unknown', resolve('no resolve hosts: not found', 'NotFound')],
+  [
+    'a runtime that is away',
+    'RuntimeUnavailable',
+    'rpc error: code = Unavailable desc = connection error: desc = "transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: connection refused"',
+  ],
+  [
+    'no user name',
+    'Unauthorized',
+    resolve('failed to authorize: failed to handle basic auth because missing username or secret'),
+  ],
   // CRI-O
+  [
+    'a layer store that refuses, CRI-O',
+    'LayerRefused',
+    unknown('reading blob sha256:566e42: fetching blob: invalid status code from registry 403 (Forbidden)'),
+  ],
+  [
+    'an image without a signature, CRI-O',
+    'SignatureInvalid',
+    unknown(
+      'copying system image from manifest list: Source image rejected: A signature was required, but no signature exists',
+    ),
+  ],
+  [
+    'plain HTTP, CRI-O',
+    'PlainHttp',
+    unknown(
+      'pinging container registry registry.example.com: Get "https://registry.example.com/v2/": http: server gave HTTP response to HTTPS client',
+    ),
+  ],
+  [
+    'a media type that is mixed up, CRI-O',
+    'UnsupportedImage',
+    unknown('unsupported docker v2s2 media type: "application/vnd.oci.image.layer.v1.tar+gzip"'),
+  ],
+  [
+    'a digest of another manifest, CRI-O',
+    'DigestMismatch',
+    unknown("Digest of source image's manifest would not match destination reference"),
+  ],
   [
     'a missing tag, CRI-O',
     'NotFound',
@@ -276,6 +453,20 @@ const MESSAGES: readonly (readonly [string, PullFailureReason, string])[] = [
   ],
   // Docker
   [
+    'a configuration that the store refuses, Docker',
+    'LayerRefused',
+    docker(
+      `error pulling image configuration: download failed after attempts=6: error parsing HTTP 403 response body: invalid character '<' looking for beginning of value: "<?xml version"`,
+    ),
+  ],
+  [
+    'schema 1, Docker',
+    'UnsupportedImage',
+    docker(
+      `[DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 support is disabled by default`,
+    ),
+  ],
+  [
     'a missing tag, Docker',
     'NotFound',
     docker(`manifest for ${IMAGE} not found: manifest unknown: manifest unknown`),
@@ -345,7 +536,18 @@ const MESSAGES: readonly (readonly [string, PullFailureReason, string])[] = [
   ['words nobody knows', 'Unknown', unknown('the dog ate it')],
 ];
 
-const DEFINITIVE: readonly PullFailureReason[] = ['NotFound', 'Unauthorized', 'InvalidName', 'NeverPull'];
+const DEFINITIVE: readonly PullFailureReason[] = [
+  'NotFound',
+  'Unauthorized',
+  'PullSecretInvalid',
+  'PullSecretMissing',
+  'InvalidName',
+  'NeverPull',
+  'WrongPlatform',
+  'UnsupportedImage',
+  'PolicyViolation',
+  'SignatureInvalid',
+];
 
 for (const [what, reason, message] of MESSAGES) {
   test(`${what} is ${reason}`, () => {
@@ -401,10 +603,38 @@ for (const message of [
     'no matching manifest for linux/arm64/v8 in the manifest list entries: no match for platform in manifest: not found',
   ),
 ]) {
-  test(`an image for other machines is not found here, but maybe elsewhere: ${message.slice(-40)}`, () => {
-    assert.deepEqual(classifyPullFailure('ErrImagePull', message), { reason: 'NotFound', definitive: false });
+  test(`an image for other machines is told as such: ${message.slice(-40)}`, () => {
+    assert.deepEqual(classifyPullFailure('ErrImagePull', message), {
+      reason: 'WrongPlatform',
+      definitive: true,
+    });
   });
 }
+
+test('an invalid signature is definitive, unless the words say that it could not be checked', () => {
+  const message = `image pull failed for ${IMAGE} because the signature validation failed`;
+  const invalid = { reason: 'SignatureInvalid', definitive: true };
+  assert.deepEqual(classifyPullFailure('SignatureValidationFailed', message), invalid);
+  assert.deepEqual(classifyPullFailure('SignatureValidationFailed', ''), invalid);
+  const backingOff = `Back-off pulling image "${IMAGE}": SignatureValidationFailed: ${message}: no match`;
+  assert.deepEqual(classifyPullFailure('ImagePullBackOff', backingOff), invalid);
+  const away = `${message}: Get "https://rekor.example.com": dial tcp 192.0.2.15:443: connect: connection refused`;
+  assert.equal(classifyPullFailure('SignatureValidationFailed', away).reason, 'ConnectionRefused');
+});
+
+test('a pull secret that cannot be decoded is told as such: kubelets from 1.33 on give it as the reason itself', () => {
+  for (const words of [
+    'illegal base64 data at input byte 4',
+    "invalid character 'x' looking for beginning of value",
+    'unexpected end of JSON input',
+    'json: cannot unmarshal string into Go value of type credentialprovider.DockerConfigJSON',
+  ]) {
+    assert.deepEqual(classifyPullFailure(words, words), { reason: 'PullSecretInvalid', definitive: true });
+  }
+  // The answer of a registry may have the same words.
+  const page = docker(`invalid character '<' looking for beginning of value`);
+  assert.equal(classifyPullFailure('ErrImagePull', page).reason, 'Unknown');
+});
 
 test('of the answers to several secrets, one that may pass by itself leaves it open', () => {
   const denied = resolve(

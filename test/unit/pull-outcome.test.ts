@@ -55,7 +55,15 @@ test('a container that could not start has its image even if the runtime does no
   }
 });
 
-for (const reason of ['CreateContainerError', 'CreateContainerConfigError', 'RunContainerError']) {
+for (const reason of [
+  'CreateContainerError',
+  'CreateContainerConfigError',
+  'RunContainerError',
+  'PreCreateHookError',
+  'PreStartHookError',
+  'PostStartHookError',
+  'CrashLoopBackOff',
+]) {
   test(`a container waiting in ${reason} has its image`, () => {
     assert.deepEqual(pullOutcome(pod(waiting(reason, 'image will run as root'))), {
       state: 'succeeded',
@@ -106,6 +114,18 @@ for (const reason of [
     assert.ok(outcome.state === 'failed' && outcome.message !== '');
   });
 }
+
+test('a reason to wait that nobody knows is a failed pull, in its words', () => {
+  const words = 'illegal base64 data at input byte 4';
+  assert.deepEqual(pullOutcome(pod(waiting(words, words))), {
+    state: 'failed',
+    reason: 'PullSecretInvalid',
+    definitive: true,
+    message: words,
+  });
+  const unheardOf = pullOutcome(pod(waiting('ErrImageFromTheFuture', 'the dog ate it')));
+  assert.ok(unheardOf.state === 'failed' && unheardOf.message === 'the dog ate it');
+});
 
 for (const [reason, message, words] of [
   [

@@ -10,6 +10,7 @@ const SHORT: PullTimes = {
   backoffMs: 3000,
   backoffLimitMs: 7000,
   doubtMs: 500,
+  missingMs: 500,
   givenUpAfterMs: 20_000,
   noNodesMs: 11_000,
   creatingMs: 1000,

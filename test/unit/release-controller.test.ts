@@ -416,10 +416,13 @@ test('a catch-up that the API server refuses fails no rollout', async () => {
   assert.ok(warned(world, /spec\.images: too many/) > 0);
 });
 
-test('a refusal by the registry is on the Deployment at once, and off it when the image is there', async () => {
+test('a refusal by the registry is on the Deployment when it is repeated, and off it when the image is there', async () => {
   const world = await holding(gateWorld());
-  world.failing('n1', NOT_FOUND);
-  await world.pass(100);
+  for (const node of ['n1', 'n2']) world.failing(node, NOT_FOUND);
+  await world.pass(4000);
+  assert.ok(reasons(world).includes('PreloadNodeFailed'));
+  assert.equal(world.api.called('strategicPatch', WEB).length, 0);
+  await world.refusing(NOT_FOUND, 'n1', 'n2');
   assert.match(world.web().status.progressing?.message ?? '', new RegExp(`^${CONDITION_PREFIX}.*not found`));
   assert.equal(world.web().status.progressing?.reason, 'ProgressDeadlineExceeded');
   await world.pass(20_000);

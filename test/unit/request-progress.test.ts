@@ -9,11 +9,11 @@ import {
   at,
   BACK_OFF,
   images,
-  NOT_FOUND,
   nodes,
   preload,
   puller,
   REFUSED,
+  refusedOn,
   type Situation,
   situation,
 } from './preload-builder.ts';
@@ -64,7 +64,7 @@ test('it is ready as soon as enough nodes are, and says how many', () => {
 });
 
 test("a definitive answer of the registry fails, in the registry's words", () => {
-  const { verdict } = progressOf({ nodes: nodes(2), pods: [puller('n1').failing(NOT_FOUND)] });
+  const { verdict } = progressOf({ nodes: nodes(2), pods: refusedOn(['n1', 'n2']) });
   assert.equal(verdict.kind, 'failed');
   assert.match(verdict.kind === 'failed' ? verdict.reason : '', /app:2: not found \(NotFound\)$/);
 });

@@ -1,5 +1,7 @@
-import { type Assessment, assess, parallelNodes } from '../../src/preload/assess.ts';
+import { type Assessment, assess } from '../../src/preload/assess.ts';
 import type { ImagePreload, PreloadImage } from '../../src/preload/image-preload.ts';
+import { preloadStatus } from '../../src/preload/preload-status.ts';
+import { parallelNodes } from '../../src/preload/wanted-pulls.ts';
 import {
   at,
   DENIED,
@@ -84,6 +86,7 @@ export function* live(cluster: SimulatedCluster, untilSeconds: number): Generato
     pods = pods.map((other) => (is(other) ? outcome(other) : other));
   }
 
+  let known = preload;
   while (seconds <= untilSeconds) {
     for (const pull of running.filter(({ ends }) => ends <= seconds)) settle(pull);
     running = running.filter(({ ends }) => ends > seconds);
@@ -94,10 +97,12 @@ export function* live(cluster: SimulatedCluster, untilSeconds: number): Generato
     );
     noNodesSince = eligible.length === 0 ? (noNodesSince ?? seconds) : undefined;
 
-    const given = { preload, nodes: eligible, pods, now: seconds };
+    const given = { preload: known, nodes: eligible, pods, now: seconds };
     const assessment = assess(
       situation(noNodesSince === undefined ? given : { ...given, noNodesSince: noNodesSince }),
     );
+    const status = preloadStatus({ preload: known, assessment, activity: 'holding', now: at(seconds) });
+    known = { ...preload, status };
     for (const gone of assessment.remove) pods = pods.filter(({ pod }) => pod.uid !== gone.uid);
     for (const { node: name, image, attempt, firstAttemptAt } of assessment.wanted) {
       const pull = pullOf(name, attempt);

@@ -93,14 +93,17 @@ test('after the back-off "unauthorized" is asked again after 2 s, too: the secre
   assert.equal(fourth.retryAt, at(34 + 60));
 });
 
-test('a first "not found" is believed', () => {
-  const { failure } = failed(judge(puller().failing(NOT_FOUND)));
-  assert.deepEqual([failure.reason, failure.definitive], ['NotFound', true]);
+test('a first "not found" is told, and asked for again after 5 s; a second one is believed', () => {
+  const first = failed(judge(puller().failing(NOT_FOUND)));
+  assert.deepEqual([first.failure.reason, first.failure.definitive], ['NotFound', false]);
+  assert.equal(first.retryAt, at(5));
+  const second = failed(judge(puller().failing(NOT_FOUND), puller().attempt(2, 5).failing(NOT_FOUND)));
+  assert.deepEqual([second.failure.definitive, second.retryAt], [true, at(5 + 30)]);
 });
 
 test("the registry's words are kept while the kubelet says no more than that it backs off", () => {
   const known = { reason: 'NotFound', definitive: true, message: 'app:2: not found' } as const;
-  const pods = [puller().failing(BACK_OFF).pod];
+  const pods = [puller().attempt(2, 5).failing(BACK_OFF).pod];
   assert.deepEqual(failed(judgeSlot(pods, () => known, PULL_TIMES)).failure, known);
   assert.equal(failed(judgeSlot(pods, () => undefined, PULL_TIMES)).failure.reason, 'Unknown');
 });
