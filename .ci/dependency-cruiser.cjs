@@ -10,7 +10,8 @@ const ROOMS = {
   preload: ['template', 'hold', 'cluster'],
   release: ['template', 'hold', 'preload', 'cluster'],
 };
-const EVERYWHERE = 'src/(errors|json|names|log|log-limit|limiter|connection-limit|clock|text)\\.ts$';
+const EVERYWHERE =
+  'src/(errors|json|names|log|log-limit|token-bucket|limiter|connection-limit|clock|text)\\.ts$';
 
 module.exports = {
   forbidden: [

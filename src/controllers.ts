@@ -55,8 +55,6 @@ export function startControllers(options: {
 }): Controllers {
   const { config, client, writeEvent, clock, random, log, pullTimes, metrics } = options;
   const common = { client, clock, random, log };
-  /** Keys of ImagePreloads, by `namespace/uid` of the Deployment that owns them. What names an owner elsewhere is none of its. */
-  const byOwner = new Map<string, Set<string>>();
   const namespaces = createReflector<Namespace>({
     ...common,
     path: '/api/v1/namespaces',
@@ -79,16 +77,18 @@ export function startControllers(options: {
     path: '/apis/apps/v1/deployments',
     parse: parseCachedDeployment,
     scope: { isFollowed, keepElsewhere: deploymentKeptElsewhere, mayKeep: isDeploymentKeptElsewhere },
-    onChange: (key, now, before) => deploymentChanged(key, (now ?? before)?.uid),
+    onChange: (key, now, before) => deploymentChanged(key, now ?? before),
   });
   const preloads = createReflector<ImagePreload>({
     ...common,
     path: `${API_GROUP_PATH}/imagepreloads`,
     parse: parseImagePreload,
     scope: { isFollowed, keepElsewhere: preloadKeptElsewhere },
+    trim: {
+      isWhole: (preload) => preloadController.isWhole(preload),
+      less: (preload) => preloadController.less(preload),
+    },
     onChange(key, now, before) {
-      own(before, (keys) => keys.delete(key));
-      own(now, (keys) => keys.add(key));
       preloadController.preloadChanged(key);
       const owner = (now ?? before)?.owner?.name;
       const namespace = (now ?? before)?.namespace;
@@ -132,23 +132,14 @@ export function startControllers(options: {
     preloads,
     modeOf: (namespace) => modeOf(namespaces.get(namespace)),
     assessmentOf: (key) => preloadController.assessmentOf(key),
+    onPreloadAwaited: (key) => preloadController.preloadChanged(key),
     settings: config.settings,
     onHoldEnded: metrics?.holdEnded,
   });
 
-  function deploymentChanged(key: string, uid: string | undefined): void {
+  function deploymentChanged(key: string, deployment: Deployment | undefined): void {
     releaseController.deploymentChanged(key);
-    const owner = `${key.slice(0, key.indexOf('/'))}/${uid}`;
-    for (const preload of byOwner.get(owner) ?? []) preloadController.preloadChanged(preload);
-  }
-
-  function own(preload: ImagePreload | undefined, change: (keys: Set<string>) => void): void {
-    if (preload?.owner === undefined) return;
-    const owner = `${preload.namespace}/${preload.owner.uid}`;
-    const keys = byOwner.get(owner) ?? new Set<string>();
-    change(keys);
-    if (keys.size > 0) byOwner.set(owner, keys);
-    else byOwner.delete(owner);
+    if (deployment !== undefined) preloadController.ownerChanged(deployment);
   }
 
   /** Returns whether the namespace has a mode. */

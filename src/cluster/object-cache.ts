@@ -11,9 +11,18 @@ export interface Scope<T> {
   mayKeep?(raw: unknown): boolean;
 }
 
+/** Keeps less of some objects of the namespaces that are followed. */
+export interface Trim<T> {
+  /** Returns whether the cache keeps the object whole. */
+  isWhole(object: T): boolean;
+  /** Returns what the cache keeps of any other object. */
+  less(object: T): T;
+}
+
 export interface ObjectCacheOptions<T> {
   parse(raw: unknown): T;
   readonly scope?: Scope<T> | undefined;
+  readonly trim?: Trim<T> | undefined;
   onChange(key: string, now: T | undefined, before: T | undefined): void;
   /** Called if `parse` has thrown, and the object is left out, or if `onChange` has. */
   onTrouble(what: 'parse' | 'onChange', key: string, error: unknown): void;
@@ -51,6 +60,12 @@ export interface ObjectCache<T> {
   put(item: Item<T>): void;
   /** Forgets an object that the watch reports as deleted. */
   remove(item: Item<T>): void;
+  /** Takes over an object that was read beside the watch, unless the watch has reported that it is gone, or a newer change of it. */
+  refresh(item: Item<T>): void;
+  /** Keeps no more of the object than `trim` says. That is not reported. */
+  trim(key: string): void;
+  /** Returns the item of a list with what `trim` keeps of it. */
+  trimmed(item: Item<T>): Item<T>;
   /** Takes over a list of the whole collection, by key. Stops after each object, so that a long list need not block the event loop. */
   replace(found: ReadonlyMap<string, Item<T>>): Iterable<void>;
   /** Begins a list of one namespace. A namespace has one at a time. */
@@ -157,6 +172,10 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
     store(item);
   }
 
+  function less(object: T): T {
+    return options.trim === undefined || options.trim.isWhole(object) ? object : options.trim.less(object);
+  }
+
   function* inNamespace(namespace: string): Generator<T> {
     for (const key of byNamespace.get(namespace) ?? []) {
       const entry = entries.get(key);
@@ -176,6 +195,15 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
     read,
     put,
     remove: (item) => put({ ...item, object: undefined }),
+    refresh(item) {
+      const known = entries.get(item.key);
+      if (known !== undefined && known.uid === item.uid && !(known.version > item.version)) store(item, true);
+    },
+    trim(key) {
+      const known = entries.get(key);
+      if (known !== undefined) entries.set(key, { ...known, object: less(known.object) });
+    },
+    trimmed: (item) => (item.object === undefined ? item : { ...item, object: less(item.object) }),
     *replace(found) {
       for (const key of entries.keys()) {
         if (!found.has(key)) drop(key);

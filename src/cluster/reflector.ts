@@ -11,7 +11,7 @@ import { backoffMs } from './backoff.ts';
 import type { LongLine } from './json-lines.ts';
 import { listPages } from './list-pages.ts';
 import { createNamespaceLists } from './namespace-lists.ts';
-import { createObjectCache, type Item, type Scope } from './object-cache.ts';
+import { createObjectCache, type Item, type Scope, type Trim } from './object-cache.ts';
 import { MAX_OBJECT_BYTES } from './object-size.ts';
 
 export interface ReflectorOptions<T> {
@@ -27,6 +27,11 @@ export interface ReflectorOptions<T> {
   parse(raw: unknown): T;
   /** Restricts the cache to some namespaces. Call `namespaceChanged` when the answer of `isFollowed` changes. */
   readonly scope?: Scope<T>;
+  /**
+   * Restricts what the cache keeps of objects. A list brings no more than that. The watch brings whole objects: call `trim` for
+   * each of which less is to be kept, and `refresh` for one that is to be kept whole from now on.
+   */
+  readonly trim?: Trim<T>;
   /**
    * Each change, in order, also once for each object of the first list. The key is `namespace/name`, or the name alone. `now` is
    * undefined for a removed object, `before` for a new one; an object that was deleted and made again is a removal and an
@@ -56,6 +61,10 @@ export interface Reflector<T> {
    * now comes with a list of the namespace, which is merged with the watch so that no change is missed.
    */
   namespaceChanged(namespace: string): void;
+  /** Keeps no more of the object than the option `trim` says. That is no change to report. */
+  trim(key: string): void;
+  /** Reads the object anew. The change is reported as if the watch had brought it. */
+  refresh(key: string): Promise<void>;
   /** Milliseconds since the last list page, event, bookmark or watch that was opened; infinite before the first. */
   lastContactAge(): number;
   /**
@@ -92,7 +101,7 @@ const WARN_AFTER_FAILURES = 3;
  * not mend) the collection is listed again and compared. Never gives up, whatever an object does.
  */
 export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
-  const { client, path, query, parse, scope, clock, random } = options;
+  const { client, path, query, parse, scope, trim, clock, random } = options;
   const log = options.log.child({ path });
   const limitLog = createLogLimit(clock);
   const stopping = new AbortController();
@@ -111,6 +120,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   const cache = createObjectCache<T>({
     parse,
     scope,
+    trim,
     onChange(key, now, before) {
       if (!stopping.signal.aborted) options.onChange(key, now, before);
     },
@@ -173,13 +183,28 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   }
 
   async function listNamespace(namespace: string, signal: AbortSignal): Promise<void> {
-    const end = path.lastIndexOf('/');
     const merge = cache.merge(namespace);
     try {
-      const own = `${path.slice(0, end)}/namespaces/${encodeURIComponent(namespace)}${path.slice(end)}`;
-      await listItems(own, signal, () => undefined, merge.add);
+      await listItems(pathIn(namespace), signal, () => undefined, merge.add);
     } finally {
       merge.end();
+    }
+  }
+
+  function pathIn(namespace: string): string {
+    const end = path.lastIndexOf('/');
+    return `${path.slice(0, end)}/namespaces/${encodeURIComponent(namespace)}${path.slice(end)}`;
+  }
+
+  async function refresh(key: string): Promise<void> {
+    const namespace = namespaceOf(key);
+    const name = encodeURIComponent(key.slice(key.indexOf('/') + 1));
+    try {
+      const raw = await client.get(`${pathIn(namespace)}/${name}`, {}, { signal: stopping.signal });
+      if (!stopping.signal.aborted) cache.refresh(cache.read(raw));
+    } catch (error) {
+      // The watch tells that it is gone.
+      if (!isNotFound(error)) throw error;
     }
   }
 
@@ -195,7 +220,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
       deadlineMs: PAGE_DEADLINE_MS,
       onPage(items) {
         onPage();
-        for (const raw of items) onItem(cache.read(raw));
+        for (const raw of items) onItem(cache.trimmed(cache.read(raw)));
       },
       onLargeObject(raw) {
         const item = cache.read(raw);
@@ -329,6 +354,8 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
       // A list under way goes on where the namespace is no longer followed: it brings back what was partial before.
       if (scope?.isFollowed(namespace) === true) lists.add(namespace);
     },
+    trim: cache.trim,
+    refresh,
     lastContactAge: () => clock.monotonic() - contactAt,
     isSilent: () => clock.monotonic() - Math.max(startedAt, contactAt) > SILENT_MS && !isRefusal(lastError),
     get lastError() {

@@ -35,6 +35,8 @@ export interface AssessInput {
   readonly beginAt?: number;
   /** ms since the epoch since when no node has been eligible; undefined if unknown. */
   readonly noNodesSince: number | undefined;
+  /** ms since the epoch, when the gate began to serve it: the deadline does not run while it waits for others. */
+  readonly servedSince: number;
   readonly times: PullTimes;
   readonly now: number;
   /** Of the same preload: read, and brought up to date. The answer is the same without, but for `newlyReady`. */
@@ -125,7 +127,7 @@ export function assess(input: AssessInput): Assessment {
   const open = nodes.filter(({ settled }) => !settled).map((node) => openNode(input, node, anyReady));
   const gone = new Set(open.filter(({ left }) => left !== undefined).map(({ name }) => name));
   const staying = nodes.filter(({ node }) => !gone.has(node.name));
-  const deadline = lastReadyAt(preload, nodes) + preload.spec.deadlineSeconds * 1000;
+  const deadline = lastReadyAt(input, nodes) + preload.spec.deadlineSeconds * 1000;
   const counted = countedNodes(preload, staying, now >= deadline);
   const ready = counted.reduce((sum, node) => sum + Number(node.ready), 0);
   const desired = counted.length;
@@ -313,8 +315,8 @@ function failuresOf(input: AssessInput, { name, slots, left: reason }: OpenNode)
  * The deadline counts from the last node that became ready: as long as nodes become ready, it moves on. Nodes that join later do not
  * move it, as there may be no end of them.
  */
-function lastReadyAt(preload: ImagePreload, nodes: readonly JudgedNode[]): number {
-  let last = preload.createdAt;
+function lastReadyAt({ preload, servedSince }: AssessInput, nodes: readonly JudgedNode[]): number {
+  let last = Math.max(preload.createdAt, servedSince);
   for (const judged of nodes) {
     if (!judged.ready || isLater(preload, judged)) continue;
     for (const slot of judged.slots) if (slot.state === 'pulled') last = Math.max(last, slot.finishedAt);

@@ -4,7 +4,7 @@ import { LONGEST_DEADLINE_SECONDS, LONGEST_NODE_TIMEOUT_SECONDS } from '../hold/
 import { asArray, asNumber, asString, at } from '../json.ts';
 import { NAME_CHARACTERS } from '../template/scheduling.ts';
 import { weighsMoreThan } from '../template/weight.ts';
-import { elide, TEXT_LIMIT } from '../text.ts';
+import { beginning, elide, TEXT_LIMIT } from '../text.ts';
 import { type DigestNodes, NAMED_NODES } from './image-divergence.ts';
 import { parseTimestamp } from './timestamp.ts';
 
@@ -25,6 +25,13 @@ export interface ImagePreload {
   /** Why the gate does not carry out what was asked for. `spec` asks for nothing then. */
   readonly refused?: string;
   readonly status?: ImagePreloadStatus;
+  /** Set where the cache does not keep the rest: see `trimPreload`. `spec` asks for nothing then. */
+  readonly trimmed?: {
+    /** How many images the spec has. */
+    readonly images: number;
+    /** As in the status. */
+    readonly imageNames: string;
+  };
 }
 
 export interface ImagePreloadSpec extends PreloadNeeds {
@@ -62,6 +69,21 @@ export interface ImagePreloadStatus {
   readonly finishedAt?: string;
 }
 
+/** The status of an ImagePreload for which nothing was done. */
+export const EMPTY_STATUS: ImagePreloadStatus = {
+  phase: 'Pending',
+  ready: '0/0',
+  imageNames: '',
+  desiredNodes: 0,
+  readyNodes: 0,
+  pullingNodes: 0,
+  failedNodes: 0,
+  excluded: [],
+  images: [],
+  failures: [],
+  conditions: [],
+};
+
 export interface ImageStatus {
   readonly image: string;
   /** At most `DIGESTS_LIMIT`; more than one if the tag moved meanwhile. */
@@ -96,6 +118,11 @@ export const DIGESTS_LIMIT = 10;
 export const IMAGE_NAMES_LIMIT = 256;
 /** With hundreds of nodes and three named nodes each, one image has some kilobytes of them. */
 export const DIVERGED_IMAGES_LIMIT = 10;
+
+/** Returns `status.imageNames`. */
+export function imageNames({ spec }: ImagePreload): string {
+  return beginning(spec.images.map(({ image }) => image).join(','), IMAGE_NAMES_LIMIT);
+}
 
 /** What a status is cut to when it is read: nobody but the gate should have written it, and it writes no more than that. */
 const STATUS_LIMITS = {

@@ -1,22 +1,16 @@
-import { type ImagePreload, parseImagePreload } from './image-preload.ts';
+import type { ImagePreload } from './image-preload.ts';
 import { hasOwnName } from './own-pods.ts';
 import type { PullerPod } from './puller-pod-status.ts';
-
-const { spec: EMPTY_SPEC } = parseImagePreload({});
-const NONE: readonly never[] = [];
+import { trimPreload } from './trimmed-preload.ts';
 
 /**
  * Returns what is remembered of an ImagePreload in a namespace without a mode, where no ImagePreload is served. One that a
  * Deployment owns is kept until the gate has ended it. After that, only its time to live is needed.
  */
 export function preloadKeptElsewhere(preload: ImagePreload): ImagePreload | undefined {
-  const { owner, spec, status } = preload;
+  const { owner, status } = preload;
   if (status?.finishedAt === undefined) return owner === undefined ? undefined : preload;
-  return {
-    ...preload,
-    spec: { ...EMPTY_SPEC, ttlSecondsAfterFinished: spec.ttlSecondsAfterFinished },
-    status: { ...status, imageNames: '', excluded: NONE, images: NONE, failures: NONE, conditions: NONE },
-  };
+  return trimPreload(preload);
 }
 
 /** Returns what is remembered of a puller pod there: all of it if it may be the gate's, because the gate then deletes it. */

@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { believedTimes } from './believed-times.ts';
 import type { ImagePreload } from './image-preload.ts';
+import { createKeyGroups } from './key-groups.ts';
 import { podName } from './puller-pod.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 
@@ -21,6 +22,8 @@ export interface OwnPods {
   preloadChanged(key: string): void;
   /** Returns pods that the ImagePreload controls but whose name is not ours: an earlier version made them, or a user edited them. */
   misnamed(preloadKey: string): readonly PullerPod[];
+  /** Returns the gate's pods that the ImagePreload controls. */
+  ofPreload(preloadKey: string): readonly PullerPod[];
   /** Returns pods whose name the gate computes, but whose ImagePreload is not in the cache. */
   orphans(preloadKey: string): readonly PullerPod[];
 }
@@ -34,6 +37,8 @@ export interface OwnPodsOptions {
 
 export function createOwnPods({ preloads, clock, onChange }: OwnPodsOptions): OwnPods {
   const own = new Map<string, PullerPod>();
+  /** Keys of these pods, by `namespace/name` of the ImagePreload. */
+  const ofPreload = createKeyGroups();
   /** Pods that name a controlling ImagePreload and are not the gate's, by `namespace/name` of the ImagePreload. */
   const others = new Map<string, Map<string, PullerPod>>();
   const ownerOfOther = new Map<string, string>();
@@ -44,12 +49,14 @@ export function createOwnPods({ preloads, clock, onChange }: OwnPodsOptions): Ow
     const notBefore = preload?.uid === pod.preloadUid ? preload.createdAt : before?.firstAttemptAt;
     const now = believedTimes(pod, before, { notBefore, now: clock.now() });
     own.set(key, now);
+    ofPreload.add(ownerKey(pod), key);
     onChange(key, now, before);
   }
 
   function disown(key: string): void {
     const before = own.get(key);
     own.delete(key);
+    if (before !== undefined) ofPreload.delete(ownerKey(before), key);
     onChange(key, undefined, before);
   }
 
@@ -89,6 +96,11 @@ export function createOwnPods({ preloads, clock, onChange }: OwnPodsOptions): Ow
     misnamed(preloadKey) {
       const pods = [...(others.get(preloadKey)?.values() ?? [])];
       return pods.filter(({ preloadUid }) => preloadUid === preloads.get(preloadKey)?.uid);
+    },
+    ofPreload(preloadKey) {
+      const uid = preloads.get(preloadKey)?.uid;
+      const pods = Array.from(ofPreload.of(preloadKey), (key) => own.get(key));
+      return pods.filter((pod): pod is PullerPod => pod !== undefined && pod.preloadUid === uid);
     },
     orphans(preloadKey) {
       if (preloads.get(preloadKey) !== undefined) return [];

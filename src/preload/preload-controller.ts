@@ -2,25 +2,35 @@ import { randomUUID } from 'node:crypto';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
 import type { GateEvent } from '../cluster/events.ts';
+import type { Trim } from '../cluster/object-cache.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import type { Deployment } from '../hold/deployment.ts';
 import type { Logger } from '../log.ts';
 import type { Mode } from '../names.ts';
 import { shortHash } from '../template/template-hash.ts';
+import { createTokenBuckets } from '../token-bucket.ts';
 import { type Activity, activityOf, requestEndsAt } from './activity.ts';
 import { type AssessInput, type Assessment, assess } from './assess.ts';
 import { type EligibleNodes, eligibleNodes, exclusion } from './eligible-nodes.ts';
 import { createEndedPulls, type EndedPull } from './ended-pulls.ts';
 import type { ImagePreload, ImagePreloadStatus, PreloadImage } from './image-preload.ts';
 import { isListed, type Judgements } from './judged-node.ts';
+import { createKeyGroups } from './key-groups.ts';
 import type { Node } from './node.ts';
 import { createOwnPods } from './own-pods.ts';
 import { createPodIndex, type Pull, pullPlace } from './pod-index.ts';
 import { createPodTroubles } from './pod-trouble.ts';
 import { createPodWriter, RETRY_MS } from './pod-writer.ts';
 import { preloadFacts, refusedPreloadFact } from './preload-facts.ts';
-import { endedStatus, noNodesSince, preloadStatus, refusedStatus } from './preload-status.ts';
+import {
+  endedStatus,
+  isToldToWait,
+  noNodesSince,
+  preloadStatus,
+  refusedStatus,
+  waitingStatus,
+} from './preload-status.ts';
 import { createPreloadWriter, type WrittenStatus } from './preload-writer.ts';
 import { recordedFailure } from './pull-failure.ts';
 import { pullOutcome } from './pull-outcome.ts';
@@ -29,12 +39,16 @@ import { createPullSharers, type Sharer } from './pull-sharers.ts';
 import type { PullTimes } from './pull-times.ts';
 import { type PullSpec, pullerPod, pullKey } from './puller-pod.ts';
 import type { PullerPod } from './puller-pod-status.ts';
+import { createServedPreloads } from './served-preloads.ts';
 import type { Failure } from './slot.ts';
 import { tolerationsFor } from './taints.ts';
+import { parseTimestamp } from './timestamp.ts';
 import { parallelNodes, type WantedPull } from './wanted-pulls.ts';
 import { createWorkloadLookups } from './workload-lookups.ts';
 
 type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;
+/** Those that are not served are kept in part, as `isWhole` and `less` of the controller say. */
+type TrimmedStore<T> = Store<T> & Pick<Reflector<T>, 'trim' | 'refresh'>;
 
 export interface PreloadControllerOptions {
   readonly client: ApiClient;
@@ -43,7 +57,7 @@ export interface PreloadControllerOptions {
   readonly random: () => number;
   readonly log: Logger;
   readonly writeEvent: (event: GateEvent) => void;
-  readonly preloads: Store<ImagePreload>;
+  readonly preloads: TrimmedStore<ImagePreload>;
   readonly deployments: Store<Deployment>;
   readonly nodes: Store<Node>;
   /** Undefined where nobody opted in. */
@@ -59,10 +73,12 @@ export interface PreloadControllerOptions {
 }
 
 /** Carries out ImagePreloads: puller pods and status. Told of changes by the reflectors, after their caches show them. */
-export interface PreloadController {
+export interface PreloadController extends Trim<ImagePreload> {
   /** When everything that is stored has been read. */
   start(): void;
   preloadChanged(key: string): void;
+  /** A Deployment has changed that may own preloads. */
+  ownerChanged(owner: { readonly namespace: string; readonly uid: string }): void;
   nodesChanged(): void;
   podChanged(key: string, now: PullerPod | undefined, before: PullerPod | undefined): void;
   /** What is known of a preload now; undefined until it has been looked at, and once nothing needs it any more. */
@@ -87,6 +103,9 @@ const NODES_INTERVAL_MS = 1000;
  */
 const KEPT_PODS = 2000;
 
+/** Statuses that say that an ImagePreload waits for others: so many of a namespace at once, then one in so many milliseconds. */
+const TOLD_TO_WAIT = { burst: 20, refillMs: 100 };
+
 /** What somebody waits for. */
 const URGENT: ReadonlySet<Activity> = new Set(['holding', 'requested']);
 /** What needs its pods. */
@@ -105,6 +124,10 @@ interface State extends Sharer, WrittenStatus {
     | { readonly version: number; readonly nodes: EligibleNodes; readonly listImage: boolean }
     | undefined;
   readonly judged: Judgements;
+  /** ms since the epoch, when it began to be served. */
+  readonly servedSince: number;
+  /** `namespace/uid` of its owner. */
+  readonly owner: string | undefined;
   /** The owner whose rejected update waits for it. */
   requestedFor: string | undefined;
   /** Why it leaves a node out. */
@@ -119,8 +142,11 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   const endedPulls = createEndedPulls(clock, (pull) => options.onPullEnded?.(pull));
   const states = new Map<string, State>();
   /** Keys of the preloads that rejected updates wait for, by the Deployment that owns them. */
-  const requested = new Map<string, Set<string>>();
+  const requested = createKeyGroups();
+  /** Keys of those that have a state, by owner. */
+  const owned = createKeyGroups();
   const sharers = createPullSharers();
+  const waits = createTokenBuckets({ ...TOLD_TO_WAIT, clock });
   const lookups = createWorkloadLookups({ client, clock, log });
   let nodesVersion = 0;
   let stopGathering: (() => void) | undefined;
@@ -141,6 +167,12 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     cap: options.maxConcurrentPulls,
     timeoutMs: options.nodeTimeoutSeconds * 1000,
     ...{ clock, log, pods, writer, sharers },
+    wake: queue.add,
+  });
+  const served = createServedPreloads({
+    get: preloads.get,
+    trim: preloads.trim,
+    nodes: () => Array.from(nodes.values()).length,
     wake: queue.add,
   });
   const ownPods = createOwnPods({ preloads, clock, onChange: ownPodChanged });
@@ -178,27 +210,56 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   async function reconcile(key: string): Promise<number | undefined> {
     const preload = preloads.get(key);
     if (preload === undefined || preload.deleting) {
+      served.changed(key, preload);
       forget(key);
       return await removeOrphans(key);
     }
     const expiresAt = expirePods();
-    const state = stateOf(key, preload);
     const sweepIn = await sweep(key);
-    const known = withStatus(preload, state.status);
     const activity = activityOf({
-      preload: known,
+      preload: withStatus(preload, states.get(key)?.status ?? preload.status),
       deployment: ownerOf(preload),
       mode: options.modeOf(preload.namespace),
       siblings: () => siblingsOf(preload),
       now: clock.now(),
     });
-    noteRequest(key, state, requesterOf(preload, activity));
+    return earliest(sweepIn, await follow(key, preload, activity, expiresAt));
+  }
+
+  async function follow(
+    key: string,
+    preload: ImagePreload,
+    activity: Activity,
+    expiresAt: number | undefined,
+  ): Promise<number | undefined> {
     const live = LIVE.has(activity);
+    const urgent = URGENT.has(activity);
+    if (!live) served.rest(key, preload);
+    else if (!served.take(key, preload, urgent)) return await wait(key, preload);
+    else if (preload.trimmed !== undefined) {
+      // The change wakes it.
+      await preloads.refresh(key);
+      return undefined;
+    }
+    const state = preload.trimmed === undefined ? stateOf(key, preload) : states.get(key);
+    if (state === undefined) return await finish(key, preload, undefined, activity);
+    noteRequest(key, state, requesterOf(preload, activity));
     // What was known of it before says nothing about now: its pods are gone.
     if (live && !state.live) state.assessment = undefined;
-    sharers.use(state, { live, urgent: URGENT.has(activity) });
-    if (!live) return earliest(sweepIn, await finish(key, preload, state, activity));
+    sharers.use(state, { live, urgent });
+    return live
+      ? await serve(key, preload, state, activity, expiresAt)
+      : await finish(key, preload, state, activity);
+  }
 
+  async function serve(
+    key: string,
+    preload: ImagePreload,
+    state: State,
+    activity: Activity,
+    expiresAt: number | undefined,
+  ): Promise<number | undefined> {
+    const known = withStatus(preload, state.status);
     const input = await assessInput(known, state);
     const assessment = assess(input);
     const before = state.assessment;
@@ -217,7 +278,28 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const statusIn = await preloadWriter.writeStatus(preload, state, status);
     const endsAt = activity === 'requested' ? requestEndsAt(withStatus(preload, state.status)) : undefined;
     const wakeAt = earliest(assessment.wakeAt, expiresAt, endsAt);
-    return earliest(sweepIn, statusIn, wakeAt === undefined ? undefined : Math.max(0, wakeAt - clock.now()));
+    return earliest(statusIn, wakeAt === undefined ? undefined : Math.max(0, wakeAt - clock.now()));
+  }
+
+  /** Returns in how many ms to come back, to say that it waits for others. */
+  async function wait(key: string, preload: ImagePreload): Promise<number | undefined> {
+    // An earlier leader may have served it.
+    const removed = await removePods(ownPods.ofPreload(key));
+    if (isToldToWait(preload)) return removed ? undefined : RETRY_MS;
+    if (!waits.take(preload.namespace))
+      return RETRY_MS + random() * served.waiting(preload.namespace) * TOLD_TO_WAIT.refillMs;
+    const statusIn = await preloadWriter.writeStatus(
+      preload,
+      unwritten(preload),
+      waitingStatus(preload, clock.now()),
+    );
+    return earliest(statusIn, removed ? undefined : RETRY_MS);
+  }
+
+  /** Returns false if not all that nothing needs could be deleted now. */
+  async function removePods(found: readonly PullerPod[]): Promise<boolean> {
+    const unneeded = found.filter((pod) => !sharers.isNeeded(pod));
+    return !(await Promise.all(unneeded.map(writer.remove))).includes(false);
   }
 
   /** Returns in how many ms to come back for pods that could not be deleted. */
@@ -256,10 +338,9 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   /** A user may make thousands of ImagePreloads with one owner: to look through all of them for each that changes takes seconds. */
   function noteRequest(key: string, state: State, owner: string | undefined): void {
     if (state.requestedFor === owner) return;
-    const before = requested.get(state.requestedFor ?? '');
-    if (before?.delete(key) === true && before.size === 0) requested.delete(state.requestedFor ?? '');
+    if (state.requestedFor !== undefined) requested.delete(state.requestedFor, key);
     state.requestedFor = owner;
-    if (owner !== undefined) requested.set(owner, (requested.get(owner) ?? new Set()).add(key));
+    if (owner !== undefined) requested.add(owner, key);
   }
 
   function stateOf(key: string, preload: ImagePreload): State {
@@ -282,6 +363,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       ...{ live: true, urgent: true },
       status: preload.status,
       statusAt: Number.NEGATIVE_INFINITY,
+      servedSince: parseTimestamp(preload.status?.startedAt) ?? clock.now(),
+      owner: preload.owner && ownerKey(preload),
       eligible: undefined,
       judged: new Map(),
       requestedFor: undefined,
@@ -290,6 +373,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     };
     forget(key, pulls);
     states.set(key, state);
+    if (state.owner !== undefined) owned.add(state.owner, key);
     sharers.add(key, state);
     return state;
   }
@@ -299,6 +383,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const state = states.get(key);
     if (state === undefined) return;
     states.delete(key);
+    if (state.owner !== undefined) owned.delete(state.owner, key);
     noteRequest(key, state, undefined);
     sharers.remove(key, state);
     places.satisfied(key);
@@ -341,6 +426,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       beginAt: ordered ? state.beginAt : 0,
       preferred: ordered ? await lookups.nodesOf(preload, state, ownerOf(preload)) : new Set(),
       noNodesSince: noNodesSince(preload),
+      servedSince: state.servedSince,
       times: options.pullTimes,
       now: clock.now(),
       judged: state.judged,
@@ -391,31 +477,37 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   async function finish(
     key: string,
     preload: ImagePreload,
-    state: State,
+    state: State | undefined,
     activity: Activity,
   ): Promise<number | undefined> {
     places.satisfied(key);
-    state.judged.clear();
-    const unneeded = state.pulls.filter((pull) => !sharers.isNeeded(pull));
-    endStrayPulls(state);
-    const removed = await Promise.all(unneeded.flatMap(pods.ofPull).map(writer.remove));
-    const removeIn = removed.includes(false) ? RETRY_MS : undefined;
+    state?.judged.clear();
+    if (state !== undefined) endStrayPulls(state);
+    const removed = await removePods(state?.pulls.flatMap(pods.ofPull) ?? ownPods.ofPreload(key));
+    const removeIn = removed ? undefined : RETRY_MS;
     if (activity === 'unserved') return removeIn;
+    // The cache has forgotten what it asked for.
+    if (removed && preload.trimmed !== undefined && preload.status?.finishedAt !== undefined) forget(key);
     let statusIn: number | undefined;
-    if (state.status?.finishedAt === undefined) {
+    const written = state ?? unwritten(preload);
+    if (written.status?.finishedAt === undefined) {
       const { refused } = preload;
       if (refused !== undefined) writeEvent(refusedPreloadFact(preload, refused));
       const status =
         refused === undefined
           ? endedStatus(await lastStatus(preload, state), activity, clock.now())
           : refusedStatus(preload, refused, clock.now());
-      statusIn = await preloadWriter.writeStatus(preload, state, status);
+      statusIn = await preloadWriter.writeStatus(preload, written, status);
     }
-    return earliest(removeIn, statusIn) ?? (await preloadWriter.expire(preload, state.status?.finishedAt));
+    return earliest(removeIn, statusIn) ?? (await preloadWriter.expire(preload, written.status?.finishedAt));
   }
 
   /** How far it came. */
-  async function lastStatus(preload: ImagePreload, state: State): Promise<ImagePreloadStatus> {
+  async function lastStatus(preload: ImagePreload, state: State | undefined): Promise<ImagePreloadStatus> {
+    if (state === undefined) {
+      const stored = preload.status && (await preloadWriter.readStatus(preload));
+      return stored ?? waitingStatus(preload, clock.now());
+    }
     if (state.assessment === undefined && state.status !== undefined) return state.status;
     const known = withStatus(preload, state.status);
     const assessment = state.assessment ?? assess(await assessInput(known, state));
@@ -463,16 +555,25 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
 
   return {
     preloadChanged(key) {
+      served.changed(key, preloads.get(key));
       const preload = preloads.get(key);
-      // At once, before any other is looked at: it may need the pods of that one.
-      if (preload !== undefined && !preload.deleting) stateOf(key, preload);
+      if (preload !== undefined && !preload.deleting) {
+        // At once, before any other is looked at: it may need the pods of that one.
+        if (preload.trimmed === undefined) stateOf(key, preload);
+        else if (states.get(key)?.uid !== preload.uid) forget(key);
+      }
       ownPods.preloadChanged(key);
       queue.add(key);
       // A request for another template ends those before it.
       if (preload !== undefined && options.modeOf(preload.namespace) === 'reject') {
-        for (const sibling of requested.get(ownerKey(preload)) ?? []) queue.add(sibling);
+        for (const sibling of requested.of(ownerKey(preload))) queue.add(sibling);
       }
     },
+    ownerChanged(owner) {
+      for (const key of owned.of(`${owner.namespace}/${owner.uid}`)) queue.add(key);
+    },
+    isWhole: served.isWhole,
+    less: served.less,
     nodesChanged() {
       nodesVersion += 1;
       if (stopGathering !== undefined) return;
@@ -489,7 +590,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       if (now === undefined) return;
       const owner = `${now.namespace}/${now.preload}`;
       // It may be one that has to go.
-      if (states.has(owner) || options.modeOf(now.namespace) === undefined) queue.addWithin(owner, BEGUN_MS);
+      if (preloads.get(owner) !== undefined || options.modeOf(now.namespace) === undefined)
+        queue.addWithin(owner, BEGUN_MS);
     },
     assessmentOf(key) {
       const state = states.get(key);
@@ -498,6 +600,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     running: () => pods.running,
     start() {
       endedPulls.start();
+      served.start();
       queue.start();
     },
     async stop() {
@@ -542,6 +645,11 @@ function pullSpec(preload: ImagePreload, image: PreloadImage): PullSpec {
     ...(scheduling.runtimeClassName !== undefined && { runtimeClassName: scheduling.runtimeClassName }),
     tolerations: scheduling.tolerations ?? [],
   };
+}
+
+/** The gate has written no status of it since the one in the cache. */
+function unwritten({ status }: ImagePreload): WrittenStatus {
+  return { status, statusAt: Number.NEGATIVE_INFINITY };
 }
 
 /** A failure that the status tells of: what was seen before a restart. */

@@ -1,4 +1,3 @@
-import { beginning } from '../text.ts';
 import type { Activity } from './activity.ts';
 import type { Assessment } from './assess.ts';
 import { wordsAboutExcluded } from './eligible-nodes.ts';
@@ -7,14 +6,16 @@ import {
   type Condition,
   DIGESTS_LIMIT,
   DIVERGED_IMAGES_LIMIT,
+  EMPTY_STATUS,
   FAILURES_LIMIT,
-  IMAGE_NAMES_LIMIT,
   type ImagePreload,
   type ImagePreloadStatus,
   type ImageStatus,
+  imageNames,
   type PreloadPhase,
 } from './image-preload.ts';
 import { wordsAbout } from './pull-failure.ts';
+import { SERVED_LIMITS } from './served-preloads.ts';
 
 export interface StatusInput {
   readonly preload: ImagePreload;
@@ -51,7 +52,7 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
   return {
     phase,
     ready: `${assessment.ready}/${assessment.desired}`,
-    imageNames: beginning(preload.spec.images.map(({ image }) => image).join(','), IMAGE_NAMES_LIMIT),
+    imageNames: imageNames(preload),
     desiredNodes: assessment.desired,
     readyNodes: assessment.ready,
     pullingNodes: assessment.pulling,
@@ -128,16 +129,8 @@ export function refusedStatus(preload: ImagePreload, why: string, now: number): 
     message: `nothing is preloaded: ${why}`,
   });
   return {
+    ...EMPTY_STATUS,
     phase: 'Failed',
-    ready: '0/0',
-    imageNames: '',
-    desiredNodes: 0,
-    readyNodes: 0,
-    pullingNodes: 0,
-    failedNodes: 0,
-    excluded: [],
-    images: [],
-    failures: [],
     conditions: [
       condition('Ready', 'False'),
       condition('Progressing', 'False'),
@@ -147,6 +140,39 @@ export function refusedStatus(preload: ImagePreload, why: string, now: number): 
     finishedAt: time,
   };
 }
+
+/** The status of one that waits for others of its namespace. It has no `startedAt`. */
+export function waitingStatus(preload: ImagePreload, now: number): ImagePreloadStatus {
+  const condition = (type: string, status: 'True' | 'False', message: string): Condition => ({
+    type,
+    status,
+    observedGeneration: preload.generation,
+    lastTransitionTime: rfc3339(now),
+    reason: WAITING_REASON,
+    message,
+  });
+  return {
+    ...EMPTY_STATUS,
+    imageNames: preload.trimmed?.imageNames ?? imageNames(preload),
+    conditions: [
+      condition('Ready', 'False', WAITING_MESSAGE),
+      condition('Progressing', 'True', WAITING_MESSAGE),
+      condition('Degraded', 'False', 'no pull is failing'),
+    ],
+  };
+}
+
+/** Whether the status says already that it waits for others. */
+export function isToldToWait({ status }: ImagePreload): boolean {
+  return (
+    status?.conditions.some(({ type, reason }) => type === 'Ready' && reason === WAITING_REASON) ?? false
+  );
+}
+
+const WAITING_REASON = 'WaitingForOthers';
+const WAITING_MESSAGE =
+  `Pullgate serves up to ${SERVED_LIMITS.preloads} ImagePreloads of a namespace at a time (fewer if they have many images), ` +
+  'those that a rollout waits for first, then the oldest; this one begins when others have finished or are deleted';
 
 /** One made by hand ends as soon as there is an answer; a failing one is tried until its deadline. */
 function isAnswered({ verdict, overdue }: Assessment): boolean {

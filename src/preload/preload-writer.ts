@@ -5,7 +5,7 @@ import { isConflict, isNotFound } from '../cluster/api-error.ts';
 import type { Logger } from '../log.ts';
 import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
 import { API_GROUP_PATH } from '../names.ts';
-import type { ImagePreload, ImagePreloadStatus } from './image-preload.ts';
+import { type ImagePreload, type ImagePreloadStatus, parseImagePreload } from './image-preload.ts';
 
 /** The status of a preload as it was written last, and when, of `clock.monotonic`. */
 export interface WrittenStatus {
@@ -21,6 +21,8 @@ export interface PreloadWriter {
     written: WrittenStatus,
     status: ImagePreloadStatus,
   ): Promise<number | undefined>;
+  /** Returns the stored status; undefined if there is none, or if the preload is gone. */
+  readStatus(preload: ImagePreload): Promise<ImagePreloadStatus | undefined>;
   /** Deletes it once its time to live is over; until then returns in how many ms that is. */
   expire(preload: ImagePreload, finished: string | undefined): Promise<number | undefined>;
 }
@@ -34,7 +36,7 @@ export function createPreloadWriter({
   clock,
   log,
 }: {
-  readonly client: Pick<ApiClient, 'jsonPatch' | 'delete'>;
+  readonly client: Pick<ApiClient, 'get' | 'jsonPatch' | 'delete'>;
   readonly clock: Clock;
   readonly log: Logger;
 }): PreloadWriter {
@@ -63,6 +65,14 @@ export function createPreloadWriter({
       written.status = status;
       log.debug({ preload: key, phase: status.phase, ready: status.ready }, 'status written');
       return undefined;
+    },
+    async readStatus(preload) {
+      try {
+        return parseImagePreload(await client.get(preloadPath(preload))).status;
+      } catch (error) {
+        if (isNotFound(error)) return undefined;
+        throw error;
+      }
     },
     async expire(preload, finished) {
       const finishedAt = Date.parse(finished ?? '');

@@ -51,6 +51,8 @@ export interface ReleaseControllerOptions {
   /** Undefined where nobody opted in. */
   readonly modeOf: (namespace: string) => Mode | undefined;
   readonly assessmentOf: (preloadKey: string) => Assessment | undefined;
+  /** Called with the key of an ImagePreload that is needed and not served yet. */
+  readonly onPreloadAwaited: (preloadKey: string) => void;
   readonly settings: PreloadSettings;
   /** A hold was taken off, after so long. Not what was none, such as a copy of another Deployment's. */
   readonly onHoldEnded?: ((reason: ReleaseReason | DropReason, seconds: number) => void) | undefined;
@@ -139,7 +141,10 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   ): boolean {
     // One of an earlier hold for the same template: what it saw, and when it began, is of the past.
     const over = why === 'Hold' && there.status?.finishedAt !== undefined;
-    return !over && there.owner?.uid === deployment.uid && preloadsTheSame(there.spec, spec, deployment);
+    if (over || there.owner?.uid !== deployment.uid) return false;
+    return there.trimmed === undefined
+      ? preloadsTheSame(there.spec, spec, deployment)
+      : there.spec.templateHash === spec.templateHash;
   }
 
   async function carryOut(deployment: Deployment, step: NextStep): Promise<number | undefined> {
@@ -192,12 +197,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     const spec = preloadSpec(deployment, needed.from, options.settings);
     const { name, why } = needed;
     const there = preloads.get(`${deployment.namespace}/${name}`);
-    if (there !== undefined) {
-      if (!there.deleting && isTheOne(there, deployment, needed, spec)) return undefined;
-      if (there.deleting) await tellLingering(deployment, needed, there);
-      else await removePreload(there);
-      return STALE_RETRY_MS;
-    }
+    if (there !== undefined) return await useExisting(deployment, needed, there, spec);
     try {
       await client.create(collection(deployment), preloadManifest(deployment, name, spec));
     } catch (error) {
@@ -209,6 +209,21 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     log.info({ ...fieldsOf(deployment), preload: name, images: spec.images }, 'preload made');
     for (const fact of preloadMadeFacts(deployment, needed)) writeEvent(fact);
     return undefined;
+  }
+
+  async function useExisting(
+    deployment: Deployment,
+    needed: NeededPreload,
+    there: ImagePreload,
+    spec: ImagePreloadSpec,
+  ): Promise<number | undefined> {
+    if (!there.deleting && isTheOne(there, deployment, needed, spec)) {
+      if (there.trimmed !== undefined) options.onPreloadAwaited(`${there.namespace}/${there.name}`);
+      return undefined;
+    }
+    if (there.deleting) await tellLingering(deployment, needed, there);
+    else await removePreload(there);
+    return STALE_RETRY_MS;
   }
 
   /** Whoever waits for the rollout should know that nothing is being done: a policy, a quota, or no right to make one. */

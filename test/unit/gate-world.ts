@@ -72,8 +72,8 @@ export function gateWorld({
     parseCachedDeployment,
     (key, now, before) => {
       releaseController.deploymentChanged(key);
-      for (const one of preloads.values())
-        if (one.owner?.uid === (now ?? before)?.uid) preloadController.preloadChanged(keyOf(one));
+      const owner = now ?? before;
+      if (owner !== undefined) preloadController.ownerChanged(owner);
     },
     { isFollowed, keepElsewhere: deploymentKeptElsewhere, mayKeep: isDeploymentKeptElsewhere },
   );
@@ -85,6 +85,10 @@ export function gateWorld({
       ownerChanged(now ?? before);
     },
     { isFollowed, keepElsewhere: preloadKeptElsewhere },
+    {
+      isWhole: (preload) => preloadController.isWhole(preload),
+      less: (preload) => preloadController.less(preload),
+    },
   );
   const pods = api.store(
     'pods',
@@ -110,6 +114,7 @@ export function gateWorld({
     ...common,
     modeOf: (namespace) => modeOf(namespaces.get(namespace)),
     assessmentOf: preloadController.assessmentOf,
+    onPreloadAwaited: preloadController.preloadChanged,
     settings: { ...PRELOAD_SETTINGS, ...settings },
     onHoldEnded: (reason, seconds) => void ended.holds.push(`${reason} ${seconds}`),
   });

@@ -136,6 +136,7 @@ test('of a namespace that changes, its own Deployments are looked at and no othe
     preloads: { get: () => undefined, values: () => [].values(), inNamespace: () => [].values() },
     modeOf: () => 'pause',
     assessmentOf: () => undefined,
+    onPreloadAwaited: () => undefined,
     settings: PRELOAD_SETTINGS,
   });
   for (let index = 0; index < MANY; index += 1) controller.namespaceChanged(`ns-${index}`);

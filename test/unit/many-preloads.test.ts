@@ -1,21 +1,31 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Deployment } from '../../src/hold/deployment.ts';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
 import type { ImagePreload } from '../../src/preload/image-preload.ts';
 import type { Node } from '../../src/preload/node.ts';
 import { createPreloadController } from '../../src/preload/preload-controller.ts';
 import { PULL_TIMES } from '../../src/preload/pull-times.ts';
+import { deployment } from './deployment-builder.ts';
 import { logDouble } from './log-double.ts';
 import { manualClock } from './manual-clock.ts';
 import { memoryApi } from './memory-api.ts';
 import { preload } from './preload-builder.ts';
 
 const MANY = 3000;
+const ROLLING: Deployment = {
+  ...parseDeployment(deployment().object),
+  generation: 4,
+  uid: 'uid-web',
+  templateHash: 'template-2',
+};
 
-test('thousands of ImagePreloads with one owner are taken over without reading all of them for each', () => {
+/** A controller that follows so many ImagePreloads of one Deployment, which rolls out their template. */
+function following(count: number) {
   const clock = manualClock();
   const stored = new Map<string, ImagePreload>();
-  let read = 0;
+  const whole = new Map<string, ImagePreload>();
+  const reads = { one: 0, all: 0 };
   const controller = createPreloadController({
     client: memoryApi(clock).client,
     clock,
@@ -23,16 +33,28 @@ test('thousands of ImagePreloads with one owner are taken over without reading a
     log: logDouble().log,
     writeEvent: () => undefined,
     preloads: {
-      get: (key) => stored.get(key),
+      get(key) {
+        reads.one += 1;
+        return stored.get(key);
+      },
       values: () => stored.values(),
+      trim(key) {
+        const one = stored.get(key);
+        if (one !== undefined && !controller.isWhole(one)) stored.set(key, controller.less(one));
+      },
+      async refresh(key) {
+        const one = whole.get(key);
+        if (one !== undefined) stored.set(key, one);
+        controller.preloadChanged(key);
+      },
       *inNamespace() {
         for (const one of stored.values()) {
-          read += 1;
+          reads.all += 1;
           yield one;
         }
       },
     },
-    deployments: new EmptyStore<Deployment>(),
+    deployments: Object.assign(new EmptyStore<Deployment>(), { get: () => ROLLING }),
     nodes: new EmptyStore<Node>(),
     modeOf: () => 'reject',
     maxConcurrentPulls: 200,
@@ -40,12 +62,35 @@ test('thousands of ImagePreloads with one owner are taken over without reading a
     pullTimes: PULL_TIMES,
     onAssessed: () => undefined,
   });
-  for (let n = 0; n < MANY; n += 1) {
+  for (let n = 0; n < count; n += 1) {
     const one = preload({}, { name: `web-${n}`, uid: `uid-${n}` });
     stored.set(`shop/${one.name}`, one);
+    whole.set(`shop/${one.name}`, one);
     controller.preloadChanged(`shop/${one.name}`);
   }
-  assert.equal(read, 0);
+  return { clock, controller, reads };
+}
+
+test('thousands of ImagePreloads with one owner are taken over without reading all of them for each', () => {
+  const { reads } = following(MANY);
+  assert.equal(reads.all, 0);
+});
+
+test('a Deployment with thousands of ImagePreloads has those looked at that are served, when it changes', async () => {
+  const { clock, controller, reads } = following(MANY);
+  controller.start();
+  const pass = async () => {
+    for (let n = 0; n < 200; n += 1) {
+      clock.advance(50);
+      await nextTurn();
+    }
+  };
+  await pass();
+  reads.one = 0;
+  controller.ownerChanged({ namespace: 'shop', uid: 'uid-web' });
+  await pass();
+  assert.ok(reads.one > 0 && reads.one < MANY, `${reads.one} reads`);
+  await controller.stop();
 });
 
 class EmptyStore<T> extends Map<string, T> {

@@ -3,7 +3,7 @@ import type { Operation } from 'fast-json-patch';
 import type { Clock } from '../../src/clock.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
-import { createObjectCache, type Scope } from '../../src/cluster/object-cache.ts';
+import { createObjectCache, type Scope, type Trim } from '../../src/cluster/object-cache.ts';
 import { GateError } from '../../src/errors.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import { applyJsonPatch } from './json-patch.ts';
@@ -188,9 +188,10 @@ export function memoryApi(clock: Clock) {
       parse: (raw: unknown) => T,
       onChange: (key: string, now: T | undefined, before: T | undefined) => void,
       scope?: Scope<T>,
+      trim?: Trim<T>,
     ) {
       const cache = createObjectCache<T>({
-        ...{ parse, onChange, scope },
+        ...{ parse, onChange, scope, trim },
         onTrouble(_what, _key, error) {
           throw error;
         },
@@ -200,7 +201,14 @@ export function memoryApi(clock: Clock) {
         else cache.put(cache.read(now));
       });
       return {
-        ...{ get: cache.get, values: cache.values, inNamespace: cache.inNamespace },
+        ...{ get: cache.get, values: cache.values, inNamespace: cache.inNamespace, trim: cache.trim },
+        async refresh(key: string): Promise<void> {
+          const [namespace, name] = key.split('/');
+          const [path = ''] = [...objects.keys()].filter((one) =>
+            one.endsWith(`/${namespace}/${kind}/${name}`),
+          );
+          cache.refresh(cache.read(await client.get(path)));
+        },
         namespaceChanged(namespace: string): void {
           cache.namespaceChanged(namespace);
           if (scope?.isFollowed(namespace) !== true) return;

@@ -152,6 +152,7 @@ export interface Situation {
   readonly withSecret?: boolean;
   /** Seconds since T0. */
   readonly noNodesSince?: number;
+  readonly servedSince?: number;
   readonly known?: Failure;
   /** By node. */
   readonly troubles?: Readonly<Record<string, Failure>>;
@@ -172,6 +173,7 @@ export function situation(given: Situation): AssessInput {
     preferred: new Set(given.preferred),
     noNodesSince: given.noNodesSince === undefined ? undefined : at(given.noNodesSince),
     times: given.times ?? PULL_TIMES,
+    servedSince: at(given.servedSince ?? 0),
     now: at(given.now ?? 0),
   };
 }
