@@ -1,6 +1,7 @@
 import { asObject, at } from '../json.ts';
 import { type BoundedReader, createBoundedReader } from '../template/bounded-reader.ts';
-import { NAME_CHARACTERS, readScheduling, type Scheduling } from '../template/scheduling.ts';
+import { isObjectName, NAME_CHARACTERS } from '../template/object-name.ts';
+import { readScheduling, type Scheduling } from '../template/scheduling.ts';
 import { weighsMoreThan } from '../template/weight.ts';
 import type { Deployment } from './deployment.ts';
 import type { RunningTemplate } from './hold.ts';
@@ -70,10 +71,10 @@ export function readNeeds(spec: unknown): BoundedNeeds {
       .list(at(spec, 'imagePullSecrets'), 'imagePullSecrets', NEEDS_LIMITS.imagePullSecrets)
       .flatMap((secret) => {
         const name = reader.text(at(secret, 'name'), 'the name of a pull secret', NAME_CHARACTERS);
-        return name ? [{ name }] : [];
+        // API servers do not check it in a pod template. No Secret has such a name, so kubelets pull without it.
+        return name && isObjectName(name) ? [{ name }] : [];
       }),
-    serviceAccountName:
-      reader.text(at(spec, 'serviceAccountName'), 'serviceAccountName', NAME_CHARACTERS) ?? '',
+    serviceAccountName: reader.name(at(spec, 'serviceAccountName'), 'serviceAccountName') ?? '',
   };
   const refused =
     reader.refused() ??

@@ -2,7 +2,7 @@ import { type CountOrPercent, parseCountOrPercent } from '../hold/count-or-perce
 import { type PreloadNeeds, readNeeds } from '../hold/preload-needs.ts';
 import { LONGEST_DEADLINE_SECONDS, LONGEST_NODE_TIMEOUT_SECONDS } from '../hold/settings.ts';
 import { asArray, asNumber, asString, at } from '../json.ts';
-import { NAME_CHARACTERS } from '../template/scheduling.ts';
+import { NAME_CHARACTERS } from '../template/object-name.ts';
 import { weighsMoreThan } from '../template/weight.ts';
 import { beginning, elide, TEXT_LIMIT } from '../text.ts';
 import { type DigestNodes, NAMED_NODES } from './image-divergence.ts';

@@ -1,10 +1,13 @@
 import { isObject } from '../json.ts';
+import { isObjectName, NAME_CHARACTERS } from './object-name.ts';
 
 /** Reads JSON that a user wrote. It refuses lists and texts beyond their limits, and values of a wrong type. */
 export interface BoundedReader {
   list(value: unknown, name: string, limit: number): readonly unknown[];
   /** `limit`: in characters. */
   text(value: unknown, name: string, limit: number): string | undefined;
+  /** Reads the name of another object; empty for none. */
+  name(value: unknown, name: string): string | undefined;
   labels(value: unknown, name: string, limits: LabelLimits): Readonly<Record<string, string>>;
   object(value: unknown, name: string): Readonly<Record<string, unknown>>;
   /**
@@ -46,6 +49,12 @@ export function createBoundedReader(): BoundedReader {
   return {
     text,
     object,
+    name(value, name) {
+      const found = text(value, name, NAME_CHARACTERS);
+      if (found === undefined || isObjectName(found)) return found;
+      refuse(`${name} is not the name of an object, which has lower case letters, digits, - and . only`);
+      return undefined;
+    },
     list(value, name, limit) {
       if (value === undefined || value === null) return [];
       if (!Array.isArray(value)) refuse(`${name} is not a list`);

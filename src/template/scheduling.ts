@@ -1,5 +1,6 @@
 import { asNumber, at, isObject } from '../json.ts';
 import type { BoundedReader } from './bounded-reader.ts';
+import { NAME_CHARACTERS } from './object-name.ts';
 import { QUANTITY_CHARACTERS } from './quantity.ts';
 
 /** The part of a pod spec that says where its pods may land. The shape is that of `ImagePreload.spec.scheduling`. */
@@ -42,8 +43,6 @@ export interface Toleration {
   readonly tolerationSeconds?: number;
 }
 
-/** The longest name of an object, a DNS subdomain (RFC 1123). */
-export const NAME_CHARACTERS = 253;
 /** The longest label key: a DNS subdomain, a slash and a name (apimachinery, util/validation). */
 export const KEY_CHARACTERS = 253 + 1 + 63;
 export const VALUE_CHARACTERS = 63;
@@ -73,8 +72,8 @@ export function readScheduling(podSpec: unknown, reader: BoundedReader): Schedul
   const tolerations = reader
     .list(at(podSpec, 'tolerations'), 'tolerations', limits.tolerations)
     .map((toleration) => readToleration(toleration, reader));
-  const runtimeClassName = reader.text(at(podSpec, 'runtimeClassName'), 'runtimeClassName', NAME_CHARACTERS);
-  const nodeName = reader.text(at(podSpec, 'nodeName'), 'nodeName', NAME_CHARACTERS);
+  const runtimeClassName = reader.name(at(podSpec, 'runtimeClassName'), 'runtimeClassName');
+  const nodeName = reader.name(at(podSpec, 'nodeName'), 'nodeName');
   const requests = reader.labels(numbersAsText(at(podSpec, 'requests')), 'requests', limits.requests);
   return {
     ...(Object.keys(nodeSelector).length > 0 && { nodeSelector }),

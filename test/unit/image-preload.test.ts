@@ -15,7 +15,8 @@ import {
   type ImagePreload,
   parseImagePreload,
 } from '../../src/preload/image-preload.ts';
-import { NAME_CHARACTERS, SCHEDULING_LIMITS } from '../../src/template/scheduling.ts';
+import { NAME_CHARACTERS, OBJECT_NAME } from '../../src/template/object-name.ts';
+import { SCHEDULING_LIMITS } from '../../src/template/scheduling.ts';
 
 const crd: unknown = parse(await readFile(new URL('../../deploy/crd.yaml', import.meta.url), 'utf8'));
 const version = asArray(at(crd, 'spec', 'versions'))[0];
@@ -225,8 +226,13 @@ test('the CRD takes as much of each list, and texts as long, as the gate carries
     ['imagePullSecrets', 'name'],
     ['serviceAccountName'],
     ['scheduling', 'runtimeClassName'],
+    ['scheduling', 'nodeName'],
   ])
-    assert.equal(property('spec', ...path)['maxLength'], NAME_CHARACTERS, path.join('.'));
+    assert.deepEqual(
+      [property('spec', ...path)['maxLength'], property('spec', ...path)['pattern']],
+      [NAME_CHARACTERS, OBJECT_NAME],
+      path.join('.'),
+    );
   const nodeSelector = property('spec', 'scheduling', 'nodeSelector');
   assert.equal(nodeSelector['maxProperties'], limits.nodeSelector.entries);
   assert.equal(at(nodeSelector, 'additionalProperties', 'maxLength'), limits.nodeSelector.value);
@@ -246,6 +252,20 @@ test('every list and every text of the spec has a limit in the CRD, and nothing 
     if (node['type'] === 'string') assert.ok((node['maxLength'] ?? node['enum']) !== undefined, path);
     const map = asObject(node['additionalProperties']);
     if (map['type'] === 'string') assert.ok(node['maxProperties'] !== undefined && map['maxLength'], path);
+  }
+});
+
+test('a name that leads elsewhere in the path of a call is refused, and one that no Secret can have is left out', () => {
+  for (const name of ['..', 'a/b', '../../secrets/x', 'A', '-a', 'a..b', 'a%2f']) {
+    for (const spec of [
+      { serviceAccountName: name },
+      { scheduling: { runtimeClassName: name } },
+      { scheduling: { nodeName: name } },
+    ])
+      assert.match(parseImagePreload({ spec }).refused ?? '', /Name is not the name of an object/, name);
+    assert.deepEqual(specOf({ imagePullSecrets: [{ name }, { name: 'registry.test' }] }).imagePullSecrets, [
+      { name: 'registry.test' },
+    ]);
   }
 });
 
