@@ -60,6 +60,20 @@ test('an entry of a list counts even if it is empty', () => {
   assert.notEqual(templateHash({ a: [{}, 1] }), templateHash({ a: [1, {}] }));
 });
 
+const labels = (count: number) => Array.from({ length: count }, (_, n) => [`label-${n}`, 'x'] as const);
+const labelled = (entries: readonly (readonly [string, string])[]) => ({
+  ...TEMPLATE,
+  metadata: { labels: Object.fromEntries(entries) },
+});
+
+test('a template with more values than are put in order is hashed as it is written', () => {
+  const [many, most] = [labels(100_000), labels(19_000)];
+  assert.equal(templateHash(labelled(most.toReversed())), templateHash(labelled(most)));
+  assert.notEqual(templateHash(labelled(many.toReversed())), templateHash(labelled(many)));
+  assert.equal(templateHash(labelled(many)), templateHash(labelled(many)));
+  assert.notEqual(templateHash(labelled([...many, ['one', 'more']])), templateHash(labelled(many)));
+});
+
 test('it is the same on every machine and in every version', () => {
   assert.equal(templateHash(TEMPLATE), '60738744bd2c');
 });
