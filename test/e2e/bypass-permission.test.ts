@@ -114,6 +114,29 @@ describe('edit a namespace without the verb bypass, with the component bypass-pe
     assert.equal((await shop.tryKubectl('--as=on-call', ...off)).code, 0);
   });
 
+  test('an update beyond a limit is denied, and goes ahead with the verb', async (t) => {
+    const shop = await createNamespace(t, lab, api);
+    await editor(shop, 'deployer');
+    await editor(shop, 'on-call', { resource: 'imagepreloads', verbs: ['bypass'] });
+    const web = await deploy(shop, 'web');
+    const before = await web.read();
+    const image = await shop.push('v2');
+    const tolerations = Array.from({ length: 101 }, (_, n) => ({ key: `key-${n}`, operator: 'Exists' }));
+    const spec = { template: { spec: { tolerations, containers: [{ name: 'app', image }] } } };
+    const patch = ['patch', 'deployment', 'web', '-p', JSON.stringify({ spec })];
+    const denied = await shop.tryKubectl('--as=deployer', ...patch);
+    assert.equal(denied.code, 1);
+    assert.match(
+      denied.stderr,
+      /tolerations has 101 entries, more than 100, so Pullgate cannot hold the rollout, and deployer may not bypass/,
+    );
+    assert.equal((await web.read()).templateHash, before.templateHash);
+    const passed = await shop.tryKubectl('--as=on-call', ...patch);
+    assert.equal(passed.code, 0, passed.stderr);
+    assert.match(passed.stderr, /goes ahead without a preload: tolerations has 101 entries, more than 100/);
+    assert.match((await told(shop, 'web', 'LimitExceeded')).note, /tolerations has 101 entries/);
+  });
+
   test('looser settings are ignored with a warning, and so is a bypass', async (t) => {
     const { shop, web } = await heldFor(t);
     const annotate = (pair: string) =>
