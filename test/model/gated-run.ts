@@ -24,6 +24,8 @@ export const TIMES: GateTimes = {
 
 /** The one gate of all sequences, which can be killed and started again. */
 export interface RunningGate {
+  /** Whether it runs with --bypass-needs-permission. */
+  readonly needsPermission: boolean;
   /** When it may not have answered; the last one is open as long as it is down. */
   readonly down: readonly Span[];
   /** Its log, of all its processes. */
@@ -36,12 +38,13 @@ export interface RunningGate {
   stop(): Promise<void>;
 }
 
-export async function runGate(lab: Lab): Promise<RunningGate> {
+export async function runGate(lab: Lab, needsPermission = false): Promise<RunningGate> {
   const port = await freePort();
   const flags = [
     ['--node-timeout-seconds', SECONDS.nodeTimeout],
     ['--deadline-seconds', SECONDS.deadline],
     ['--ttl-seconds', SECONDS.ttl],
+    ...(needsPermission ? [['--bypass-needs-permission']] : []),
   ].flatMap((pair) => pair.map(String));
   const down: { from: number; to: number }[] = [];
   const faults: string[] = [];
@@ -62,6 +65,7 @@ export async function runGate(lab: Lab): Promise<RunningGate> {
   }
 
   return {
+    needsPermission,
     down,
     faults,
     lines: () => logs.flat(),

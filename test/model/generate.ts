@@ -46,6 +46,8 @@ const KINDS: readonly (readonly [number, Make])[] = [
   [2, (_, of) => ({ do: 'restart', of })],
   [2, (random, of) => ({ do: 'policy', of, always: random.chance(0.6) })],
   [5, (random, of) => ({ do: 'scale', of, replicas: random.below(4) })],
+  [2, (_, of) => ({ do: 'scale', of, replicas: 0 })],
+  [4, (_, of) => ({ do: 'undo', of })],
   [9, (random, of) => ({ do: 'paused', of, on: random.chance(0.4) })],
   [3, (random, of) => ({ do: 'keepPaused', of, on: random.chance(0.5) })],
   [2, (random, of) => ({ do: 'off', of, on: random.chance(0.4) })],
@@ -73,14 +75,24 @@ const KINDS: readonly (readonly [number, Make])[] = [
   [2, (random) => ({ do: 'unlabel', node: random.below(PLACES) })],
   [1, (random) => ({ do: 'deleteNode', node: random.below(PLACES) })],
   [2, () => ({ do: 'addNode' })],
+  [2, (random) => ({ do: 'reboot', node: random.below(PLACES) })],
+  [2, (random) => ({ do: 'refuse', node: random.below(PLACES) })],
+  [2, (random) => ({ do: 'accept', node: random.below(PLACES) })],
+  [4, (random) => ({ do: 'serve', on: random.chance(0.5) })],
 ];
 const TOTAL = KINDS.reduce((sum, [weight]) => sum + weight, 0);
 
+export interface Kind {
+  /** Waits after each step: for as long as it takes to end and to start processes. */
+  readonly slow?: boolean;
+  /** As in the History. */
+  readonly needsPermission?: boolean;
+}
+
 /**
  * The same for the same numbers, so that one sequence of a run can be run again alone.
- * @param slow waits after each step: for as long as it takes to end and to start processes
  */
-export function generate(seed: number, index: number, slow = false): Sequence {
+export function generate(seed: number, index: number, { slow, needsPermission }: Kind = {}): Sequence {
   const random = randomOf(seed, index);
   const names = random.chance(0.6) ? ['web', 'api'] : ['web'];
   const count = STEPS.from + random.below(STEPS.to - STEPS.from + 1);
@@ -88,9 +100,10 @@ export function generate(seed: number, index: number, slow = false): Sequence {
     mode: random.pick(['pause', 'pause', 'pause', 'pause', 'reject', 'reject', 'audit']),
     workloads: names.map((name) => ({ name, replicas: 1 + random.below(2) })),
     nodes: 2 + random.below(2),
-    steps: Array.from({ length: count }, () => stepOf(random, random.pick(names))).flatMap((step) =>
-      slow ? [step, { do: 'wait', ms: random.below(1500) }] : [step],
-    ),
+    steps: Array.from({ length: count }, () => stepOf(random, random.pick(names)))
+      // It is denied, however often a user asks.
+      .filter((step) => needsPermission !== true || step.do !== 'off')
+      .flatMap((step) => (slow ? [step, { do: 'wait', ms: random.below(1500) }] : [step])),
   };
 }
 

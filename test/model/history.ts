@@ -50,6 +50,8 @@ export interface History {
   /** Updates that passed without an answer of the gate, by the API server's audit log: the name, and when it got them. */
   readonly failedOpen: readonly { readonly of: string; readonly at: number }[];
   readonly pulls: readonly Pull[];
+  /** Whether a bypass, and whatever is looser than the flags, needs a permission that the users do not have. */
+  readonly needsPermission: boolean;
   readonly times: GateTimes;
 }
 

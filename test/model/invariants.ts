@@ -1,7 +1,8 @@
-import { asArray, asString, at, type JsonObject } from '../../src/json.ts';
+import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import {
   BYPASS_ANNOTATION,
   DEADLINE_ANNOTATION,
+  GROUP,
   HELD_LABEL,
   KEEP_PAUSED_ANNOTATION,
   MIN_NODES_ANNOTATION,
@@ -117,7 +118,7 @@ function causeOf({ updates }: History, before: Version, now: Version): UserUpdat
   const possible = updates.filter(({ of, began }) => of === now.name && began <= now.at);
   const answered = possible.filter(({ resourceVersion }) => resourceVersion === now.resourceVersion);
   if (before.own === now.own) return answered[0];
-  const fits = ({ update }: UserUpdate) => ownFields(asSent(before.object, update)) === now.own;
+  const fits = ({ update }: UserUpdate) => ownAfter(before.object, update).includes(now.own);
   // The API server ended before it answered. A later update that changed nothing is answered with the same version, and so is
   // the second attempt, which may also be answered with a later version.
   const lost = ({ ended }: UserUpdate) => now.at <= ended + WATCH_LAG_MS;
@@ -163,9 +164,8 @@ function afterUser(
 ): boolean {
   const { update, text } = user;
   const sent = asSent(before.object, update);
-  const own = ownFields(sent);
-  if (own !== now.own) book.tell(now.at, `${text}: stored is ${now.own}, not ${own}`);
   const unasked = isUnasked(history, user);
+  checkOwn(history, user, before, now, book);
   const raw = readStored(sent);
   if (unasked && raw.paused === now.paused && raw.hold?.text === now.hold?.text) {
     book.count('stored as sent');
@@ -184,6 +184,39 @@ function afterUser(
   const fits = now.paused === (asked || kept) || (isForeign(before) && now.paused === asked);
   if (!fits) book.tell(now.at, `${text}: paused is ${now.paused}, not ${asked || kept}`);
   return now.paused;
+}
+
+/** Nobody but the user writes the user's fields. */
+function checkOwn(history: History, user: UserUpdate, before: Version, now: Version, book: Book): void {
+  const [answered, passed] = ownAfter(before.object, user.update);
+  const isAnswered =
+    !isUnasked(history, user) && isGated(history, user) && now.labels[MODE_LABEL] !== MODE_OFF;
+  if (now.own !== answered && (isAnswered || now.own !== passed))
+    book.tell(now.at, `${user.text}: stored is ${now.own}, not ${answered}`);
+}
+
+/**
+ * The user's fields after an update that the gate has answered, and after one that it was not asked about. They differ for `undo`: the
+ * gate's annotations of an earlier revision do not count.
+ */
+function ownAfter(object: JsonObject, update: UserUpdate['update']): readonly [string, string] {
+  const sent = asSent(object, update);
+  const raw = ownFields(sent);
+  if (update.verb !== 'undo') return [raw, raw];
+  const isOurs = ([name]: readonly [string, unknown]) => name.startsWith(`${GROUP}/`);
+  const annotations = (of: JsonObject) => Object.entries(asObject(at(of, 'metadata', 'annotations')));
+  const kept = [
+    ...annotations(sent).filter((entry) => !isOurs(entry)),
+    ...annotations(object).filter((entry) => isOurs(entry)),
+  ];
+  const metadata = { ...asObject(sent['metadata']), annotations: Object.fromEntries(kept) };
+  return [ownFields({ ...sent, metadata }), raw];
+}
+
+/** Whether the namespace was opted in all the time. */
+function isGated({ modes }: History, { began, ended }: UserUpdate): boolean {
+  const during = modes.filter((one) => overlaps(one, { from: began - SLACK_MS, to: ended }));
+  return during.every(({ mode }) => mode !== 'none');
 }
 
 /** What would be stored if nobody changed it on its way. */
@@ -245,11 +278,22 @@ function checkLetGo(history: History, { held }: Believed, change: Change, book: 
   const exempt = isExempt(history, user, before, now);
   book.count(`${who} ${images.length === 0 ? 'needing nothing' : exempt ? 'exempt' : 'preloaded'}`);
   if (images.length === 0 || exempt) return;
-  const minNodes = valuesOf(MIN_NODES_ANNOTATION, past, '100%');
-  const deadlines = valuesOf(DEADLINE_ANNOTATION, past, `${history.times.deadlineSeconds}`);
+  // All settings of the steps are looser than the flags.
+  const set = history.needsPermission ? [] : past;
+  const minNodes = hasNotServed(past, now.at) ? ['1'] : valuesOf(MIN_NODES_ANNOTATION, set, '100%');
+  const deadlines = valuesOf(DEADLINE_ANNOTATION, set, `${history.times.deadlineSeconds}`);
   const need = { images, minNodes, deadlineSeconds: Math.min(...deadlines.map(Number)), began };
   const why = whyNotYet(history, need, now.at);
   if (why !== undefined) book.tell(now.at, `let go by ${user?.text ?? 'the gate'} too early: ${why}`);
+}
+
+/** Whether no pod served at some time of late: then one node with the images is enough. */
+function hasNotServed(past: readonly Version[], when: number): boolean {
+  const since = past.findLastIndex(({ at: then }) => then < when - SLACK_MS);
+  return past.slice(Math.max(0, since)).some(({ object, replicas }) => {
+    const status = object['status'];
+    return status !== undefined && replicas > 0 && Number(at(status, 'readyReplicas') ?? 0) === 0;
+  });
 }
 
 /** The value that is set. Where it was taken away, an earlier one may still count: for the preload that was made with it. */
@@ -308,10 +352,11 @@ function isExempt(history: History, user: UserUpdate | undefined, before: Stored
   const free = modes.some((mode) => mode === 'audit' || mode === 'none');
   const off = now.labels[MODE_LABEL] === MODE_OFF;
   if (free || off) return true;
-  if (user === undefined) return false;
+  // A hold on one that was scaled to zero waits for nothing: its next scale-up starts the new version.
+  if (user === undefined) return now.replicas === 0;
   const bypass = now.annotations[BYPASS_ANNOTATION];
   return (
-    (bypass !== undefined && bypass !== before.annotations[BYPASS_ANNOTATION]) ||
+    (!history.needsPermission && bypass !== undefined && bypass !== before.annotations[BYPASS_ANNOTATION]) ||
     ((now.replicas === 0 || before.replicas === 0) && !isHeld(before)) ||
     isUnasked(history, user)
   );

@@ -4,13 +4,14 @@ import { runInside } from '../lab/inside.ts';
 import { up } from '../lab/lab.ts';
 import { failureText, run } from './run.ts';
 
-/** `npm run test:model -- [--runs N] [--serial M] [--seed S] [--only INDEX]`: the model-based test, on the lab. */
+/** `npm run test:model -- [--runs N] [--serial M] [--seed S] [--only INDEX] [--permission]`: the model-based test, on the lab. */
 const { values } = parseArgs({
   options: {
     runs: { type: 'string', default: '20' },
     serial: { type: 'string', default: '10' },
     seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
     only: { type: 'string' },
+    permission: { type: 'boolean', default: false },
     // Set by this file itself.
     inside: { type: 'boolean', default: false },
   },
@@ -33,6 +34,7 @@ async function here(): Promise<number> {
     seed,
     runs: wholeNumber('runs', values.runs),
     serial: wholeNumber('serial', values.serial),
+    needsPermission: values.permission,
     ...(values.only !== undefined && { only: wholeNumber('only', values.only) }),
     progress: say,
   });

@@ -96,26 +96,33 @@ function hasLeft({ moments, pulls, times }: History, need: Need, node: string, a
     const pods = pullerPods(moments, node, image).filter(({ from }) => from <= at);
     const pullsOf = (pod: string) => pulls.filter((pull) => pull.pod === pod && pull.image === image);
     const hangs = pods.some(
-      ({ name, from, to }) =>
+      ({ name, from, to, refusedAt }) =>
+        refusedAt > at &&
         to >= at - SLACK_MS &&
         from <= at - times.nodeTimeoutSeconds * 1000 + CUT_MS &&
         pullsOf(name).every(({ ended }) => ended === undefined || ended > at),
     );
     if (hangs) return true;
-    const failed = pods.filter(({ name }) =>
-      pullsOf(name).some(({ ended, digest }) => ended !== undefined && ended <= at && digest === undefined),
+    const failed = pods.filter(
+      ({ name, refusedAt }) =>
+        refusedAt <= at ||
+        pullsOf(name).some(({ ended, digest }) => ended !== undefined && ended <= at && digest === undefined),
     );
     const first = Math.min(...failed.map(({ from }) => from), Number.POSITIVE_INFINITY);
     return failed.length >= 3 && first <= at - times.givenUpAfterMs + CUT_MS;
   });
 }
 
-function pullerPods(
-  moments: History['moments'],
-  node: string,
-  image: string,
-): { readonly name: string; readonly from: number; readonly to: number }[] {
-  const found = new Map<string, { name: string; from: number; to: number }>();
+interface PullerLife {
+  readonly name: string;
+  readonly from: number;
+  readonly to: number;
+  /** When its kubelet refused it; infinite: never. */
+  readonly refusedAt: number;
+}
+
+function pullerPods(moments: History['moments'], node: string, image: string): PullerLife[] {
+  const found = new Map<string, { -readonly [Field in keyof PullerLife]: PullerLife[Field] }>();
   for (const { kind, at: when, uid, name, object } of moments) {
     if (kind !== 'Pod') continue;
     const known = found.get(uid);
@@ -123,8 +130,12 @@ function pullerPods(
       if (known !== undefined) known.to = when;
       continue;
     }
-    if (known !== undefined || !isPullerOf(object, node, image)) continue;
-    found.set(uid, { name, from: when, to: Number.POSITIVE_INFINITY });
+    if (known !== undefined) {
+      if (at(object, 'status', 'reason') === 'OutOfpods') known.refusedAt = Math.min(known.refusedAt, when);
+      continue;
+    }
+    if (!isPullerOf(object, node, image)) continue;
+    found.set(uid, { name, from: when, to: Number.POSITIVE_INFINITY, refusedAt: Number.POSITIVE_INFINITY });
   }
   return [...found.values()];
 }

@@ -3,7 +3,14 @@ import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { createApiClient } from '../../src/cluster/api-client.ts';
 import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
 import { asArray, asObject, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
-import { API_GROUP_PATH, HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL, type Mode } from '../../src/names.ts';
+import {
+  API_GROUP_PATH,
+  HELD_LABEL,
+  HOLD_ANNOTATION,
+  MODE_LABEL,
+  type Mode,
+  REVISION_ANNOTATION,
+} from '../../src/names.ts';
 import { createNamespace, isPullerPod, type Scope } from '../e2e/namespace.ts';
 import { until } from '../e2e/until.ts';
 import { readUpdates } from '../lab/audit-log.ts';
@@ -14,17 +21,19 @@ import { simulateNodes } from '../sim/simulated-nodes.ts';
 import { type Caller, createCaller, nameOf } from './call.ts';
 import { evidenceText } from './evidence.ts';
 import { type RunningGate, TIMES } from './gated-run.ts';
-import type { History, Span, UserUpdate } from './history.ts';
+import type { History, UserUpdate } from './history.ts';
 import { judge } from './invariants.ts';
 import { type Observer, observe } from './observe.ts';
 import { POOL_LABEL } from './on-nodes.ts';
 import { isUserStep, type Sequence, type Step, stepText, type UserStep } from './step.ts';
+import { templateText } from './stored.ts';
 import { inStoredOrder } from './stored-order.ts';
 import {
   manifestOf,
   newWorkload,
   type Place,
   type UpdateStep,
+  undoTo,
   updateFor,
   type Workload,
 } from './workload.ts';
@@ -55,7 +64,7 @@ export interface Outcome {
 export async function runSequence(
   lab: Lab,
   sequence: Sequence,
-  gate: Pick<RunningGate, 'down' | 'lines'>,
+  gate: Pick<RunningGate, 'down' | 'lines' | 'needsPermission'>,
   onBegun: () => void,
 ): Promise<Outcome> {
   const closing: (() => unknown)[] = [];
@@ -68,7 +77,7 @@ export async function runSequence(
   try {
     const api = await connect(lab);
     scope.after(() => api.close());
-    const run = await begin(scope, lab, api, sequence, gate.down, script);
+    const run = await begin(scope, lab, api, sequence, gate, script);
     onBegun();
     try {
       for (const step of sequence.steps) await run.step(step);
@@ -108,9 +117,26 @@ function isRefused({ resourceVersion }: UserUpdate): boolean {
   return resourceVersion === undefined;
 }
 
-async function connect(lab: Lab): Promise<ApiClient> {
+/** As the administrator, unless a header says otherwise. */
+export async function connect(lab: Lab, headers: Readonly<Record<string, string>> = {}): Promise<ApiClient> {
   const cluster = await loadKubeconfig(lab.kubeconfig, lab.context);
-  return createApiClient(cluster, { clock: systemClock, random: Math.random });
+  return createApiClient(
+    { ...cluster, headers: { ...cluster.headers, ...headers } },
+    { clock: systemClock, random: Math.random },
+  );
+}
+
+/** A user with the role `edit` in that namespace, and no other right. */
+async function editorOf(scope: Scope, lab: Lab, api: ApiClient, namespace: string): Promise<ApiClient> {
+  const name = `editor-of-${namespace}`;
+  await api.create(`/apis/rbac.authorization.k8s.io/v1/namespaces/${namespace}/rolebindings`, {
+    metadata: { name: 'editor' },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'edit' },
+    subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name }],
+  });
+  const own = await connect(lab, { 'Impersonate-User': name });
+  scope.after(() => own.close());
+  return own;
 }
 
 interface Run {
@@ -126,7 +152,7 @@ async function begin(
   lab: Lab,
   api: ApiClient,
   sequence: Sequence,
-  down: readonly Span[],
+  { down, needsPermission }: Pick<RunningGate, 'down' | 'needsPermission'>,
   script: string[],
 ): Promise<Run> {
   const { name: namespace } = await createNamespace(scope, lab, api, { [MODE_LABEL]: sequence.mode });
@@ -146,14 +172,15 @@ async function begin(
   const world = createWorld(api, namespace, nodes, onMode);
   const updates: UserUpdate[] = [];
   const { moments } = observer;
-  const history = { moments, updates, modes, down, pulls: nodes.pulls, times: TIMES };
+  const history = { moments, updates, modes, down, pulls: nodes.pulls, needsPermission, times: TIMES };
 
   // Not by a nodeSelector: the nodes' group alone would then decide, and relabelling nothing.
   const outside = { key: POOL_LABEL, operator: 'DoesNotExist' };
   const required = { nodeSelectorTerms: [{ matchExpressions: [outside] }] };
   const affinity = { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: required } };
   const place: Place = { namespace, pod: { ...nodes.pod, affinity } };
-  const user = createUser({ api, place, observer, updates, log: (line) => script.push(line) });
+  const own = needsPermission ? await editorOf(scope, lab, api, namespace) : api;
+  const user = createUser({ api: own, place, observer, updates, log: (line) => script.push(line) });
   for (const { name, replicas } of sequence.workloads) await user.create(newWorkload(name, replicas));
   await until(
     'all run',
@@ -200,6 +227,8 @@ function createUser(options: {
   const saved = new Map<string, { readonly object: JsonObject; readonly workload: Workload }>();
   /** What was refused last, by Deployment. */
   const refused = new Map<string, UpdateStep>();
+  /** By the template that it had in mind. */
+  const asked = new Map<string, Workload>();
   let turn = 0;
 
   async function send(name: string, text: string, update: UserUpdate['update']): Promise<boolean> {
@@ -217,9 +246,35 @@ function createUser(options: {
     turn += 1;
     const { after, update } = updateFor(step, before, place, turn);
     if (await send(step.of, stepText(step), update)) {
-      workloads.set(step.of, after);
+      remember(after);
       if (refused.get(step.of) === step) refused.delete(step.of);
     } else refused.set(step.of, step);
+  }
+
+  function remember(workload: Workload): void {
+    workloads.set(workload.name, workload);
+    asked.set(templateText(manifestOf(workload, place)), workload);
+  }
+
+  async function undo(name: string): Promise<void> {
+    const stored = await caller.read(name);
+    const uid = at(stored, 'metadata', 'uid');
+    const revision = (set: JsonObject) =>
+      Number(at(set, 'metadata', 'annotations', REVISION_ANNOTATION) ?? 0);
+    const sets = observer
+      .now('ReplicaSet')
+      .filter((set) =>
+        asArray(at(set, 'metadata', 'ownerReferences')).some((owner) => at(owner, 'uid') === uid),
+      )
+      .sort((a, b) => revision(b) - revision(a));
+    const before = workloads.get(name);
+    const meant = sets[1] && asked.get(templateText(sets[1]));
+    // kubectl refuses it for one that is paused.
+    if (sets[1] === undefined || before === undefined || meant === undefined) return;
+    if (at(stored, 'spec', 'paused') === true) return;
+    const { images, always, env, restarts } = meant;
+    if (await send(name, 'undo', undoTo(stored, sets[1])))
+      remember({ ...before, images, always, env, restarts });
   }
 
   async function save(name: string): Promise<{ readonly object: JsonObject; readonly workload: Workload }> {
@@ -260,7 +315,7 @@ function createUser(options: {
   return {
     async create(workload) {
       await caller.create(manifestOf(workload, place));
-      workloads.set(workload.name, workload);
+      remember(workload);
     },
     async step(step) {
       switch (step.do) {
@@ -268,6 +323,8 @@ function createUser(options: {
           const again = refused.get(step.of);
           return again === undefined ? undefined : await ask(again);
         }
+        case 'undo':
+          return await undo(step.of);
         case 'copy':
           return await copy(step.of);
         case 'save':

@@ -1,8 +1,10 @@
+import type { Scope } from '../e2e/namespace.ts';
 import { attach } from '../lab/lab.ts';
 import { disturb, disturbances } from './disturbances.ts';
 import { type RunningGate, runGate } from './gated-run.ts';
 import { generate } from './generate.ts';
-import { type Outcome, runSequence } from './run-sequence.ts';
+import { runHostile } from './hostile.ts';
+import { connect, type Outcome, runSequence } from './run-sequence.ts';
 
 /** At a time, on two cores. */
 const PARALLEL = 10;
@@ -16,6 +18,8 @@ export interface RunOptions {
   /** Sequences without anything happening to the processes, and those with. */
   readonly runs: number;
   readonly serial: number;
+  /** Whether the gate runs with --bypass-needs-permission, and the users have the role `edit` alone. */
+  readonly needsPermission?: boolean;
   /** This one alone. */
   readonly only?: number;
   readonly progress: (line: string) => void;
@@ -40,7 +44,8 @@ export interface Report {
 export async function run(options: RunOptions): Promise<Report> {
   const { seed, progress } = options;
   const lab = await attach();
-  const gate = await runGate(lab);
+  const { needsPermission = false } = options;
+  const gate = await runGate(lab, needsPermission);
   const failures: Failure[] = [];
   let runs = 0;
   let steps = 0;
@@ -48,7 +53,8 @@ export async function run(options: RunOptions): Promise<Report> {
 
   async function one(index: number, onBegun: () => void = () => undefined): Promise<void> {
     const began = performance.now();
-    const outcome: Outcome = await runSequence(lab, generate(seed, index, index >= DISTURBED), gate, onBegun);
+    const sequence = generate(seed, index, { slow: index >= DISTURBED, needsPermission });
+    const outcome: Outcome = await runSequence(lab, sequence, gate, onBegun);
     runs += 1;
     steps += outcome.steps;
     for (const [what, count] of Object.entries(outcome.counts)) counts[what] = (counts[what] ?? 0) + count;
@@ -73,11 +79,26 @@ export async function run(options: RunOptions): Promise<Report> {
   }
 
   await gate.start();
+  const closing: (() => unknown)[] = [];
+  const scope: Scope = { after: (end) => closing.unshift(end) };
   try {
+    const api = await connect(lab);
+    scope.after(() => api.close());
+    const hostile = await runHostile(scope, lab, api, seed);
+    scope.after(async () => {
+      await hostile.stop();
+      counts['hostile'] = hostile.done();
+    });
     const { calm, groups } = plan(options);
     await inParallel(calm, (index) => one(index));
     for (const indices of groups) await group(indices);
   } finally {
+    const problems: string[] = [];
+    for (const end of closing)
+      await Promise.resolve(end()).catch((error: unknown) =>
+        problems.push(`the hostile namespace: ${error}`),
+      );
+    if (problems.length > 0) failures.push({ index: -1, problems, script: [], evidence: [] });
     await stop(gate);
   }
   if (gate.faults.length > 0) failures.push({ index: -1, problems: gate.faults, script: [], evidence: [] });

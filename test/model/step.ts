@@ -27,6 +27,8 @@ export type UserStep =
       readonly value: string | null;
     }
   | { readonly do: 'copy' | 'save' | 'restore' | 'deletePreloads'; readonly of: string }
+  /** As `kubectl rollout undo`. */
+  | { readonly do: 'undo'; readonly of: string }
   /** What was refused before. */
   | { readonly do: 'repeat'; readonly of: string };
 
@@ -37,9 +39,21 @@ export type WorldStep =
   | { readonly do: 'push' | 'breakRegistry' | 'mendRegistry' | 'hang' | 'unhang'; readonly image: string }
   | { readonly do: 'hangOn'; readonly image: string; readonly node: number }
   | {
-      readonly do: 'cordon' | 'uncordon' | 'notReady' | 'ready' | 'relabel' | 'unlabel' | 'deleteNode';
+      readonly do:
+        | 'cordon'
+        | 'uncordon'
+        | 'notReady'
+        | 'ready'
+        | 'relabel'
+        | 'unlabel'
+        | 'deleteNode'
+        | 'reboot'
+        | 'refuse'
+        | 'accept';
       readonly node: number;
     }
+  /** Whether the containers of the workloads are ready. */
+  | { readonly do: 'serve'; readonly on: boolean }
   | { readonly do: 'addNode' };
 
 export type Step = UserStep | WorldStep;

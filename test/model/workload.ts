@@ -1,5 +1,11 @@
-import type { JsonObject } from '../../src/json.ts';
-import { BYPASS_ANNOTATION, KEEP_PAUSED_ANNOTATION, MODE_LABEL, MODE_OFF } from '../../src/names.ts';
+import { asObject, at, type JsonObject } from '../../src/json.ts';
+import {
+  BYPASS_ANNOTATION,
+  KEEP_PAUSED_ANNOTATION,
+  MODE_LABEL,
+  MODE_OFF,
+  REVISION_ANNOTATION,
+} from '../../src/names.ts';
 import { RUNNING, referenceOf } from './images.ts';
 import type { ContainerName, UserStep } from './step.ts';
 
@@ -19,7 +25,8 @@ export interface Workload {
 
 /** What a step asks the API server for. */
 export interface Update {
-  readonly verb: 'merge' | 'replace';
+  /** `undo`: likewise the whole, with the annotations of an earlier revision. */
+  readonly verb: 'merge' | 'replace' | 'undo';
   readonly body: JsonObject;
   /** What it says of `spec.paused`; undefined if nothing. */
   readonly paused: boolean | undefined;
@@ -185,5 +192,38 @@ function templateOf(
       securityContext: {},
       schedulerName: 'default-scheduler',
     },
+  };
+}
+
+/** Annotations of the Deployment controller and of kubectl that `kubectl rollout undo` keeps as they are. */
+const KEPT_BY_UNDO = [
+  'kubectl.kubernetes.io/last-applied-configuration',
+  REVISION_ANNOTATION,
+  'deployment.kubernetes.io/revision-history',
+  'deployment.kubernetes.io/desired-replicas',
+  'deployment.kubernetes.io/max-replicas',
+  'deprecated.deployment.rollback.to',
+];
+
+/** What `kubectl rollout undo` sends: the template of the ReplicaSet, and its annotations. */
+export function undoTo(stored: JsonObject, set: JsonObject): Update {
+  const { labels, annotations } = asObject(stored['metadata']);
+  const kept = Object.entries(asObject(annotations)).filter(([name]) => KEPT_BY_UNDO.includes(name));
+  const old = Object.entries(asObject(at(set, 'metadata', 'annotations'))).filter(
+    ([name]) => !KEPT_BY_UNDO.includes(name),
+  );
+  const template = asObject(at(set, 'spec', 'template'));
+  const metadata = asObject(template['metadata']);
+  const { 'pod-template-hash': _, ...others } = asObject(metadata['labels']);
+  return {
+    verb: 'undo',
+    body: {
+      metadata: { labels, annotations: Object.fromEntries([...kept, ...old]) },
+      spec: {
+        ...asObject(stored['spec']),
+        template: { ...template, metadata: { ...metadata, labels: others } },
+      },
+    },
+    paused: undefined,
   };
 }

@@ -97,6 +97,13 @@ export function createWorld(
       case 'addNode':
         if (nodes.names().length < NODES.most) await nodes.add();
         return undefined;
+      case 'reboot':
+        return await nodes.reboot(named(step.node));
+      case 'refuse':
+      case 'accept':
+        return nodes.accept(named(step.node), step.do === 'accept');
+      case 'serve':
+        return nodes.serve(step.on);
       case 'wait':
         return undefined;
     }
@@ -109,7 +116,9 @@ export function createWorld(
         tell(tag, AT_REST);
         registry.answer(referenceOf(namespace, tag), AT_REST, ...nodes.names());
       }
+      nodes.serve(true);
       for (const node of nodes.names()) {
+        nodes.accept(node, true);
         await nodes.uncordon(node);
         await nodes.ready(node);
         await nodes.label(node, { [POOL_LABEL]: null });

@@ -49,6 +49,10 @@ export interface Kubelet {
   end(pod: Pod): void;
   /** It has gone. */
   forget(uid: string): void;
+  /** From now on its containers are ready, or none is: as with an application that cannot reach its database. */
+  serve(is: boolean): void;
+  /** From now on it takes puller pods, or refuses them, as a node does that has as many pods as it may. */
+  accept(is: boolean): void;
   /** Says nothing until it wakes; what the runtime is at goes on. */
   sleep(): void;
   wake(): void;
@@ -64,6 +68,7 @@ const WORDS_MS = 2000;
 const PATIENCE_MS = 60_000;
 
 interface Life extends AbortController {
+  report?: () => Promise<void>;
   /** Says once more how far the pod is, if the API server has it otherwise. */
   correct?: (pod: Pod) => void;
 }
@@ -75,6 +80,8 @@ export function createKubelet(options: KubeletOptions): Kubelet {
   const lives = new Map<string, Life>();
   const tasks = new Set<Promise<void>>();
   let awake: PromiseWithResolvers<void> | undefined;
+  let serving = true;
+  let accepting = true;
 
   function spawn(task: (signal: AbortSignal) => Promise<void>, ending?: AbortSignal): void {
     const signal = ending === undefined ? stopping.signal : AbortSignal.any([stopping.signal, ending]);
@@ -90,15 +97,31 @@ export function createKubelet(options: KubeletOptions): Kubelet {
   async function live(pod: Pod, life: Life, signal: AbortSignal): Promise<void> {
     const startTime = time();
     const states = new Map<string, ReturnType<typeof waiting>>();
-    const report = async () => {
+    const send = async () => {
       await awake?.promise;
-      const body = { metadata: { uid: pod.uid }, status: podStatus(pod, states, startTime) };
+      const body = { metadata: { uid: pod.uid }, status: podStatus(pod, states, startTime, serving) };
       await api.mergePatch(`${pathOf(pod)}/status`, body, {}, { signal, deadlineMs: PATIENCE_MS });
+    };
+    // One after the other: an older status that arrives later would take a container back to where it was.
+    let sent = Promise.resolve();
+    const report = async () => {
+      sent = sent.catch(() => undefined).then(send);
+      await sent;
     };
     life.correct = (stored) => {
       // Who takes it back is the node controller, of a node that it has seen not ready.
-      if (!stored.ready && isReady(pod, states)) spawn(report, signal);
+      if (!stored.ready && serving && isReady(pod, states)) spawn(report, signal);
     };
+    if (!accepting && pod.containers.some(({ command }) => isPreloadOnly(command))) {
+      const status = {
+        phase: 'Failed',
+        reason: 'OutOfpods',
+        message: 'Pod was rejected: Node did not have enough resource: pods',
+      };
+      await api.mergePatch(`${pathOf(pod)}/status`, { metadata: { uid: pod.uid }, status }, {}, { signal });
+      return;
+    }
+    life.report = report;
     await report();
     for (const container of pod.containers) {
       const digest = await imageFor(container, pod, signal, async (reason, message) => {
@@ -188,6 +211,13 @@ export function createKubelet(options: KubeletOptions): Kubelet {
       });
     },
     forget,
+    serve(is) {
+      serving = is;
+      for (const life of lives.values()) if (life.report !== undefined) spawn(life.report, life.signal);
+    },
+    accept(is) {
+      accepting = is;
+    },
     sleep() {
       awake ??= Promise.withResolvers<void>();
     },

@@ -91,8 +91,12 @@ export function podStatus(
   pod: Pod,
   states: ReadonlyMap<string, ContainerState>,
   startTime: string,
+  serving = true,
 ): JsonObject {
-  const stateOf = ({ name }: Container) => states.get(name) ?? waiting('ContainerCreating');
+  const stateOf = ({ name }: Container) => {
+    const state = states.get(name) ?? waiting('ContainerCreating');
+    return { ...state, ready: state.ready && (serving || state.state['running'] === undefined) };
+  };
   const statuses = (init: boolean) =>
     pod.containers
       .filter((container) => container.init === init)

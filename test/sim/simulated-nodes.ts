@@ -35,6 +35,12 @@ export interface SimulatedNodes {
   /** Says so itself, and is silent from then on. */
   notReady(node: string): Promise<void>;
   ready(node: string): Promise<void>;
+  /** The node has another boot id from then on; what it has pulled is still there. */
+  reboot(node: string): Promise<void>;
+  /** Whether the containers of all nodes are ready. */
+  serve(is: boolean): void;
+  /** Whether the node takes puller pods. */
+  accept(node: string, is: boolean): void;
   /** `null` takes a label away. */
   label(node: string, labels: Readonly<Record<string, string | null>>): Promise<void>;
 }
@@ -56,6 +62,7 @@ export async function simulateNodes(
   const stopping = new AbortController();
   const errors: unknown[] = [];
   let added = 0;
+  let serving = true;
 
   // One watch for all nodes: a field selector names one node, or none.
   const pods = createReflector<Pod>({
@@ -81,7 +88,9 @@ export async function simulateNodes(
     const name = `sim-${group}-${added}`;
     const store = new Map([[PAUSE_IMAGE, digestOf(PAUSE_IMAGE)]]);
     const onError = (error: unknown) => errors.push(error);
-    kubelets.set(name, createKubelet({ ...options, node: name, api, registry, pulls, store, onError }));
+    const kubelet = createKubelet({ ...options, node: name, api, registry, pulls, store, onError });
+    kubelet.serve(serving);
+    kubelets.set(name, kubelet);
     const node = await api.create('/api/v1/nodes', nodeManifest(name, group, store));
     await api.create(LEASES, leaseManifest(name, asString(at(node, 'metadata', 'uid')) ?? ''));
     // Admission taints a new node, and the node controller takes that away once it has seen it Ready.
@@ -173,6 +182,19 @@ export async function simulateNodes(
       kubelets.get(name)?.wake();
       await setReady(name, true);
     },
+    async reboot(name) {
+      kubelets.get(name)?.sleep();
+      await setReady(name, false);
+      const status = { nodeInfo: { bootID: randomBytes(8).toString('hex') } };
+      await api.strategicPatch(`${nodePath(name)}/status`, { status });
+      kubelets.get(name)?.wake();
+      await setReady(name, true);
+    },
+    serve(is) {
+      serving = is;
+      for (const kubelet of kubelets.values()) kubelet.serve(is);
+    },
+    accept: (name, is) => kubelets.get(name)?.accept(is),
     label: (name, labels) => patch(name, { metadata: { labels } }),
   };
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '../../src/json.ts';
-import { HELD_LABEL, HOLD_ANNOTATION } from '../../src/names.ts';
+import { BYPASS_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION } from '../../src/names.ts';
 import { generate } from '../model/generate.ts';
 import type { History, Moment, UserUpdate } from '../model/history.ts';
 import { judge } from '../model/invariants.ts';
@@ -16,9 +16,15 @@ interface State {
   readonly paused?: boolean;
   readonly hold?: { readonly uid?: string; readonly userPaused?: boolean };
   readonly replicas?: number;
+  /** Unknown by default. */
+  readonly ready?: number;
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
-function deployment(generation: number, { image, paused, hold, replicas = 1 }: State): JsonObject {
+function deployment(
+  generation: number,
+  { image, paused, hold, replicas = 1, ready, annotations }: State,
+): JsonObject {
   const { uid = UID, userPaused = false } = hold ?? {};
   return {
     metadata: {
@@ -26,6 +32,7 @@ function deployment(generation: number, { image, paused, hold, replicas = 1 }: S
       uid: UID,
       resourceVersion: `${generation}`,
       generation,
+      ...(annotations !== undefined && { annotations }),
       ...(hold !== undefined && {
         labels: { [HELD_LABEL]: 'true' },
         annotations: { [HOLD_ANNOTATION]: JSON.stringify({ v: 1, uid, userPaused }) },
@@ -36,6 +43,7 @@ function deployment(generation: number, { image, paused, hold, replicas = 1 }: S
       ...(paused === true && { paused }),
       template: { spec: { containers: [{ name: 'app', image }] } },
     },
+    ...(ready !== undefined && { status: { readyReplicas: ready } }),
   };
 }
 
@@ -74,6 +82,7 @@ function historyOf(states: readonly State[], pulls: readonly Pull[], paused?: bo
     down: [],
     failedOpen: [],
     pulls,
+    needsPermission: false,
     times,
   };
 }
@@ -159,6 +168,92 @@ test('of another Deployment, or at another time, it excuses nothing', () => {
   const history = passedBy('told');
   for (const failedOpen of [[{ of: 'api', at: 20_000 }], [{ of: 'web', at: 15_000 }]])
     assert.match(judge({ ...history, failedOpen }).violations.join('\n'), /too early/);
+});
+
+test('one node with the image is enough while no pod serves, and not while one does', () => {
+  const released = (ready: number) =>
+    judge(
+      historyOf(
+        [
+          { ...RUNNING, ready },
+          { ...HELD, ready },
+          { ...RELEASED, ready },
+        ],
+        [pulled('a')],
+      ),
+    ).violations;
+  assert.deepEqual(released(0), []);
+  assert.match(released(1).join(), /too early: 1 of 2 nodes had new, 2 needed/);
+});
+
+test('a bypass excuses an early release, unless it needs a permission', () => {
+  const history = historyOf([RUNNING, { ...RELEASED, annotations: { [BYPASS_ANNOTATION]: 'now' } }], []);
+  const [update] = history.updates;
+  assert.ok(update);
+  const body = { ...update.update.body, metadata: { annotations: { [BYPASS_ANNOTATION]: 'now' } } };
+  const updates = [{ ...update, update: { ...update.update, body } }];
+  assert.deepEqual(judge({ ...history, updates }).violations, []);
+  assert.match(judge({ ...history, updates, needsPermission: true }).violations.join(), /too early/);
+});
+
+test('a hold may end without any image once its Deployment is scaled to zero', () => {
+  const zero = { ...HELD, replicas: 0 };
+  assert.deepEqual(
+    judge(historyOf([{ ...RUNNING, replicas: 0 }, zero, { ...RELEASED, replicas: 0 }], [])).violations,
+    [],
+  );
+});
+
+/** `kubectl rollout undo` brings back the bypass of an earlier revision. */
+function undone(stored: Readonly<Record<string, string>>): History {
+  const before = { [BYPASS_ANNOTATION]: 'now' };
+  const old = { [BYPASS_ANNOTATION]: 'then', team: 'shop' };
+  const states = [
+    { ...RUNNING, annotations: before },
+    { ...RELEASED, annotations: stored },
+  ];
+  const history = historyOf(states, EVERYWHERE);
+  const { spec } = deployment(2, RELEASED);
+  const body = { metadata: { annotations: old }, spec };
+  const [update] = history.updates;
+  assert.ok(update);
+  return {
+    ...history,
+    pulls: EVERYWHERE.map((pull) => ({ ...pull, began: 1000, ended: 2000 })),
+    updates: [{ ...update, text: 'undo', update: { verb: 'undo', body, paused: undefined } }],
+  };
+}
+
+test('an undo brings back annotations of others, and none of the gate', () => {
+  const kept = { [BYPASS_ANNOTATION]: 'now', team: 'shop' };
+  assert.deepEqual(judge(undone(kept)).violations, []);
+  const revived = { ...kept, [BYPASS_ANNOTATION]: 'then' };
+  assert.match(judge(undone(revived)).violations.join(), /undo: stored is .*then.*, not .*now/);
+  const none = [{ from: 0, to: Number.POSITIVE_INFINITY, mode: 'none' as const }];
+  assert.deepEqual(judge({ ...undone(revived), modes: none }).violations, [], 'where nobody opted in');
+});
+
+/** Puller pods on node b that its kubelet refuses. */
+function refusedOn(seconds: readonly number[]): Moment[] {
+  return seconds.flatMap((when): Moment[] => {
+    const name = `puller-${when}`;
+    const container = { name: 'pull', image: 'new', command: ['/pullgate-preload-only-1'] };
+    const object = { metadata: { name }, spec: { nodeName: 'b', containers: [container] } };
+    const moment = { kind: 'Pod' as const, name, uid: name };
+    return [
+      { ...moment, at: when, object },
+      { ...moment, at: when + 100, object: { ...object, status: { phase: 'Failed', reason: 'OutOfpods' } } },
+    ];
+  });
+}
+
+test('a node that has refused three puller pods for long enough need not be waited for, and not before', () => {
+  const history = historyOf([RUNNING, HELD, RELEASED], [pulled('a')]);
+  const withPods = (seconds: readonly number[]) =>
+    judge({ ...history, moments: [...history.moments, ...refusedOn(seconds)].sort((a, b) => a.at - b.at) })
+      .violations;
+  assert.deepEqual(withPods([20_500, 22_000, 25_000]), []);
+  assert.match(withPods([20_500, 22_000]).join(), /too early/);
 });
 
 const BROKEN: readonly (readonly [string, History, RegExp])[] = [
