@@ -59,6 +59,8 @@ export const PULL_LABEL = 'pullgate.io/pull';
 /** On a puller pod: which attempt on its node this is, counted from 1, and when the first one began. */
 export const ATTEMPT_ANNOTATION = 'pullgate.io/attempt';
 export const FIRST_ATTEMPT_ANNOTATION = 'pullgate.io/first-attempt-at';
+/** The boot of the node that the pod was made for: `status.nodeInfo.bootID`. */
+export const BOOT_ID_ANNOTATION = 'pullgate.io/boot-id';
 
 /** A taint that keeps pods from a new node until its images are there. Pullgate never sets it. */
 export const IMAGES_NOT_READY_TAINT = 'pullgate.io/images-not-ready';

@@ -1,8 +1,16 @@
 import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
 import type { EligibleNodes, ExcludedNodes } from './eligible-nodes.ts';
+import type { ImageAbsences } from './image-absence.ts';
 import { countImage, type ImageCount } from './image-counts.ts';
 import type { ImagePreload, PreloadImage } from './image-preload.ts';
-import { isListed, isWorthKeeping, type JudgedNode, type Judgements, judgeNode } from './judged-node.ts';
+import {
+  isListed,
+  isOfThisBoot,
+  isWorthKeeping,
+  type JudgedNode,
+  type Judgements,
+  judgeNode,
+} from './judged-node.ts';
 import { canNeverPreload, noNodesUntil } from './no-nodes.ts';
 import type { Node } from './node.ts';
 import { hadFailed } from './preload-outcome.ts';
@@ -39,6 +47,8 @@ export interface AssessInput {
   readonly servedSince: number;
   readonly times: PullTimes;
   readonly now: number;
+  /** Of the same preload. Undefined: what was pulled is believed to be there for as long as its pod is. */
+  readonly absences?: ImageAbsences;
   /** Of the same preload: read, and brought up to date. The answer is the same without, but for `newlyReady`. */
   readonly judged?: Judgements;
 }
@@ -47,7 +57,7 @@ interface NodeFailure extends Failure {
   readonly node: string;
   readonly image: string;
   /** Set once the node no longer counts. */
-  readonly left?: GivenUp;
+  readonly left?: Left;
 }
 
 /**
@@ -107,6 +117,9 @@ export interface Assessment {
 const GIVEN_UP_AFTER_ATTEMPTS = 3;
 
 type GivenUp = 'PullFailed' | 'PullTimedOut';
+/** Why a node left the count. One that refuses the pod leaves it at once, whether or not another one is ready. */
+const LEFT = ['NodeRefusesPod', 'PullFailed', 'PullTimedOut'] as const;
+type Left = (typeof LEFT)[number];
 
 /** A node that something is going on at: few of thousands. */
 interface OpenNode extends JudgedNode {
@@ -115,7 +128,7 @@ interface OpenNode extends JudgedNode {
   readonly failed: boolean;
   /** Takes one of the places that parallelism gives. */
   readonly busy: boolean;
-  readonly left: GivenUp | undefined;
+  readonly left: Left | undefined;
 }
 
 /** Decides what to do next for one preload. Pure: pods and nodes say everything, so any process can go on. */
@@ -160,6 +173,7 @@ export function assess(input: AssessInput): Assessment {
   const due = wakeTimes(pulls, open, refusals);
   if (verdict.kind === 'NoNodes') due.push(noNodesUntil(noNodes));
   else due.push(deadline);
+  for (const { againAt } of nodes) if (againAt !== undefined) due.push(againAt);
   const future = due.filter((time) => time > now);
 
   return {
@@ -230,6 +244,7 @@ function openNode(input: AssessInput, node: JudgedNode, anyReady: boolean): Open
   const { slots } = node;
   const givenUp = slots.map((slot) => reasonToGiveUp(slot, input)).find((reason) => reason !== undefined);
   const failed = slots.some(({ state }) => state === 'failed');
+  const refuses = slots.some((slot) => refusesPod(slot, input));
   return {
     ...node,
     name: node.node.name,
@@ -241,9 +256,17 @@ function openNode(input: AssessInput, node: JudgedNode, anyReady: boolean): Open
       slots.some((slot) => runningSince(slot) !== undefined && !isHanging(slot, input)) ||
       (failed &&
         !anyReady &&
+        !refuses &&
         (givenUp === undefined || slots.some((slot) => isRefused(slot) && !isHanging(slot, input)))),
-    left: anyReady ? givenUp : undefined,
+    left: refuses ? 'NodeRefusesPod' : anyReady ? givenUp : undefined,
   };
+}
+
+/** Whether the node would refuse every pod like this one. */
+function refusesPod(slot: Slot, { troubleOf }: AssessInput): boolean {
+  const { failure } = slot.state === 'failed' ? slot : { failure: undefined };
+  const trouble = slot.state === 'pulling' && slot.creating ? troubleOf(slot.creating) : undefined;
+  return (failure ?? trouble)?.reason === 'NodeRefusesPod';
 }
 
 function reasonToGiveUp(slot: Slot, input: AssessInput): GivenUp | undefined {
@@ -256,7 +279,7 @@ function reasonToGiveUp(slot: Slot, input: AssessInput): GivenUp | undefined {
 
 /** Whether the pull says nothing about the image. A node that fails for reasons of its own is no witness for ever. */
 function isOut(slot: Slot, input: AssessInput): boolean {
-  if (isHanging(slot, input)) return true;
+  if (isHanging(slot, input) || refusesPod(slot, input)) return true;
   if (slot.state === 'failed' && isDefinitive(slot.failure.reason)) return false;
   return reasonToGiveUp(slot, input) !== undefined;
 }
@@ -270,7 +293,7 @@ function isHanging(slot: Slot, input: AssessInput): boolean {
 function hanging(input: AssessInput, { node, slots, pods }: OpenNode): Assessment['timedOut'] {
   return slots.flatMap((slot, index) => {
     if (!isHanging(slot, input)) return [];
-    const mine = (pods[index] ?? []).filter(({ createdAt }) => createdAt >= node.createdAt);
+    const mine = (pods[index] ?? []).filter((pod) => isOfThisBoot(pod, node));
     const last = Math.max(...mine.map(({ attempt }) => attempt));
     return mine
       .filter(({ attempt }) => attempt === last)
@@ -349,7 +372,7 @@ function withUncounted(
   const counts: ExcludedNodes[] = [...excluded];
   if (later[0] !== undefined)
     counts.push({ reason: 'JoinedLater', count: later.length, node: later[0].node.name });
-  for (const reason of ['PullFailed', 'PullTimedOut']) {
+  for (const reason of LEFT) {
     const gone = open.filter(({ left }) => left === reason);
     if (gone[0] !== undefined) counts.push({ reason, count: gone.length, node: gone[0].name });
   }

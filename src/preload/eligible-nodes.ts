@@ -1,16 +1,19 @@
 import type { Scheduling } from '../template/scheduling.ts';
+import { lacks } from './capacity.ts';
 import type { Node } from './node.ts';
 import { nodeAffinity } from './node-affinity.ts';
-import { tolerates } from './taints.ts';
+import { type Taint, tolerates } from './taints.ts';
 import { isVirtual } from './virtual-node.ts';
 
 /** Why a node is left out, in the order in which the reasons are judged. */
 export type ExclusionReason =
   | 'LimitExceeded'
+  | 'NodeName'
   | 'NodeSelector'
   | 'NodeAffinity'
   | 'OperatingSystem'
   | 'VirtualNode'
+  | 'Resources'
   | 'Deleting'
   | 'Cordoned'
   | 'NotReady'
@@ -65,24 +68,55 @@ export function eligibleNodes(nodes: Iterable<Node>, scheduling: Scheduling): El
  * are named as such only if the pods select them. Taints come last, as the node controller taints a node that is cordoned or not
  * ready by itself.
  */
-export function exclusion(scheduling: Scheduling): (node: Node) => ExclusionReason | undefined {
-  const labels = Object.entries(scheduling.nodeSelector ?? {});
-  const matchesAffinity = nodeAffinity(
-    scheduling.affinity?.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution,
-  );
-  const { tolerations = [] } = scheduling;
+export function exclusion(scheduling: Scheduling): Exclusion {
+  const notSelected = selection(scheduling);
+  const unavailable = availability(scheduling);
+  const lacksResources = lacks(scheduling.requests);
+  const isBarred = bars(scheduling);
   return (node) => {
     if (node.refused !== undefined) return 'LimitExceeded';
-    if (labels.some(([key, value]) => node.labels[key] !== value)) return 'NodeSelector';
-    if (!matchesAffinity(node)) return 'NodeAffinity';
+    const reason = notSelected(node);
+    if (reason !== undefined) return reason;
     if (node.os !== 'linux') return 'OperatingSystem';
     if (isVirtual(node)) return 'VirtualNode';
-    if (node.deleting) return 'Deleting';
-    if (node.unschedulable) return 'Cordoned';
-    if (!node.ready) return 'NotReady';
-    if (!tolerates(tolerations, node.taints)) return 'Taint';
-    return undefined;
+    if (!lacksResources(node.capacity)) return unavailable(node);
+    return isBarred(node.taints.filter(isLasting)) ? 'Taint' : 'Resources';
   };
+}
+
+type Exclusion = (node: Node) => ExclusionReason | undefined;
+
+function selection({ nodeName, nodeSelector = {}, affinity }: Scheduling): Exclusion {
+  const labels = Object.entries(nodeSelector);
+  const matchesAffinity = nodeAffinity(affinity?.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution);
+  return (node) => {
+    if (nodeName !== undefined && node.name !== nodeName) return 'NodeName';
+    if (labels.some(([key, value]) => node.labels[key] !== value)) return 'NodeSelector';
+    return matchesAffinity(node) ? undefined : 'NodeAffinity';
+  };
+}
+
+function availability(scheduling: Scheduling): Exclusion {
+  const isBarred = bars(scheduling);
+  return (node) => {
+    if (node.deleting) return 'Deleting';
+    if (node.unschedulable && scheduling.nodeName === undefined) return 'Cordoned';
+    if (!node.ready) return 'NotReady';
+    return isBarred(node.taints) ? 'Taint' : undefined;
+  };
+}
+
+/** No scheduler binds a pod that names its node: a cordon and NoSchedule are nothing to it, and the kubelet asks for NoExecute. */
+function bars({ nodeName, tolerations = [] }: Scheduling): (taints: readonly Taint[]) => boolean {
+  return (taints) => {
+    const barring = nodeName === undefined ? taints : taints.filter(({ effect }) => effect === 'NoExecute');
+    return !tolerates(tolerations, barring);
+  };
+}
+
+/** Returns whether the taint is not one that the node controller sets for as long as something is wrong with the node. */
+function isLasting({ key }: Taint): boolean {
+  return !key.startsWith('node.kubernetes.io/');
 }
 
 /** By code unit: the same order on every machine. */

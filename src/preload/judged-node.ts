@@ -1,4 +1,6 @@
 import { normalizeImage } from '../template/image-reference.ts';
+import type { ImageAbsences } from './image-absence.ts';
+import { type ImageFilter, imageFilter, nameBits } from './image-filter.ts';
 import type { PreloadImage } from './image-preload.ts';
 import type { Node } from './node.ts';
 import type { PullTimes } from './pull-times.ts';
@@ -17,6 +19,8 @@ export interface JudgedNode {
   /** Nothing runs there or has failed: time alone changes nothing about it. */
   readonly settled: boolean;
   readonly withSecret: boolean;
+  /** When it has to be judged again, in ms since the epoch, although nothing may have changed by then. */
+  readonly againAt: number | undefined;
 }
 
 /**
@@ -30,13 +34,18 @@ interface JudgeInput {
   knownFailure(image: string, node: string): Failure | undefined;
   readonly withSecret: boolean;
   readonly times: PullTimes;
+  readonly now: number;
+  /** Undefined: a pull is believed for as long as its pod is there. */
+  readonly absences?: ImageAbsences | undefined;
 }
 
 /** What is known of the image on any node. */
 export interface WantedImage {
   readonly image: PreloadImage;
-  readonly isListed: (node: Node) => boolean;
+  readonly isListed: IsListed;
 }
+
+type IsListed = (node: Node, filter: ImageFilter) => boolean;
 
 export function judgeNode(
   input: JudgeInput,
@@ -48,14 +57,26 @@ export function judgeNode(
   const pods = images.map(({ image }) => input.podsFor(image, node.name));
   if (pods.every((found) => found.length === 0)) return untouched(input, node, images, pods);
   const remove: PullerPod[] = [];
-  const slots = images.map(({ image, isListed }, index): Slot => {
-    const found = pods[index] ?? [];
-    const mine = found.filter(({ createdAt }) => createdAt >= node.createdAt);
-    // Of a machine that had the name before. They have to go, as their names are needed.
+  const filter = imageFilter(node.images);
+  let againAt: number | undefined;
+  const judge = (image: PreloadImage, found: readonly PullerPod[]): Slot => {
+    const { absences, now } = input;
+    const mine = found.filter((pod) => isOfThisBoot(pod, node) && absences?.isVoid(pod) !== true);
+    const slot = judgeSlot(mine, () => input.knownFailure(image.image, node.name), input.times);
+    if (slot.state === 'pulled') {
+      const { imageID } = slot;
+      const voidFrom = absences?.voidFrom({ node, image: image.image, imageID, pods: mine, now });
+      if (voidFrom !== undefined && voidFrom <= now) return judge(image, found);
+      if (voidFrom !== undefined) againAt = Math.min(againAt ?? voidFrom, voidFrom);
+    }
+    // They have to go, as their names are needed.
     if (mine.length < found.length) remove.push(...found.filter((pod) => !mine.includes(pod)));
     if (mine.length > 1) remove.push(...overtaken(mine));
-    if (mine.length === 0 && !input.withSecret && isListed(node)) return PRESENT;
-    return judgeSlot(mine, () => input.knownFailure(image.image, node.name), input.times);
+    return slot;
+  };
+  const slots = images.map(({ image, isListed }, index): Slot => {
+    const slot = judge(image, pods[index] ?? NONE);
+    return slot.state === 'missing' && !input.withSecret && isListed(node, filter) ? PRESENT : slot;
   });
   return {
     node,
@@ -65,7 +86,17 @@ export function judgeNode(
     ready: slots.every(({ state }) => state === 'present' || state === 'pulled'),
     settled: remove.length === 0 && slots.every(({ state }) => state !== 'pulling' && state !== 'failed'),
     withSecret: input.withSecret,
+    againAt,
   };
+}
+
+/**
+ * Returns whether the pod says something about the node as it is. Another machine may have had the name before, and an image store may be
+ * gone after a reboot.
+ */
+export function isOfThisBoot({ createdAt, bootId }: PullerPod, node: Node): boolean {
+  const isOtherBoot = bootId !== '' && node.bootId !== '' && bootId !== node.bootId;
+  return createdAt >= node.createdAt && !isOtherBoot;
 }
 
 const PRESENT: Slot = { state: 'present' };
@@ -79,9 +110,10 @@ function untouched(
   images: readonly WantedImage[],
   pods: JudgedNode['pods'],
 ): JudgedNode {
-  const slots = images.map(({ isListed }) => (!withSecret && isListed(node) ? PRESENT : MISSING));
+  const filter = imageFilter(node.images);
+  const slots = images.map(({ isListed }) => (!withSecret && isListed(node, filter) ? PRESENT : MISSING));
   const ready = slots.every((slot) => slot === PRESENT);
-  return { node, slots, pods, remove: NONE, ready, settled: true, withSecret };
+  return { node, slots, pods, remove: NONE, ready, settled: true, withSecret, againAt: undefined };
 }
 
 /**
@@ -94,24 +126,26 @@ export function isWorthKeeping({ ready, pods }: JudgedNode): boolean {
 
 function isAsBefore(
   before: JudgedNode,
-  { podsFor, withSecret }: JudgeInput,
+  { podsFor, withSecret, now }: JudgeInput,
   node: Node,
   images: readonly WantedImage[],
 ): boolean {
   return (
     before.node === node &&
+    now < (before.againAt ?? Number.POSITIVE_INFINITY) &&
     before.withSecret === withSecret &&
     images.every(({ image }, index) => podsFor(image, node.name) === before.pods[index])
   );
 }
 
 /**
- * Whether the node's own list says that the image is there, and a kubelet would ask nobody: only for IfNotPresent. The list
- * is cut at 50 images, so it is never proof of absence. Where a pull secret is involved it proves nothing either: a
- * kubelet asks the registry again when another secret is used (KEP-2535).
+ * Whether the node's own list says that the image is there, and its kubelet would ask nobody: only for IfNotPresent, and only before
+ * kubelets check credentials. The list is cut at 50 images, so it is never proof of absence. Where a pull secret is involved it
+ * proves nothing either: a kubelet asks the registry again when another secret is used (KEP-2535).
  */
-export function isListed({ image, imagePullPolicy }: PreloadImage): (node: Node) => boolean {
+export function isListed({ image, imagePullPolicy }: PreloadImage): IsListed {
   if (imagePullPolicy !== 'IfNotPresent') return () => false;
-  const name = normalizeImage(image);
-  return ({ images }) => images.has(image) || images.has(name);
+  const names = [...new Set([image, normalizeImage(image)])].map((name) => ({ name, bits: nameBits(name) }));
+  return ({ images, checksCredentials }, mayHave) =>
+    !checksCredentials && names.some(({ name, bits }) => mayHave(bits) && images.has(name));
 }

@@ -5,6 +5,7 @@ import { REFERENCE_LIMIT } from '../template/image-reference.ts';
 import { KEY_CHARACTERS, VALUE_CHARACTERS } from '../template/scheduling.ts';
 import { weighsMoreThan } from '../template/weight.ts';
 import { elide } from '../text.ts';
+import { type Capacity, parseCapacity } from './capacity.ts';
 import { type IsStartupTaint, parseTaints, startupTaints, type Taint } from './taints.ts';
 import { parseTimestamp } from './timestamp.ts';
 
@@ -21,11 +22,18 @@ export interface Node {
   /** Taints that the node has only until it is set up: they exclude nothing. */
   readonly startupTaints: readonly Taint[];
   readonly ready: boolean;
+  readonly capacity: Capacity;
   /** `linux` or `windows`; empty while the kubelet has not said it. */
   readonly os: string;
   readonly deleting: boolean;
-  /** The names the kubelet reports: at most 50 images, the largest first. Never a proof of absence. */
+  /** Another one after each start of the machine; empty if it is not known. */
+  readonly bootId: string;
+  /** The names that the kubelet reports: by default of 50 images at most, the largest first. */
   readonly images: ReadonlySet<string>;
+  /** The kubelet has not cut that list, and neither have we: an image that is not in it is not on the node. */
+  readonly imagesComplete: boolean;
+  /** The kubelet asks the registry again for an image that it has if another pod comes with other credentials. */
+  readonly checksCredentials: boolean;
   /** Why the gate does not know whether pods could land there: then it has no labels and no taints. */
   readonly refused?: string;
 }
@@ -72,9 +80,12 @@ export function parseNode(raw: unknown, isStartupTaint: IsStartupTaint = startup
     ready: asArray(at(status, 'conditions')).some(
       (condition) => at(condition, 'type') === 'Ready' && at(condition, 'status') === 'True',
     ),
+    capacity: parseCapacity(at(status, 'capacity')),
     os: elide(os, WORD_CHARACTERS),
     deleting: typeof at(metadata, 'deletionTimestamp') === 'string',
-    images: imageNames(at(status, 'images')),
+    bootId: elide(asString(at(status, 'nodeInfo', 'bootID')) ?? '', WORD_CHARACTERS),
+    ...readImages(asArray(at(status, 'images'))),
+    checksCredentials: checksCredentials(asString(at(status, 'nodeInfo', 'kubeletVersion')) ?? ''),
     ...(refused !== undefined && { refused }),
   };
 }
@@ -89,17 +100,33 @@ function readWhere(raw: unknown): Pick<Node, 'labels' | 'taints'> & { readonly r
   return refused === undefined ? { labels, taints, refused } : { labels: {}, taints: [], refused };
 }
 
+/** The default of nodeStatusMaxImages. A shorter list is whole, unless the kubelet's cap is lower. */
+const LISTED_IMAGES = 50;
+
 /** As many as there is room for: one that is left out costs a pull that finds the image there. */
-function imageNames(images: unknown): Set<string> {
+function readImages(images: readonly unknown[]): Pick<Node, 'images' | 'imagesComplete'> {
   const names = new Set<string>();
   let characters = 0;
-  for (const image of asArray(images)) {
+  let imagesComplete = images.length > 0 && images.length < LISTED_IMAGES;
+  for (const image of images) {
     for (const name of asArray(at(image, 'names'))) {
-      if (typeof name !== 'string' || name.length > REFERENCE_LIMIT) continue;
-      characters += name.length;
-      if (names.size >= IMAGE_NAMES.names || characters > IMAGE_NAMES.characters) return names;
-      names.add(name);
+      const fits =
+        typeof name === 'string' &&
+        name.length <= REFERENCE_LIMIT &&
+        names.size < IMAGE_NAMES.names &&
+        characters + name.length <= IMAGE_NAMES.characters;
+      if (fits) {
+        characters += name.length;
+        names.add(name);
+      } else imagesComplete = false;
     }
   }
-  return names;
+  return { images: names, imagesComplete };
+}
+
+/** From Kubernetes 1.35 on the feature gate KubeletEnsureSecretPulledImages is on by default. */
+function checksCredentials(kubeletVersion: string): boolean {
+  const [, major, minor] =
+    /^v?(\d{1,4})\.(\d{1,4})(?:\D|$)/.exec(kubeletVersion.slice(0, WORD_CHARACTERS)) ?? [];
+  return Number(major) > 1 || (Number(major) === 1 && Number(minor) >= 35);
 }

@@ -90,6 +90,10 @@ export function createPodTroubles(options: {
 const BEFORE_THE_PULL =
   /^(Failed|FailedCreatePodSandBox|FailedPodSandBoxStatus|FailedCreatePodContainer|Failed(Mount|MapVolume|AttachVolume|Sync)|NetworkNotReady)$/;
 
+/** The node does not have the runtime of the pod's RuntimeClass: in the words of containerd, CRI-O and cri-dockerd. */
+const NO_SUCH_RUNTIME =
+  /no runtime for "[^"]{1,253}" is configured|failed to find runtime handler|RuntimeHandler "[^"]{1,253}" not supported/;
+
 /** The last that went wrong, if no pull has begun. It may have passed since: the kubelet tries again by itself. */
 function troubleIn(events: readonly unknown[]): Failure | undefined {
   const told = events.map((event) => ({
@@ -107,7 +111,7 @@ function troubleIn(events: readonly unknown[]): Failure | undefined {
     .replace(/rpc error: code = \w+ desc = /g, '')
     .replace(/\b([0-9a-f]{12})[0-9a-f]{52}\b/g, '$1');
   return {
-    reason: 'PodNotStarted',
+    reason: NO_SUCH_RUNTIME.test(words) ? 'NodeRefusesPod' : 'PodNotStarted',
     definitive: false,
     message: registryWords(`${newest.reason}: ${words}`),
   };

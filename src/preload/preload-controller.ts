@@ -14,6 +14,8 @@ import { type Activity, activityOf, requestEndsAt } from './activity.ts';
 import { type AssessInput, type Assessment, assess } from './assess.ts';
 import { type EligibleNodes, eligibleNodes, exclusion } from './eligible-nodes.ts';
 import { createEndedPulls, type EndedPull } from './ended-pulls.ts';
+import { createImageAbsences, type ImageAbsences } from './image-absence.ts';
+import { imageFilter } from './image-filter.ts';
 import type { ImagePreload, ImagePreloadStatus, PreloadImage } from './image-preload.ts';
 import { isListed, type Judgements } from './judged-node.ts';
 import { createKeyGroups } from './key-groups.ts';
@@ -134,6 +136,7 @@ interface State extends Sharer, WrittenStatus {
   readonly excludes: ReturnType<typeof exclusion>;
   /** See AssessInput; the same after a restart. */
   readonly beginAt: number;
+  readonly absences: ImageAbsences;
 }
 
 export function createPreloadController(options: PreloadControllerOptions): PreloadController {
@@ -367,6 +370,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       owner: preload.owner && ownerKey(preload),
       eligible: undefined,
       judged: new Map(),
+      absences: createImageAbsences(options.pullTimes.absentMs),
       requestedFor: undefined,
       excludes: exclusion(preload.spec.scheduling),
       beginAt: Number.parseInt(shortHash(preload.uid), 16),
@@ -402,7 +406,11 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   async function assessInput(preload: ImagePreload, state: State): Promise<AssessInput> {
     if (state.eligible?.version !== nodesVersion) {
       const found = eligibleNodes(nodes.values(), preload.spec.scheduling);
-      const listImage = preload.spec.images.some((image) => found.eligible.some(isListed(image)));
+      const listed = preload.spec.images.map(isListed);
+      const listImage = found.eligible.some((node) => {
+        const filter = imageFilter(node.images);
+        return listed.some((is) => is(node, filter));
+      });
       state.eligible = { version: nodesVersion, nodes: found, listImage };
     }
     const { eligible, excluded } = state.eligible.nodes;
@@ -430,6 +438,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       times: options.pullTimes,
       now: clock.now(),
       judged: state.judged,
+      absences: state.absences,
     };
   }
 
@@ -461,9 +470,10 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const spec = state.pullOf.get(imageKey(pull.image))?.spec;
     if (spec === undefined) return;
     const { node, attempt, firstAttemptAt } = pull;
-    const tolerations = [...spec.tolerations, ...tolerationsFor(nodes.get(node)?.startupTaints ?? [])];
+    const { startupTaints = [], bootId = '' } = nodes.get(node) ?? {};
+    const tolerations = [...spec.tolerations, ...tolerationsFor(startupTaints)];
     const manifest = pullerPod({
-      ...{ spec: { ...spec, tolerations }, preload, node, attempt, firstAttemptAt },
+      ...{ spec: { ...spec, tolerations }, preload, node, bootId, attempt, firstAttemptAt },
       // Not `random`: the generator behind it can be told from a few of its numbers, and each puller pod shows one.
       random: randomUUID().replaceAll('-', ''),
     });

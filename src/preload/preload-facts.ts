@@ -138,6 +138,7 @@ const NOT_WELL: ReadonlySet<string> = new Set([
   'Cordoned',
   'Deleting',
   'LimitExceeded',
+  'NodeRefusesPod',
   'NotReady',
   'PullFailed',
   'PullTimedOut',

@@ -27,6 +27,7 @@ export const PULL_FAILURE_REASONS = [
   'RuntimeUnavailable',
   'PodRejected',
   'PodNotCreated',
+  'NodeRefusesPod',
   'PodNotStarted',
   'InitContainer',
   'Unknown',

@@ -89,13 +89,29 @@ function succeeded({ imageID, terminated }: PullContainer): PullSucceeded {
 /** The reason of a pod that the gate has deleted, as its pull took too long. */
 export const PULL_TIMED_OUT = 'PullTimedOut';
 
+/**
+ * Why a kubelet rejects a pod, where it would reject the next one as well: what the API server has made of the pod, and what the node
+ * is (pkg/kubelet: lifecycle/predicate.go and handlers.go, sysctl/allowlist.go).
+ */
+const REFUSED: ReadonlySet<string> = new Set([
+  'NodeAffinity',
+  'PodOSNotSupported',
+  'PodOSSelectorNodeLabelDoesNotMatch',
+  'SysctlForbidden',
+  'AppArmor',
+  'SupplementalGroupsPolicyNotSupported',
+  'InitContainerRestartPolicyForbidden',
+  'PodLevelResourcesNotSupported',
+  'PodFeatureUnsupported',
+]);
+
 /** OutOfpods, Evicted, NodeAffinity, ...: about this pod on this node, never about the image. */
 function rejected({ reason, message }: { reason: string; message: string }): PullFailed {
   if (reason === PULL_TIMED_OUT) return { state: 'failed', reason: 'Timeout', definitive: false, message };
   const words = [reason, message].filter((part) => part !== '').join(': ');
   return {
     state: 'failed',
-    reason: 'PodRejected',
+    reason: REFUSED.has(reason) ? 'NodeRefusesPod' : 'PodRejected',
     definitive: false,
     message: registryWords(words || 'the pod ended before its image was pulled'),
   };

@@ -13,6 +13,8 @@ export interface PullTimes {
   readonly noNodesMs: number;
   /** For how long a container is being created before the pod's events are asked whether it pulls at all. */
   readonly creatingMs: number;
+  /** For how long a node that has pulled an image has to lack it in its list before the pull counts no longer. */
+  readonly absentMs: number;
 }
 
 export const PULL_TIMES: PullTimes = {
@@ -33,4 +35,7 @@ export const PULL_TIMES: PullTimes = {
   // A sandbox is made in a second or two; its failure is in an event at once. Most pulls are over by then, too, and
   // cost no request.
   creatingMs: 10_000,
+  // A kubelet reads its images anew every 30 s and reports a change within 10 s. The garbage collector keeps an image for 2 minutes
+  // in any case (imageMinimumGCAge).
+  absentMs: 120_000,
 };

@@ -1,6 +1,7 @@
 import { asArray, asNumber, asString, at } from '../json.ts';
 import {
   ATTEMPT_ANNOTATION,
+  BOOT_ID_ANNOTATION,
   FIRST_ATTEMPT_ANNOTATION,
   GROUP,
   IMAGE_PRELOAD_KIND,
@@ -25,6 +26,8 @@ export interface PullerPod {
   readonly attempt: number;
   readonly firstAttemptAt: number;
   readonly createdAt: number;
+  /** The boot of the node that it was made for; empty if its maker did not know it. */
+  readonly bootId: string;
   readonly deleting: boolean;
   readonly phase: string;
   /** Why the pod as a whole failed, in the kubelet's or the controller's words; else empty. */
@@ -71,6 +74,7 @@ export function parsePullerPod(raw: unknown): PullerPod {
     attempt: parseAttempt(at(annotations, ATTEMPT_ANNOTATION)),
     firstAttemptAt: parseTimestamp(at(annotations, FIRST_ATTEMPT_ANNOTATION)) ?? createdAt,
     createdAt,
+    bootId: text(annotations, BOOT_ID_ANNOTATION, BOOT_ID_CHARACTERS),
     deleting: typeof at(metadata, 'deletionTimestamp') === 'string',
     phase: text(status, 'phase', REASON_CHARACTERS),
     ...reasonOf(status),
@@ -88,6 +92,9 @@ function isControllingPreload(reference: unknown): boolean {
     isShort(at(reference, 'uid'))
   );
 }
+
+/** A UUID has 36 characters. */
+const BOOT_ID_CHARACTERS = 63;
 
 /** API servers take references to names and uids of any length; no object has longer ones. */
 function isShort(text: unknown): boolean {

@@ -2,6 +2,7 @@ import type { JsonObject } from '../json.ts';
 import {
   API_VERSION,
   ATTEMPT_ANNOTATION,
+  BOOT_ID_ANNOTATION,
   FIRST_ATTEMPT_ANNOTATION,
   IMAGE_PRELOAD_KIND,
   PRELOAD_LABEL,
@@ -56,6 +57,8 @@ export interface PullerPodOptions {
   readonly spec: PullSpec;
   readonly preload: { readonly name: string; readonly uid: string };
   readonly node: string;
+  /** See Node; empty if it is not known. */
+  readonly bootId?: string;
   /** Counted from 1. */
   readonly attempt: number;
   /** Milliseconds. */
@@ -72,6 +75,7 @@ export function pullerPod({
   spec,
   preload,
   node,
+  bootId,
   attempt,
   firstAttemptAt,
   random,
@@ -93,6 +97,7 @@ export function pullerPod({
       annotations: {
         [ATTEMPT_ANNOTATION]: String(attempt),
         [FIRST_ATTEMPT_ANNOTATION]: new Date(firstAttemptAt).toISOString(),
+        ...(bootId && { [BOOT_ID_ANNOTATION]: bootId }),
         'cluster-autoscaler.kubernetes.io/safe-to-evict': 'true',
         'sidecar.istio.io/inject': 'false',
         'linkerd.io/inject': 'disabled',

@@ -28,6 +28,8 @@ const REMEDIES: Readonly<Record<PullFailureReason, string>> = {
   Timeout: 'look at the network and the registry',
   NoSpace: 'free disk space on the node',
   RuntimeUnavailable: 'look at the container runtime of the node',
+  NodeRefusesPod:
+    'look at the labels and the runtimes of the node, or leave it out with pullgate.io/node-selector',
   PodRejected: 'let puller pods in',
   PodNotCreated: 'look at the API server, or the webhook that it names',
   PodNotStarted: 'look at the node',

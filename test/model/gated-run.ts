@@ -13,6 +13,7 @@ const PULL_TIMES: PullTimes = {
   givenUpAfterMs: 5000,
   noNodesMs: 6000,
   creatingMs: 2000,
+  absentMs: 120_000,
 };
 
 export const TIMES: GateTimes = {

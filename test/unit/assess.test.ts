@@ -394,6 +394,38 @@ describe('stragglers', () => {
     assert.deepEqual(left(look({ ...given, now: 90 })), { PullTimedOut: 1 });
   });
 
+  test('a node that refuses the pod leaves it at once, and gives its place to others', () => {
+    const refused = (name: string) => puller(name).rejected('NodeAffinity', 'Predicate NodeAffinity failed');
+    const given = { preload: preload({ parallelism: 1 }), nodes: nodes(2), pods: [refused('n1')], now: 1 };
+    const first = look(given);
+    assert.deepEqual([first.desired, left(first), wantedNodes(first)], [1, { NodeRefusesPod: 1 }, ['n2']]);
+    assert.match(first.failures[0]?.message ?? '', /NodeAffinity: Predicate NodeAffinity failed/);
+    assert.equal(kind({ ...given, pods: [refused('n1'), puller('n2').pulled(5)], now: 6 }), 'Ready');
+    // It may have been given another label: it is tried again.
+    const later = { ...given, pods: [refused('n1'), puller('n2').pulled(5)], now: 31 };
+    assert.deepEqual(wantedNodes(look(later)), ['n1']);
+  });
+
+  test('if all nodes refuse the pod, no node is eligible', () => {
+    const pods = ['n1', 'n2'].map((name) => puller(name).rejected('PodOSNotSupported', 'no'));
+    const { verdict, desired, wakeAt } = look({ nodes: nodes(2), pods, now: 10 });
+    assert.deepEqual([verdict.kind, desired], ['NoNodes', 0]);
+    assert.equal(wakeAt, at(30), 'they are tried again');
+    assert.equal(look({ nodes: nodes(2), pods, now: 130, noNodesSince: 10 }).wakeAt, undefined);
+  });
+
+  test('one without the runtime leaves it as soon as that is known', () => {
+    const trouble = {
+      reason: 'NodeRefusesPod',
+      definitive: false,
+      message: 'no runtime for "kata"',
+    } as const;
+    const given = { nodes: nodes(2), pods: [ready, puller('n2').pulling()], now: 20 };
+    assert.equal(kind(given), 'Preloading');
+    const { verdict, excluded } = look({ ...given, troubles: { n2: trouble } });
+    assert.deepEqual([verdict.kind, excluded[0]?.reason], ['Ready', 'NodeRefusesPod']);
+  });
+
   test('one that gets it after all counts again', () => {
     const pods = [ready, failedThrice('n2'), puller('n2').attempt(4, 210).pulled(220)];
     const { desired, ready: count, verdict } = look({ nodes: nodes(2), pods, now: 230 });
@@ -532,7 +564,7 @@ describe('no eligible node', () => {
   });
 
   test('is waited out until the deadline where a node that the pods select is only unavailable', () => {
-    for (const reason of ['NotReady', 'Cordoned', 'Deleting'] as const)
+    for (const reason of ['NotReady', 'Cordoned', 'Deleting', 'Resources'] as const)
       assert.equal(overAt({}, 'NodeSelector', 'OperatingSystem', reason), 3600, reason);
     const short = preload({ deadlineSeconds: 100 });
     assert.equal(overAt({ preload: short, now: 90 }, 'NotReady'), 210, '2 minutes in any case');

@@ -12,10 +12,12 @@ interface RawNode {
   unschedulable?: boolean;
   taints?: { key: string; value?: string; effect: string }[];
   deletionTimestamp?: string;
+  capacity?: Record<string, string | number>;
 }
 
 /** As the API server sends it, a ready Linux node unless told otherwise. */
-function rawNode({ name = 'node-a', labels = {}, ready = 'True', deletionTimestamp, ...spec }: RawNode) {
+function rawNode(raw: RawNode) {
+  const { name = 'node-a', labels = {}, ready = 'True', deletionTimestamp, capacity, ...spec } = raw;
   return {
     metadata: {
       name,
@@ -25,6 +27,7 @@ function rawNode({ name = 'node-a', labels = {}, ready = 'True', deletionTimesta
     },
     spec,
     status: {
+      capacity,
       conditions: [
         { type: 'MemoryPressure', status: 'False' },
         { type: 'Ready', status: ready },
@@ -98,6 +101,46 @@ test('a node with a taint that is not tolerated is left out', () => {
   const taints = [{ key: 'dedicated', value: 'db', effect: 'NoSchedule' }];
   assert.deepEqual(reasons({ taints }), ['Taint']);
   assert.deepEqual(reasons({ taints }, { tolerations: [{ key: 'dedicated', operator: 'Exists' }] }), []);
+});
+
+const capacity = { cpu: '4', memory: '16Gi', pods: '110', 'example.com/gpu': '0' };
+
+test('a node whose capacity can never hold the pods is left out', () => {
+  const lacking = (requests: Record<string, string>) => reasons({ capacity }, { requests });
+  for (const requests of [
+    { cpu: '4001m' },
+    { memory: '16385Mi' },
+    { cpu: '1', 'example.com/gpu': '1' },
+    { 'example.com/fpga': '1' },
+    { 'hugepages-2Mi': '64Mi' },
+  ] as unknown as Record<string, string>[])
+    assert.deepEqual(lacking(requests), ['Resources'], JSON.stringify(requests));
+  assert.deepEqual(lacking({ cpu: '4', memory: '16Gi', 'ephemeral-storage': '1Gi' }), []);
+  assert.deepEqual(lacking({ cpu: '4000m', 'example.com/gpu': '0' }), []);
+  assert.deepEqual(lacking({ cpu: 'much' }), []);
+});
+
+test('a node that has not reported its capacity is not left out for it', () => {
+  assert.deepEqual(reasons({}, { requests: { cpu: '4', 'example.com/gpu': '1' } }), []);
+  const many = Object.fromEntries(Array.from({ length: 201 }, (_, n) => [`example.com/r${n}`, '1']));
+  assert.deepEqual(reasons({ capacity: many }, { requests: { 'example.com/gpu': '1' } }), []);
+});
+
+test('a node that lacks a resource is left out for a taint that would keep the pods away with the resource', () => {
+  const scheduling = { requests: { 'example.com/gpu': '1' } };
+  const taints = [{ key: 'dedicated', effect: 'NoSchedule' }];
+  assert.deepEqual(reasons({ capacity, taints }, scheduling), ['Taint']);
+  assert.deepEqual(reasons({ capacity, ready: 'False', taints: [notReadyTaint] }, scheduling), ['Resources']);
+});
+
+test('pods that name their node land on that one alone, cordoned or not', () => {
+  const scheduling = { nodeName: 'node-a' };
+  assert.deepEqual(reasons({ name: 'node-b' }, scheduling), ['NodeName']);
+  assert.deepEqual(reasons({ unschedulable: true, taints: [cordonTaint] }, scheduling), []);
+  assert.deepEqual(reasons({ taints: [{ key: 'dedicated', effect: 'NoSchedule' }] }, scheduling), []);
+  assert.deepEqual(reasons({ taints: [{ key: 'dedicated', effect: 'NoExecute' }] }, scheduling), ['Taint']);
+  assert.deepEqual(reasons({ ready: 'False' }, scheduling), ['NotReady']);
+  assert.deepEqual(reasons({ labels: { zone: 'b' } }, { ...scheduling, ...inZone('a') }), ['NodeAffinity']);
 });
 
 test('a startup taint leaves no node out, whatever its effect', () => {

@@ -134,7 +134,8 @@ export function gateWorld({
   function addNode(name: string): void {
     const status = {
       conditions: [{ type: 'Ready', status: 'True' }],
-      images: [{ names: ['registry.test/app:1'] }],
+      // More than a kubelet lists: what is not in the list may be there.
+      images: Array.from({ length: 50 }, (_, n) => ({ names: [`registry.test/${n === 0 ? 'app:1' : n}`] })),
     };
     const creationTimestamp = time();
     const labels = { 'kubernetes.io/os': 'linux' };

@@ -64,9 +64,13 @@ export function node(name: string, fields: Partial<Node> = {}): Node {
     taints: [],
     startupTaints: [],
     ready: true,
+    capacity: {},
     os: 'linux',
     deleting: false,
+    bootId: '',
     images: new Set(),
+    imagesComplete: false,
+    checksCredentials: false,
     ...fields,
   };
 }
@@ -104,6 +108,7 @@ export function puller(nodeName = 'n1'): PullerBuilder {
     attempt: 1,
     firstAttemptAt: T0,
     createdAt: T0,
+    bootId: '',
     deleting: false,
     phase: 'Pending',
     reason: '',

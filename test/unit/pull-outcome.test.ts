@@ -127,17 +127,28 @@ test('a reason to wait that nobody knows is a failed pull, in its words', () => 
   assert.ok(unheardOf.state === 'failed' && unheardOf.message === 'the dog ate it');
 });
 
-for (const [reason, message, words] of [
+for (const [reason, message, words, as = 'PodRejected'] of [
   [
     'OutOfpods',
     'Pod Node did not have enough resource: pods',
     'OutOfpods: Pod Node did not have enough resource: pods',
   ],
-  ['NodeAffinity', 'Pod Predicate NodeAffinity failed', 'NodeAffinity: Pod Predicate NodeAffinity failed'],
+  [
+    'NodeAffinity',
+    'Pod Predicate NodeAffinity failed',
+    'NodeAffinity: Pod Predicate NodeAffinity failed',
+    'NodeRefusesPod',
+  ],
+  [
+    'PodOSNotSupported',
+    "Failed to admit pod as the OS field doesn't match node OS",
+    "PodOSNotSupported: Failed to admit pod as the OS field doesn't match node OS",
+    'NodeRefusesPod',
+  ],
   ['Evicted', 'The node was low on resource: memory.', 'Evicted: The node was low on resource: memory.'],
 ] as const) {
   test(`a pod rejected with ${reason} has failed with the kubelet's words, and says nothing of the image`, () => {
-    const expected = { state: 'failed', reason: 'PodRejected', definitive: false, message: words };
+    const expected = { state: 'failed', reason: as, definitive: false, message: words };
     assert.deepEqual(pullOutcome(pod(undefined, { phase: 'Failed', reason, message })), expected);
     assert.deepEqual(
       pullOutcome(pod(waiting('ContainerCreating'), { phase: 'Failed', reason, message })),

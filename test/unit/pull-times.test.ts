@@ -14,6 +14,7 @@ const SHORT: PullTimes = {
   givenUpAfterMs: 20_000,
   noNodesMs: 11_000,
   creatingMs: 1000,
+  absentMs: 9000,
 };
 const look = (given: Situation) => assess(situation({ times: SHORT, ...given }));
 const kindOf = (given: Situation) => {
