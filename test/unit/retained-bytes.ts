@@ -17,6 +17,8 @@ export function retainedBytes(make: () => unknown): number {
 }
 
 function inUse(): number {
+  // Buffers that one collection finds unused are freed beside it, and by the next one at the latest.
+  collect();
   collect();
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
