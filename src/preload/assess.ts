@@ -4,12 +4,14 @@ import type { ImageAbsences } from './image-absence.ts';
 import { countImage, type ImageCount } from './image-counts.ts';
 import type { ImagePreload, PreloadImage } from './image-preload.ts';
 import {
-  isListed,
   isOfThisBoot,
   isWorthKeeping,
   type JudgedNode,
   type Judgements,
   judgeNode,
+  lacksAll,
+  type WantedImages,
+  wantedImages,
 } from './judged-node.ts';
 import { canNeverPreload, noNodesUntil } from './no-nodes.ts';
 import type { Node } from './node.ts';
@@ -26,8 +28,8 @@ export interface AssessInput {
   readonly preload: ImagePreload;
   readonly eligible: readonly Node[];
   readonly excluded: EligibleNodes['excluded'];
-  /** The puller pods of this image on this node, those being deleted left out. */
-  readonly podsFor: (image: PreloadImage, node: string) => readonly PullerPod[];
+  /** The puller pods of this image on a node, those being deleted left out. Asked for once at each look. */
+  readonly podsOf: (image: PreloadImage) => (node: string) => readonly PullerPod[];
   /** A failure that an earlier assessment saw there. */
   knownFailure(image: string, node: string): Failure | undefined;
   /** What keeps that pod from beginning to pull, if it is known. */
@@ -134,7 +136,8 @@ interface OpenNode extends JudgedNode {
 /** Decides what to do next for one preload. Pure: pods and nodes say everything, so any process can go on. */
 export function assess(input: AssessInput): Assessment {
   const { preload, times, now } = input;
-  const { nodes, newlyReady } = judgeAll(input);
+  const wantedOf = wantedImages(preload.spec.images, input.podsOf);
+  const { nodes, newlyReady } = judgeAll(input, wantedOf);
   // Ready nodes do not leave.
   const anyReady = nodes.some(({ ready }) => ready);
   const open = nodes.filter(({ settled }) => !settled).map((node) => openNode(input, node, anyReady));
@@ -170,6 +173,7 @@ export function assess(input: AssessInput): Assessment {
     return now >= deadline ? { kind: 'Overdue' } : { kind: 'Preloading' };
   })();
 
+  const touched = nodes.filter((node) => !lacksAll(node, wantedOf));
   const due = wakeTimes(pulls, open, refusals);
   if (verdict.kind === 'NoNodes') due.push(noNodesUntil(noNodes));
   else due.push(deadline);
@@ -190,7 +194,7 @@ export function assess(input: AssessInput): Assessment {
       counted === staying ? [] : staying.filter((node) => isLater(preload, node)),
     ),
     late: counted.find((node) => !node.ready)?.node.name,
-    images: preload.spec.images.map((image, index) => countImage(image, index, nodes)),
+    images: preload.spec.images.map((image, index) => countImage(image, index, touched)),
     failures,
     wanted: wantedPulls(pulls, nodes, open, refusals),
     running: open.reduce((sum, { slots }) => sum + countRunning(slots), 0),
@@ -202,9 +206,11 @@ export function assess(input: AssessInput): Assessment {
   };
 }
 
-function judgeAll(input: AssessInput): { nodes: readonly JudgedNode[]; newlyReady: readonly string[] } {
-  const { preload, eligible, judged } = input;
-  const images = preload.spec.images.map((image) => ({ image, isListed: isListed(image) }));
+function judgeAll(
+  input: AssessInput,
+  images: WantedImages,
+): { nodes: readonly JudgedNode[]; newlyReady: readonly string[] } {
+  const { eligible, judged } = input;
   const newlyReady: string[] = [];
   const nodes = eligible.map((node) => {
     const before = judged?.get(node.name);

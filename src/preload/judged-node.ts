@@ -3,6 +3,7 @@ import type { ImageAbsences } from './image-absence.ts';
 import { type ImageFilter, imageFilter, nameBits } from './image-filter.ts';
 import type { PreloadImage } from './image-preload.ts';
 import type { Node } from './node.ts';
+import { NO_PODS } from './pod-index.ts';
 import type { PullTimes } from './pull-times.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 import { type Failure, judgeSlot, overtaken, type Slot } from './slot.ts';
@@ -30,7 +31,6 @@ export interface JudgedNode {
 export type Judgements = Map<string, JudgedNode>;
 
 interface JudgeInput {
-  readonly podsFor: (image: PreloadImage, node: string) => readonly PullerPod[];
   knownFailure(image: string, node: string): Failure | undefined;
   readonly withSecret: boolean;
   readonly times: PullTimes;
@@ -43,6 +43,25 @@ interface JudgeInput {
 export interface WantedImage {
   readonly image: PreloadImage;
   readonly isListed: IsListed;
+  readonly podsOn: (node: string) => readonly PullerPod[];
+}
+
+/** The images of a preload, and what most nodes of most preloads have in common: none of them, and no pod. */
+export interface WantedImages {
+  readonly list: readonly WantedImage[];
+  readonly noPods: JudgedNode['pods'];
+  readonly allMissing: JudgedNode['slots'];
+}
+
+export function wantedImages(
+  images: readonly PreloadImage[],
+  podsOf: (image: PreloadImage) => WantedImage['podsOn'],
+): WantedImages {
+  return {
+    list: images.map((image) => ({ image, isListed: isListed(image), podsOn: podsOf(image) })),
+    noPods: images.map(() => NO_PODS),
+    allMissing: images.map(() => MISSING),
+  };
 }
 
 type IsListed = (node: Node, filter: ImageFilter) => boolean;
@@ -50,12 +69,13 @@ type IsListed = (node: Node, filter: ImageFilter) => boolean;
 export function judgeNode(
   input: JudgeInput,
   node: Node,
-  images: readonly WantedImage[],
+  images: WantedImages,
   before: JudgedNode | undefined,
 ): JudgedNode {
-  if (before !== undefined && isAsBefore(before, input, node, images)) return before;
-  const pods = images.map(({ image }) => input.podsFor(image, node.name));
-  if (pods.every((found) => found.length === 0)) return untouched(input, node, images, pods);
+  if (before !== undefined && isAsBefore(before, input, node, images.list)) return before;
+  if (images.list.every(({ podsOn }) => podsOn(node.name).length === 0))
+    return untouched(input, node, images);
+  const pods = images.list.map(({ podsOn }) => podsOn(node.name));
   const remove: PullerPod[] = [];
   const filter = imageFilter(node.images);
   let againAt: number | undefined;
@@ -74,8 +94,8 @@ export function judgeNode(
     if (mine.length > 1) remove.push(...overtaken(mine));
     return slot;
   };
-  const slots = images.map(({ image, isListed }, index): Slot => {
-    const slot = judge(image, pods[index] ?? NONE);
+  const slots = images.list.map(({ image, isListed }, index): Slot => {
+    const slot = judge(image, pods[index] ?? NO_PODS);
     return slot.state === 'missing' && !input.withSecret && isListed(node, filter) ? PRESENT : slot;
   });
   return {
@@ -101,19 +121,23 @@ export function isOfThisBoot({ createdAt, bootId }: PullerPod, node: Node): bool
 
 const PRESENT: Slot = { state: 'present' };
 const MISSING: Slot = { state: 'missing' };
-const NONE: readonly PullerPod[] = [];
 
-/** Most nodes of most preloads. */
+/** A node where nothing has happened. */
 function untouched(
   { withSecret }: JudgeInput,
   node: Node,
-  images: readonly WantedImage[],
-  pods: JudgedNode['pods'],
+  { list, noPods, allMissing }: WantedImages,
 ): JudgedNode {
   const filter = imageFilter(node.images);
-  const slots = images.map(({ isListed }) => (!withSecret && isListed(node, filter) ? PRESENT : MISSING));
-  const ready = slots.every((slot) => slot === PRESENT);
-  return { node, slots, pods, remove: NONE, ready, settled: true, withSecret, againAt: undefined };
+  const listed = list.map(({ isListed }) => !withSecret && isListed(node, filter));
+  const slots = listed.includes(true) ? listed.map((is) => (is ? PRESENT : MISSING)) : allMissing;
+  const ready = !listed.includes(false);
+  return { node, slots, pods: noPods, remove: NO_PODS, ready, settled: true, withSecret, againAt: undefined };
+}
+
+/** Returns whether none of the images is on the node or on its way there. */
+export function lacksAll({ slots }: JudgedNode, { allMissing }: WantedImages): boolean {
+  return slots === allMissing;
 }
 
 /**
@@ -126,7 +150,7 @@ export function isWorthKeeping({ ready, pods }: JudgedNode): boolean {
 
 function isAsBefore(
   before: JudgedNode,
-  { podsFor, withSecret, now }: JudgeInput,
+  { withSecret, now }: JudgeInput,
   node: Node,
   images: readonly WantedImage[],
 ): boolean {
@@ -134,7 +158,7 @@ function isAsBefore(
     before.node === node &&
     now < (before.againAt ?? Number.POSITIVE_INFINITY) &&
     before.withSecret === withSecret &&
-    images.every(({ image }, index) => podsFor(image, node.name) === before.pods[index])
+    images.every(({ podsOn }, index) => podsOn(node.name) === before.pods[index])
   );
 }
 

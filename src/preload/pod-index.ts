@@ -18,8 +18,11 @@ export interface PodIndex {
   refuse(pod: PullerPod, message: string): void;
   /** An expected pod that will not come after all, or a retired one that nobody needs any more. */
   forget(pod: PullerPod): void;
-  /** Pods of this pull on this node that are not being deleted: the same list as long as they are the same. */
-  find(pull: Pull, node: string): readonly PullerPod[];
+  /**
+   * Returns what finds the pods of this pull on a node, as things are now: those that are not being deleted, and the same list as long as they
+   * are the same.
+   */
+  findOf(pull: Pull): (node: string) => readonly PullerPod[];
   ofPull(pull: Pull): readonly PullerPod[];
   /**
    * Forgets what was expected long ago and never seen: made and deleted in a gap of the watch. What is queued has not been made
@@ -49,7 +52,8 @@ interface Place {
   readonly staying: readonly PullerPod[];
 }
 
-const NONE: readonly PullerPod[] = [];
+export const NO_PODS: readonly PullerPod[] = [];
+const findsNone = () => NO_PODS;
 
 export function podKey({ namespace, name }: { namespace: string; name: string }): string {
   return `${namespace}/${name}`;
@@ -74,7 +78,7 @@ export function createPodIndex(clock: Pick<Clock, 'now'>): PodIndex {
     const { node } = pod;
     const place = pullPlace(pod);
     const nodes = places.get(place) ?? new Map<string, Place>();
-    const all = next(nodes.get(node)?.all ?? NONE);
+    const all = next(nodes.get(node)?.all ?? NO_PODS);
     if (all.length === 0) nodes.delete(node);
     else nodes.set(node, { all, staying: all.filter(({ deleting }) => !deleting) });
     if (nodes.size === 0) places.delete(place);
@@ -140,7 +144,10 @@ export function createPodIndex(clock: Pick<Clock, 'now'>): PodIndex {
       }
       return surplus;
     },
-    find: (pull, node) => places.get(pullPlace(pull))?.get(node)?.staying ?? NONE,
+    findOf(pull) {
+      const nodes = places.get(pullPlace(pull));
+      return nodes === undefined ? findsNone : (node) => nodes.get(node)?.staying ?? NO_PODS;
+    },
     ofPull: (pull) => [...(places.get(pullPlace(pull))?.values() ?? [])].flatMap(({ all }) => all),
     expire(now, isQueued = () => false) {
       let next: number | undefined;

@@ -417,13 +417,12 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     // Order matters only if not all can start at once.
     const atATime = Math.min(parallelNodes(preload, eligible.length), options.maxConcurrentPulls);
     const ordered = atATime < eligible.length;
-    const podsOf = new Map(preload.spec.images.map((image) => [image, podsOnNodes(preload, state, image)]));
     const failures = new Map((state.assessment?.failures ?? []).map((entry) => [failureKey(entry), entry]));
     return {
       preload,
       eligible,
       excluded,
-      podsFor: (image, node) => podsOf.get(image)?.(node) ?? [],
+      podsOf: (image) => podsOnNodes(preload, state, image),
       knownFailure: (image, node) =>
         failures.get(failureKey({ image, node })) ?? recorded(preload, image, node),
       troubleOf: troubles.of,
@@ -450,10 +449,11 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   ): (node: string) => readonly PullerPod[] {
     const pull = state.pullOf.get(imageKey(image));
     if (pull === undefined) return () => [];
-    if (image.imagePullPolicy === 'IfNotPresent') return (node) => pods.find(pull, node);
+    const find = pods.findOf(pull);
+    if (image.imagePullPolicy === 'IfNotPresent') return find;
     const isMine = (pod: PullerPod) => pod.preloadUid === preload.uid || pod.createdAt > preload.createdAt;
     return (node) => {
-      const found = pods.find(pull, node);
+      const found = find(node);
       return found.every(isMine) ? found : found.filter(isMine);
     };
   }

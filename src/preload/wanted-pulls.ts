@@ -43,6 +43,7 @@ export function wantedPulls(
   const { images } = input.preload.spec;
   const busy = new Set(open.filter((node) => node.busy).map(({ name }) => name));
   const limit = parallelNodes(input.preload, nodes.length);
+  const mayTakePlace = (node: string): boolean => busy.size < limit || busy.has(node);
   const takesPlace = (node: string): boolean => {
     if (busy.size < limit) busy.add(node);
     return busy.has(node);
@@ -54,6 +55,8 @@ export function wantedPulls(
   const untried = final.size > 0 ? [] : byImportance(nodes, input).filter(({ ready }) => !ready);
   // Before the retries: a node that has not been tried is the better bet.
   for (const { slots, node } of untried) {
+    // Most nodes, once all places are taken.
+    if (!mayTakePlace(node.name)) continue;
     for (const [index, image] of images.entries()) {
       if (slots[index]?.state !== 'missing' || asked.has(pullOn(node.name, image))) continue;
       if (takesPlace(node.name))

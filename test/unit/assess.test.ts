@@ -678,7 +678,10 @@ test('one image under two policies, refused under one of them, is asked for unde
   const refused = puller('n1').attempt(2, 5).failing(NOT_FOUND).pod;
   const { verdict, wanted } = assess({
     ...input,
-    podsFor: ({ imagePullPolicy }) => (imagePullPolicy === 'Always' ? [refused] : []),
+    podsOf:
+      ({ imagePullPolicy }) =>
+      () =>
+        imagePullPolicy === 'Always' ? [refused] : [],
   });
   assert.equal(verdict.kind, 'Failed');
   assert.deepEqual(

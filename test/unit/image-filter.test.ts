@@ -27,10 +27,16 @@ test('a look at 100 new images on many nodes looks into next to no list of image
   const listed = (n: number) => Array.from({ length: 250 }, (_, i) => `registry.test/${n % 7}/${i}:1`);
   const nodes = Array.from({ length: 500 }, (_, n) => node(`n${n}`, { images: new CountingSet(listed(n)) }));
   const wanted = Array.from({ length: 100 }, (_, n) => `registry.test/new/${n}:2`);
-  const input = situation({ preload: preload({ images: images(...wanted) }), nodes });
+  let asked = 0;
+  const podsOf = () => {
+    asked += 1;
+    return () => [];
+  };
+  const input = { ...situation({ preload: preload({ images: images(...wanted) }), nodes }), podsOf };
   CountingSet.lookups = 0;
   const { ready, verdict } = assess(input);
   assert.deepEqual([ready, verdict.kind], [0, 'Preloading']);
+  assert.equal(asked, 100, 'once for each image');
   // 100,000 without a filter.
   assert.ok(CountingSet.lookups < 5000, `${CountingSet.lookups} look-ups`);
 });

@@ -66,7 +66,7 @@ test('a look at what has changed alone comes to the same as a look at everything
         const spec = { images: images(IMAGE, OTHER), minNodes: 1 };
         const input: AssessInput = {
           ...situation({ preload: preload(spec), nodes: [...nodes.values()], now: seconds, withSecret }),
-          podsFor: (wanted, where) => index.find({ namespace: 'shop', pull: wanted.image }, where),
+          podsOf: ({ image: pull }) => index.findOf({ namespace: 'shop', pull }),
         };
         const { newlyReady: _, ...fresh } = assess(input);
         const { newlyReady: __, ...known } = assess({ ...input, judged });
@@ -83,7 +83,7 @@ test('a node where nothing has happened is not remembered', () => {
   const look = () =>
     assess({
       ...situation({ nodes }),
-      podsFor: ({ image }, name) => index.find({ namespace: 'shop', pull: image }, name),
+      podsOf: ({ image }) => index.findOf({ namespace: 'shop', pull: image }),
       judged,
     });
   const { pod } = puller('n2').pulling();
@@ -102,7 +102,7 @@ test('a node is ready for the first time once, and again after it was not', () =
   const ready = () =>
     assess({
       ...situation({ nodes }),
-      podsFor: ({ image }, name) => index.find({ namespace: 'shop', pull: image }, name),
+      podsOf: ({ image }) => index.findOf({ namespace: 'shop', pull: image }),
       judged,
     }).newlyReady;
   const { pod } = puller('n2').pulled(5);

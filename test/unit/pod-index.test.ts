@@ -9,7 +9,7 @@ import { at, IMAGE, puller, REFUSED } from './preload-builder.ts';
 /** As the controller makes it before it asks the API server. */
 const expected = (seconds = 0, node = 'n1') => puller(node).with({ uid: '', createdAt: at(seconds) }).pod;
 const pull = (image = IMAGE) => ({ namespace: 'shop', pull: image });
-const found = (index: ReturnType<typeof createPodIndex>, node = 'n1') => index.find(pull(), node);
+const found = (index: ReturnType<typeof createPodIndex>, node = 'n1') => index.findOf(pull())(node);
 
 test('pods are found by what they pull and where', () => {
   const index = createPodIndex({ now: () => at(0) });
@@ -20,7 +20,7 @@ test('pods are found by what they pull and where', () => {
     [puller('n1').pod.name],
   );
   assert.equal(index.ofPull(pull()).length, 2);
-  assert.deepEqual(index.find(pull('nothing'), 'n1'), []);
+  assert.deepEqual(index.findOf(pull('nothing'))('n1'), []);
 });
 
 test('a pod of another namespace is never found, whatever it claims to pull', () => {
@@ -28,7 +28,7 @@ test('a pod of another namespace is never found, whatever it claims to pull', ()
   const stranger = puller('n1').pulled(5).with({ namespace: 'evil' }).pod;
   index.observe(podKey(stranger), stranger);
   assert.deepEqual([found(index), index.ofPull(pull())], [[], []]);
-  assert.deepEqual(index.find({ namespace: 'evil', pull: IMAGE }, 'n1'), [stranger]);
+  assert.deepEqual(index.findOf({ namespace: 'evil', pull: IMAGE })('n1'), [stranger]);
 });
 
 test('a pod that was just asked for counts, and the real one takes its place', () => {
@@ -142,7 +142,7 @@ test('whatever happens, the running count is what a recount says, and every pod 
         assert.equal(index.running, running.length);
         assert.equal(new Set(all.map(podKey)).size, all.length);
         const places = ['a:1', 'b:1'].flatMap((image) =>
-          ['n1', 'n2'].flatMap((node) => index.find(pull(image), node)),
+          ['n1', 'n2'].flatMap((node) => index.findOf(pull(image))(node)),
         );
         assert.deepEqual(new Set(places), new Set(all.filter(({ deleting }) => !deleting)));
       }

@@ -63,6 +63,17 @@ for (const reason of ['FailedMount', 'FailedAttachVolume', 'NetworkNotReady', 'F
   });
 }
 
+for (const words of [
+  'failed to get sandbox runtime: no runtime for "kata" is configured',
+  'failed to find runtime handler kata from runtime list map[runc:0xc000]',
+  'RuntimeHandler "kata" not supported',
+]) {
+  test(`a node refuses a pod for whose runtime class it has no runtime: ${words.slice(0, 40)}`, async () => {
+    const { reason, message } = (await troubleIn(event(1, 'FailedCreatePodSandBox', words))) ?? {};
+    assert.deepEqual([reason, message], ['NodeRefusesPod', `FailedCreatePodSandBox: ${words}`]);
+  });
+}
+
 test('the newest failure is told, in whatever order they are listed and whatever else is said after it', async () => {
   const mount = event(2, 'FailedMount', 'secret "s" not found');
   const after = event(5, 'SandboxChanged', 'Pod sandbox changed, it will be killed and re-created.');

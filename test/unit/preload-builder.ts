@@ -171,7 +171,10 @@ export function situation(given: Situation): AssessInput {
     preload: given.preload ?? preload(),
     eligible: given.nodes,
     excluded: given.excluded ?? [],
-    podsFor: ({ image }, name) => (places.get(`${name} ${image}`) ?? []).map(({ pod }) => pod),
+    podsOf:
+      ({ image }) =>
+      (name) =>
+        (places.get(`${name} ${image}`) ?? []).map(({ pod }) => pod),
     knownFailure: () => given.known,
     troubleOf: (pod) => given.troubles?.[pod.node],
     withSecret: given.withSecret ?? false,
