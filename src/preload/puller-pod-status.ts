@@ -33,6 +33,8 @@ export interface PullerPod {
   /** Why the pod as a whole failed, in the kubelet's or the controller's words; else empty. */
   readonly reason: string;
   readonly message: string;
+  /** When the status was last written, by the clock of the API server. */
+  readonly reportedAt: number | undefined;
   /** When the kubelet took the pod on. */
   readonly startedAt: number | undefined;
   /** Absent until the kubelet has reported it, and for a pod it rejected. */
@@ -78,9 +80,22 @@ export function parsePullerPod(raw: unknown): PullerPod {
     deleting: typeof at(metadata, 'deletionTimestamp') === 'string',
     phase: text(status, 'phase', REASON_CHARACTERS),
     ...reasonOf(status),
+    reportedAt: lastReport(at(metadata, 'managedFields')),
     startedAt: parseTimestamp(at(status, 'startTime')),
     ...(container !== undefined && { container: parseContainer(container) }),
   };
+}
+
+/** A pod has an entry for whoever made it, and one for each who writes its status. */
+const MANAGERS = 20;
+
+function lastReport(managedFields: unknown): number | undefined {
+  const times = asArray(managedFields)
+    .slice(0, MANAGERS)
+    .filter((entry) => at(entry, 'subresource') === 'status')
+    .map((entry) => parseTimestamp(at(entry, 'time')))
+    .filter((time) => time !== undefined);
+  return times.length === 0 ? undefined : Math.max(...times);
 }
 
 function isControllingPreload(reference: unknown): boolean {

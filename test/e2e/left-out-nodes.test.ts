@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { deploy } from './deployment.ts';
 import { gatedLab } from './gated-lab.ts';
+import { until } from './until.ts';
 
 const world = gatedLab();
 const LABEL = 'pullgate-e2e/disk';
@@ -54,6 +55,38 @@ describe('a node where the pods could not land', { concurrency: true }, () => {
     await web.rolledOut(60);
     assert.deepEqual(await whoHas(image), [one]);
     assert.deepEqual((await shop.preloads())[0]?.status?.excluded, [{ reason: 'Taint', count: 1 }]);
+  });
+
+  test('because its kubelet refuses them leaves the count at once, with the words', async (t) => {
+    const shop = await world.namespace(t);
+    const image = await shop.push('v2');
+    // Admission adds the selector to the puller pods, and the ImagePreload does not know of it.
+    const runtimeClass = '/apis/node.k8s.io/v1/runtimeclasses';
+    await world.api.create(runtimeClass, {
+      apiVersion: 'node.k8s.io/v1',
+      kind: 'RuntimeClass',
+      metadata: { name: shop.name },
+      handler: 'runc',
+      scheduling: { nodeSelector: { [LABEL]: 'ssd' } },
+    });
+    t.after(() => world.api.delete(`${runtimeClass}/${shop.name}`));
+    const tolerations = [{ key: TAINT, operator: 'Exists' }];
+    await world.api.create(`/apis/pullgate.io/v1alpha1/namespaces/${shop.name}/imagepreloads`, {
+      apiVersion: 'pullgate.io/v1alpha1',
+      kind: 'ImagePreload',
+      metadata: { name: 'by-hand' },
+      spec: { images: [{ image }], scheduling: { runtimeClassName: shop.name, tolerations } },
+    });
+    const [preload] = await until(
+      'it is ready',
+      60,
+      shop.preloads,
+      ([now]) => now?.status?.phase === 'Ready',
+    );
+    assert.deepEqual(preload?.status?.excluded, [{ reason: 'NodeRefusesPod', count: 1 }]);
+    assert.equal(preload?.status?.failures[0]?.node, other);
+    assert.match(preload?.status?.failures[0]?.message ?? '', /^NodeAffinity: /);
+    assert.deepEqual(await whoHas(image), [one]);
   });
 
   test('gets it where the pods tolerate that taint', async (t) => {

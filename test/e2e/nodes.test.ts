@@ -13,9 +13,11 @@ import { until } from './until.ts';
 
 /** Everything that takes minutes takes a sixth of it here. */
 const FASTER = 6;
-const TIMES = Object.fromEntries(
-  Object.entries(PULL_TIMES).map(([name, ms]) => [name, ms / FASTER]),
-) as unknown as PullTimes;
+const TIMES = {
+  ...Object.fromEntries(Object.entries(PULL_TIMES).map(([name, ms]) => [name, ms / FASTER])),
+  // Simulated nodes report their images with the heartbeat, every 10 s.
+  absentMs: PULL_TIMES.absentMs,
+} as unknown as PullTimes;
 const NO_NODES_SECONDS = TIMES.noNodesMs / 1000;
 const GIVEN_UP_SECONDS = TIMES.givenUpAfterMs / 1000;
 
@@ -123,6 +125,29 @@ describe('Nodes', { concurrency: true }, () => {
       nodes.pulls.filter(({ preload }) => preload),
       [],
     );
+  });
+
+  test('are virtual, are left out by a set-based node selector, or have a startup taint', async (t) => {
+    const shop = await world.namespace(t);
+    const nodes = await simulateNodes(t, world.api, 4);
+    const [plain = '', starting = '', virtual = '', other = ''] = nodes.names();
+    const image = imageOf(shop);
+    nodes.registry.answer(image, { seconds: 0.5 });
+    const web = await deploy(shop, 'web', { pod: nodes.pod });
+    const selector = `${POOL_LABEL} notin (other)`;
+    await shop.kubectl('annotate', 'deployment', 'web', `pullgate.io/node-selector=${selector}`);
+    await nodes.label(virtual, { type: 'virtual-kubelet' });
+    await nodes.label(other, { [POOL_LABEL]: 'other' });
+    const taint = 'startup-taint.cluster-autoscaler.kubernetes.io/e2e=true:NoSchedule';
+    await shop.kubectl('taint', 'node', starting, taint);
+
+    await web.setImage(image);
+    await web.released(20);
+    assert.deepEqual(nodes.having(image).sort(), [plain, starting].sort());
+    const end = await until('the end is told', 5, statusOf(shop), (now) => now?.readyNodes === 2);
+    assert.equal(excluded(end, 'VirtualNode'), 1);
+    assert.equal(excluded(end, 'NodeAffinity'), 1);
+    assert.equal(excluded(end, 'Taint'), 0);
   });
 
   test('have one node of ten that fails and one that hangs', async (t) => {

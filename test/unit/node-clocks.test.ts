@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { at, type JsonObject } from '../../src/json.ts';
 import { believedTimes } from '../../src/preload/believed-times.ts';
+import { parsePullerPod } from '../../src/preload/puller-pod-status.ts';
 import { gateWorld, PODS, type World } from './gate-world.ts';
 import { puller, at as second } from './preload-builder.ts';
 
@@ -71,6 +72,21 @@ test('a node cannot put the deadline off by telling of an end again and again', 
     await world.pass(1_230_000);
   }
   assert.equal(world.web().paused, false);
+});
+
+test('a new leader believes no later end than the time when the status was last written', () => {
+  const metadata = {
+    creationTimestamp: timestamp(second(0)),
+    managedFields: [
+      { manager: 'pullgate', time: timestamp(second(0)) },
+      { manager: 'kubelet', subresource: 'status', time: timestamp(second(20)) },
+      { manager: 'kubelet', subresource: 'status', time: timestamp(second(50)) },
+    ],
+  };
+  const containerStatuses = [{ name: 'pull', state: pulled(timestamp(second(DAY))) }];
+  const status = { startTime: timestamp(second(DAY)), containerStatuses };
+  const pod = believedTimes(parsePullerPod({ metadata, status }), undefined, { now: second(3000) });
+  assert.deepEqual([pod.startedAt, pod.container?.terminated?.finishedAt], [second(50), second(50)]);
 });
 
 const anyTime = fc.integer({ min: -10 * DAY, max: 10 * DAY });

@@ -113,6 +113,7 @@ export function puller(nodeName = 'n1'): PullerBuilder {
     phase: 'Pending',
     reason: '',
     message: '',
+    reportedAt: undefined,
     startedAt: undefined,
   });
 }
