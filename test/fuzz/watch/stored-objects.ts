@@ -1,5 +1,6 @@
 import {
   asArray,
+  asNumber,
   asObject,
   asString,
   asStringMap,
@@ -86,7 +87,7 @@ export function createObjects() {
     const changesSpec = operations.some(
       (operation) => at(operation, 'op') !== 'test' && asString(at(operation, 'path'))?.startsWith('/spec'),
     );
-    const generation = Number(metadata['generation'] ?? 0) + Number(changesSpec);
+    const generation = (asNumber(metadata['generation']) ?? 0) + Number(changesSpec);
     const patched = { ...value, metadata: { ...metadata, generation, resourceVersion: VERSION_MARK } };
     return put(object.kind, object.namespace, object.name, deepJson(patched));
   }
