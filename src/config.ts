@@ -6,6 +6,14 @@ import { GateError } from './errors.ts';
 import type { CountOrPercent } from './hold/count-or-percent.ts';
 import { type Range, SETTINGS, wholeNumberUpTo } from './hold/settings.ts';
 import type { PreloadSettings } from './preload/preload-spec.ts';
+import {
+  areConsistent,
+  PULLER_LIMITS,
+  PULLER_REQUESTS,
+  type PullerResources,
+  parseQuantities,
+  type Quantities,
+} from './preload/puller-resources.ts';
 import { isLabelKey } from './template/label-syntax.ts';
 
 /** Everything an operator can set. The one module that reads the environment. */
@@ -24,6 +32,7 @@ export interface Config {
   readonly maxConcurrentPulls: number;
   /** Keys of taints that nodes have only until they are set up, besides the well-known ones. */
   readonly startupTaints: readonly string[];
+  readonly pullerResources: PullerResources;
   readonly settings: PreloadSettings;
   readonly logLevel: string;
 }
@@ -59,6 +68,9 @@ export function readConfig(argv: readonly string[], podAccount = POD_ACCOUNT): C
   if (cluster === undefined) {
     return program.error("error: option '--kubeconfig <file>' is needed outside of a cluster");
   }
+  const pullerResources = { requests: flags.pullerRequests, limits: flags.pullerLimits };
+  if (!areConsistent(pullerResources))
+    return program.error("error: option '--puller-limits' must not be below '--puller-requests'");
   const inPod = 'folder' in cluster;
   const listen = flags.listen ?? parseAddress(inPod ? '0.0.0.0:9443' : '127.0.0.1:9443');
   const { host, port } = listen;
@@ -73,6 +85,7 @@ export function readConfig(argv: readonly string[], podAccount = POD_ACCOUNT): C
     unsupportedServer: flags.unsupportedServer === 'true',
     maxConcurrentPulls: flags.maxConcurrentPulls,
     startupTaints: flags.startupTaints ?? [],
+    pullerResources,
     settings: {
       parallelism: flags.parallelism,
       minNodes: flags.minNodes,
@@ -165,6 +178,20 @@ export function command(): Command {
     )
     .addOption(
       set(
+        '--puller-requests <cpu=n,memory=n>',
+        'what a puller pod requests; a LimitRange of its namespace goes before',
+        quantities(PULLER_REQUESTS),
+      ).default(PULLER_REQUESTS, spelled(PULLER_REQUESTS)),
+    )
+    .addOption(
+      set(
+        '--puller-limits <cpu=n,memory=n>',
+        'the limits of a puller pod; they also apply to the set-up of its sandbox',
+        quantities(PULLER_LIMITS),
+      ).default(PULLER_LIMITS, spelled(PULLER_LIMITS)),
+    )
+    .addOption(
+      set(
         '--parallelism <n|n%>',
         'nodes at a time for one preload (default: 20, or 10% if that is more)',
         inRange(SETTINGS.parallelism.range),
@@ -213,6 +240,8 @@ interface Flags {
   readonly unsupportedServer: 'true' | 'false';
   readonly maxConcurrentPulls: number;
   readonly startupTaints?: readonly string[];
+  readonly pullerRequests: Quantities;
+  readonly pullerLimits: Quantities;
   readonly parallelism?: CountOrPercent;
   readonly minNodes: CountOrPercent;
   readonly nodeTimeoutSeconds: number;
@@ -242,6 +271,18 @@ function set<T>(flags: string, description: string, parse?: (text: string) => T)
   const option = new Option(flags, description);
   option.env(`PULLGATE_${option.name().toUpperCase().replaceAll('-', '_')}`);
   return parse === undefined ? option : option.argParser(parse);
+}
+
+function spelled({ cpu, memory }: Quantities): string {
+  return `cpu=${cpu},memory=${memory}`;
+}
+
+function quantities(fallback: Quantities): (text: string) => Quantities {
+  return (text) => {
+    const value = parseQuantities(text, fallback);
+    if (value !== undefined) return value;
+    throw new InvalidArgumentError('It must be quantities of cpu and memory, such as cpu=10m,memory=16Mi.');
+  };
 }
 
 /** Of seconds: what the CRD takes, as an ImagePreload with more would be refused. */

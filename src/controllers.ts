@@ -16,6 +16,7 @@ import { createPreloadController } from './preload/preload-controller.ts';
 import type { PullTimes } from './preload/pull-times.ts';
 import { type PullerPod, parsePullerPod } from './preload/puller-pod-status.ts';
 import { startupTaints } from './preload/taints.ts';
+import { createUnservedPreloads } from './preload/unserved-preloads.ts';
 import { modeFact, modeOf, type Namespace, parseNamespace } from './release/namespace-mode.ts';
 import { createReleaseController, type HoldsOpen } from './release/release-controller.ts';
 
@@ -83,7 +84,13 @@ export function startControllers(options: {
     ...common,
     path: `${API_GROUP_PATH}/imagepreloads`,
     parse: parseImagePreload,
-    scope: { isFollowed, keepElsewhere: preloadKeptElsewhere },
+    scope: {
+      isFollowed,
+      keepElsewhere(preload) {
+        unserved.observe(preload);
+        return preloadKeptElsewhere(preload);
+      },
+    },
     trim: {
       isWhole: (preload) => preloadController.isWhole(preload),
       less: (preload) => preloadController.less(preload),
@@ -104,6 +111,7 @@ export function startControllers(options: {
     onChange: (key, now, before) => preloadController.podChanged(key, now, before),
   });
 
+  const unserved = createUnservedPreloads({ client, clock, log, writeEvent, isFollowed });
   const preloadController = createPreloadController({
     ...common,
     writeEvent,
@@ -114,6 +122,7 @@ export function startControllers(options: {
     maxConcurrentPulls: config.maxConcurrentPulls,
     nodeTimeoutSeconds: config.settings.nodeTimeoutSeconds,
     pullTimes,
+    pullerResources: config.pullerResources,
     onPullEnded(pull) {
       metrics?.nodePull(pull.result, pull.seconds);
       if (pull.result !== 'Pulled') metrics?.pullFailed(pull.reason);
@@ -190,6 +199,7 @@ export function startControllers(options: {
     async stop() {
       await releaseController.stop();
       await preloadController.stop();
+      unserved.stop();
       await Promise.all(reflectors.map((reflector) => reflector.stop()));
     },
     releaseAll: releaseController.releaseAll,

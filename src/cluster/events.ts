@@ -25,6 +25,8 @@ export type EventReason =
   | 'GateOptedOut'
   | 'HoldDeadlineExceeded'
   | 'NoEligibleNodes'
+  | 'NotPreloadable'
+  | 'NotServed'
   | 'UngatedRollout'
   | 'LimitExceeded'
   | 'InvalidMode'

@@ -21,6 +21,7 @@ import type { PullTimes } from './pull-times.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 import { isRefused, type Refusals, refusalsOf } from './refusals.ts';
 import { type Failure, runningSince, type Slot, startOf } from './slot.ts';
+import { troubleOf, withMissingSecret } from './slot-trouble.ts';
 import { byImportance, retries, type WantedPull, wantedPulls } from './wanted-pulls.ts';
 
 /** All that is known about one preload at one moment. */
@@ -32,6 +33,8 @@ export interface AssessInput {
   readonly podsOf: (image: PreloadImage) => (node: string) => readonly PullerPod[];
   /** A failure that an earlier assessment saw there. */
   knownFailure(image: string, node: string): Failure | undefined;
+  /** Why no puller pod may be made, in words. */
+  readonly notPreloadable?: string | undefined;
   /** What keeps that pod from beginning to pull, if it is known. */
   troubleOf(pod: PullerPod): Failure | undefined;
   /** Whether the pods pull with a secret, their own or their service account's. */
@@ -68,6 +71,7 @@ interface NodeFailure extends Failure {
  * - `Failed`: every node that was asked has given a definitive answer: hold on, and say so.
  * - `Overdue`: the deadline has passed; with a ready node the rollout is let go, with none it is kept.
  * - `NoNodes`: nothing to preload on; let go once `over`.
+ * - `NotPreloadable`: a puller pod would do more than pull. Nothing can be promised, so the rollout is let go.
  */
 export type Verdict =
   | { readonly kind: 'Preloading' }
@@ -80,7 +84,8 @@ export type Verdict =
       readonly over: boolean;
       /** No node could ever be preloaded for these pods. */
       readonly never: boolean;
-    };
+    }
+  | { readonly kind: 'NotPreloadable'; readonly message: string };
 
 export interface Assessment {
   readonly verdict: Verdict;
@@ -163,6 +168,7 @@ export function assess(input: AssessInput): Assessment {
 
   const noNodes = { ...input, since: input.noNodesSince ?? now, noNodesMs: times.noNodesMs };
   const verdict = ((): Verdict => {
+    if (input.notPreloadable !== undefined) return { kind: 'NotPreloadable', message: input.notPreloadable };
     if (staying.length === 0) {
       const never = canNeverPreload(input);
       return { kind: 'NoNodes', since: noNodes.since, over: now >= noNodesUntil(noNodes), never };
@@ -196,12 +202,12 @@ export function assess(input: AssessInput): Assessment {
     late: counted.find((node) => !node.ready)?.node.name,
     images: preload.spec.images.map((image, index) => countImage(image, index, touched)),
     failures,
-    wanted: wantedPulls(pulls, nodes, open, refusals),
+    wanted: verdict.kind === 'NotPreloadable' ? [] : wantedPulls(pulls, nodes, open, refusals),
     running: open.reduce((sum, { slots }) => sum + countRunning(slots), 0),
     overdue: now >= deadline,
     remove: open.flatMap(({ remove }) => remove),
     timedOut,
-    creating: open.flatMap(({ slots }) => slots.flatMap((slot) => longCreating(input, slot))),
+    creating: open.flatMap(({ slots }) => slots.flatMap((slot) => worthAsking(input, slot))),
     wakeAt: future.length === 0 ? undefined : Math.min(...future),
   };
 }
@@ -316,7 +322,9 @@ function countRunning(slots: readonly Slot[]): number {
   return slots.filter((slot) => runningSince(slot) !== undefined).length;
 }
 
-function longCreating({ times, now }: AssessInput, slot: Slot): PullerPod[] {
+/** The kubelet says of a pull secret that it cannot find only in an event of the pod. */
+function worthAsking({ times, now }: AssessInput, slot: Slot): PullerPod[] {
+  if (slot.state === 'failed' && slot.failure.reason === 'Unauthorized') return [slot.pod];
   if (slot.state !== 'pulling' || slot.creating === undefined) return [];
   return now >= slot.since + times.creatingMs ? [slot.creating] : [];
 }
@@ -331,10 +339,10 @@ function failuresOf(input: AssessInput, { name, slots, left: reason }: OpenNode)
   const left = reason === undefined ? {} : { left: reason };
   return input.preload.spec.images.flatMap(({ image }, index) => {
     const slot = slots[index];
-    if (slot?.state === 'failed') return { node: name, image, ...slot.failure, ...left };
+    if (slot?.state === 'failed') return { node: name, image, ...withMissingSecret(slot, input), ...left };
     if (slot?.state !== 'pulling') return [];
     // Told, and no more: the kubelet goes on by itself, and its time is that of the pull.
-    const trouble = slot.creating && input.troubleOf(slot.creating);
+    const trouble = slot.creating && troubleOf(slot.creating, slot.since, input);
     const failure = trouble ?? (isHanging(slot, input) ? TIMED_OUT : undefined);
     return failure === undefined ? [] : { node: name, image, ...failure, ...left };
   });

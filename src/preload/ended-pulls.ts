@@ -24,7 +24,7 @@ export interface EndedPulls {
   observe(now: PullerPod | undefined, before: PullerPod | undefined): void;
   timedOut(pulls: Assessment['timedOut']): void;
   /** The API server did not take the pod. */
-  refused(): void;
+  refused(reason: PullFailureReason): void;
 }
 
 export function createEndedPulls(clock: Clock, tell: (pull: EndedPull) => void): EndedPulls {
@@ -65,6 +65,6 @@ export function createEndedPulls(clock: Clock, tell: (pull: EndedPull) => void):
         else if (pod.uid !== '') end(pod, () => ({ result: 'TimedOut', seconds, reason: 'Timeout' }));
       }
     },
-    refused: () => tell({ result: 'Failed', seconds: 0, reason: 'PodRejected' }),
+    refused: (reason) => tell({ result: 'Failed', seconds: 0, reason }),
   };
 }

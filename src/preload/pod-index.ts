@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import { PULL_TIMED_OUT, pullOutcome } from './pull-outcome.ts';
+import { POD_REJECTED, type PodRefusal, PULL_TIMED_OUT, pullOutcome } from './pull-outcome.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 
 /**
@@ -14,8 +14,8 @@ export interface PodIndex {
    * that name is still there, on its way out: the watch will tell when it is gone.
    */
   expect(pod: PullerPod): boolean;
-  /** The API server refused to create an expected pod, with its words. */
-  refuse(pod: PullerPod, message: string): void;
+  /** The API server refused to create an expected pod, with its words, or could not. */
+  refuse(pod: PullerPod, message: string, reason?: PodRefusal): void;
   /** An expected pod that will not come after all, or a retired one that nobody needs any more. */
   forget(pod: PullerPod): void;
   /**
@@ -34,6 +34,15 @@ export interface PodIndex {
    * are forgotten; the next one finds the image on the node within seconds.
    */
   retire(limit: number): readonly PullerPod[];
+  /**
+   * The successes of this pull whose pods are still there, to be deleted. Like those of `retire`, they go on counting until they are
+   * forgotten.
+   */
+  retirePull(pull: Pull): readonly PullerPod[];
+  /** The same for one pod that has succeeded. */
+  retirePod(pod: PullerPod): void;
+  /** Whether a retired pod is there no more. */
+  isGone(pod: PullerPod): boolean;
   /** Pulls under way in the whole cluster. */
   readonly running: number;
   /** These pulls, and since when each is known, in ms since the epoch, by our clock. */
@@ -72,6 +81,8 @@ export function createPodIndex(clock: Pick<Clock, 'now'>): PodIndex {
   const succeeded = new Map<string, Set<string>>();
   /** Deleted, or about to be, and still counting. */
   const retired = new Set<string>();
+  /** Those of them that the watch shows no more. */
+  const gone = new Set<string>();
   const underWay = new Map<string, readonly [PullerPod, number]>();
 
   function change(pod: PullerPod, next: (pods: readonly PullerPod[]) => readonly PullerPod[]): void {
@@ -107,10 +118,20 @@ export function createPodIndex(clock: Pick<Clock, 'now'>): PodIndex {
     if (kept?.size === 0) succeeded.delete(namespace);
   }
 
+  function retireOne(pod: PullerPod): void {
+    const key = podKey(pod);
+    if (pods.get(key)?.uid !== pod.uid) return;
+    unkeep(pod.namespace, key);
+    retired.add(key);
+  }
+
   return {
     observe(key, pod) {
       const before = pods.get(key);
-      if (retired.has(key)) return before;
+      if (retired.has(key)) {
+        if (pod === undefined) gone.add(key);
+        return before;
+      }
       expected.delete(key);
       put(key, pod);
       return before;
@@ -122,12 +143,13 @@ export function createPodIndex(clock: Pick<Clock, 'now'>): PodIndex {
       put(key, pod);
       return true;
     },
-    refuse(pod, message) {
+    refuse(pod, message, reason = POD_REJECTED) {
       const key = podKey(pod);
-      if (expected.has(key)) put(key, { ...pod, phase: 'Failed', reason: 'PodRejected', message });
+      if (expected.has(key)) put(key, { ...pod, phase: 'Failed', reason, message });
     },
     forget(pod) {
       const key = podKey(pod);
+      gone.delete(key);
       if (expected.delete(key) || retired.delete(key)) put(key, undefined);
     },
     retire(limit) {
@@ -148,6 +170,19 @@ export function createPodIndex(clock: Pick<Clock, 'now'>): PodIndex {
       const nodes = places.get(pullPlace(pull));
       return nodes === undefined ? findsNone : (node) => nodes.get(node)?.staying ?? NO_PODS;
     },
+    retirePull(pull) {
+      const left: PullerPod[] = [];
+      for (const { all } of places.get(pullPlace(pull))?.values() ?? []) {
+        for (const pod of all) {
+          if (!hasSucceeded(pod) || pod.uid === '') continue;
+          retireOne(pod);
+          if (!gone.has(podKey(pod))) left.push(pod);
+        }
+      }
+      return left;
+    },
+    retirePod: retireOne,
+    isGone: (pod) => gone.has(podKey(pod)),
     ofPull: (pull) => [...(places.get(pullPlace(pull))?.values() ?? [])].flatMap(({ all }) => all),
     expire(now, isQueued = () => false) {
       let next: number | undefined;

@@ -6,6 +6,7 @@ import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
 import { elide } from '../text.ts';
 import { registryWords } from './pull-failure.ts';
+import { PULL_CONTAINER } from './puller-pod.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 import type { Failure } from './slot.ts';
 
@@ -93,6 +94,9 @@ const BEFORE_THE_PULL =
 /** The node does not have the runtime of the pod's RuntimeClass: in the words of containerd, CRI-O and cri-dockerd. */
 const NO_SUCH_RUNTIME =
   /no runtime for "[^"]{1,253}" is configured|failed to find runtime handler|RuntimeHandler "[^"]{1,253}" not supported/;
+/** An injected container has Events of the same reasons. */
+const PULL_PATH = `spec.containers{${PULL_CONTAINER}}`;
+const PULL_EVENTS: ReadonlySet<string> = new Set(['Pulling', 'Pulled']);
 
 /** The last that went wrong, if no pull has begun. It may have passed since: the kubelet tries again by itself. */
 function troubleIn(events: readonly unknown[]): Failure | undefined {
@@ -100,8 +104,13 @@ function troubleIn(events: readonly unknown[]): Failure | undefined {
     reason: elide(asString(at(event, 'reason')) ?? ''),
     message: elide(asString(at(event, 'message')) ?? ''),
     time: asString(at(event, 'lastTimestamp')) ?? '',
+    container: asString(at(event, 'involvedObject', 'fieldPath')) ?? PULL_PATH,
   }));
-  if (told.some(({ reason }) => reason === 'Pulling' || reason === 'Pulled')) return undefined;
+  const unfound = told.find(({ reason }) => reason === 'FailedToRetrieveImagePullSecret');
+  if (unfound !== undefined)
+    return { reason: 'PullSecretMissing', definitive: true, message: registryWords(unfound.message) };
+  if (told.some(({ reason, container }) => PULL_EVENTS.has(reason) && container === PULL_PATH))
+    return undefined;
   const [newest] = told
     .filter(({ reason }) => BEFORE_THE_PULL.test(reason))
     .sort((a, b) => (a.time < b.time ? 1 : -1));

@@ -1,12 +1,13 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
-import { ApiError, isAlreadyExists, isConflict, isNotFound } from '../cluster/api-error.ts';
+import { ApiError, isAlreadyExists, isConflict, isNotFound, isUnanswered } from '../cluster/api-error.ts';
 import type { JsonObject } from '../json.ts';
 import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
 import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
 import { type PodIndex, podKey } from './pod-index.ts';
+import { POD_NOT_CREATED, POD_REJECTED, type PodRefusal } from './pull-outcome.ts';
 import { type PullerPod, parsePullerPod } from './puller-pod-status.ts';
 
 /** Creates and deletes puller pods, and keeps the index right meanwhile: the watch shows both only later. */
@@ -42,6 +43,13 @@ const CREATES_AT_A_TIME = 32;
 const DELETES_AT_A_TIME = 16;
 /** What the watch will show. */
 const UNREAD = { ignoreAnswer: true };
+/**
+ * A webhook that is down, or a moment without etcd, is told when it lasts longer than this. A webhook that does not answer has taken longer
+ * already: the API server waits 10 s for it by default, and up to 30.
+ */
+const TOLD_AFTER_MS = 5000;
+/** One attempt, so that its failure can be told within 15 s. */
+const CREATE = { ...UNREAD, retry: false, deadlineMs: 12_000 };
 
 export function createPodWriter(options: {
   readonly client: Pick<ApiClient, 'create' | 'delete'>;
@@ -49,7 +57,7 @@ export function createPodWriter(options: {
   readonly log: Logger;
   readonly pods: PodIndex;
   /** The API server did not take the pod. */
-  readonly onRefused: () => void;
+  readonly onRefused: (reason: PodRefusal) => void;
 }): PodWriter {
   const { client, clock, log, pods, onRefused } = options;
   const creating = createLimiter(CREATES_AT_A_TIME, clock);
@@ -60,20 +68,26 @@ export function createPodWriter(options: {
   const queued = new Set<string>();
   /** How often a name was taken already, by key of the pod. */
   const taken = new LRUCache<string, number>({ max: REMEMBERED_NAMES });
+  /** Of `clock.monotonic`, when the API server was first asked for a pod that it has not made yet, by key of the pod. */
+  const askedAt = new LRUCache<string, number>({ max: REMEMBERED_NAMES });
   const timers = new Set<() => void>();
   const limitLog = createLogLimit(clock, FAILURE_RATE);
   let stopped = false;
 
-  /** The words of an answer about this very pod. All else is the API server's trouble, and says nothing about the node. */
-  function refusalOf(pod: PullerPod, error: unknown): string | undefined {
+  /** Why the pod will not come, in words. Undefined for trouble of the API server that may be over in a moment. */
+  function refusalOf(pod: PullerPod, error: unknown): readonly [PodRefusal, string] | undefined {
+    if (isUnanswered(error)) {
+      const since = askedAt.get(podKey(pod)) ?? clock.monotonic();
+      return clock.monotonic() - since < TOLD_AFTER_MS ? undefined : [POD_NOT_CREATED, wordsOf(error)];
+    }
     if (!(error instanceof ApiError)) return undefined;
     // Quota, policy webhook, admission: the words are the operator's to read.
-    if (isRefusal(error)) return error.apiMessage;
+    if (isRefusal(error)) return [POD_REJECTED, error.apiMessage];
     if (!isAlreadyExists(error)) return undefined;
     // The watch will show it, or it is on its way out. Else it is somebody else's, who may have many.
     const times = (taken.get(podKey(pod)) ?? 0) + 1;
     taken.set(podKey(pod), times);
-    return times < TAKEN_LIMIT ? undefined : `${error.apiMessage}, and it is not Pullgate's`;
+    return times < TAKEN_LIMIT ? undefined : [POD_REJECTED, `${error.apiMessage}, and it is not Pullgate's`];
   }
 
   function report(pod: PullerPod, err: unknown, message: string): void {
@@ -86,9 +100,11 @@ export function createPodWriter(options: {
     if (stopped) return;
     const refusal = refusalOf(pod, error);
     if (refusal !== undefined) {
+      const [reason, words] = refusal;
       taken.delete(podKey(pod));
-      pods.refuse(pod, refusal);
-      onRefused();
+      askedAt.delete(podKey(pod));
+      pods.refuse(pod, words, reason);
+      onRefused(reason);
       settled();
       return;
     }
@@ -127,13 +143,16 @@ export function createPodWriter(options: {
       const key = podKey(pod);
       queued.add(key);
       creating(namespace, async () => {
-        if (queued.delete(key) && !stopped)
-          await client.create(`/api/v1/namespaces/${namespace}/pods`, manifest, {}, UNREAD);
+        if (!queued.delete(key) || stopped) return;
+        if (!askedAt.has(key)) askedAt.set(key, clock.monotonic());
+        await client.create(`/api/v1/namespaces/${namespace}/pods`, manifest, {}, CREATE);
+        askedAt.delete(key);
       }).catch((error: unknown) => onCreateFailed(pod, error, settled));
     },
     async remove(pod) {
+      const isGone = pods.isGone(pod);
       pods.forget(pod);
-      return await deletePod(pod);
+      return isGone || (await deletePod(pod));
     },
     delete: deletePod,
     isQueued: (pod) => queued.has(podKey(pod)),
@@ -147,6 +166,11 @@ export function createPodWriter(options: {
       for (const cancel of timers) cancel();
     },
   };
+}
+
+function wordsOf(error: unknown): string {
+  if (error instanceof ApiError) return error.apiMessage;
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** An answer about this very pod. */

@@ -19,9 +19,10 @@ import { imageFilter } from './image-filter.ts';
 import type { ImagePreload, ImagePreloadStatus, PreloadImage } from './image-preload.ts';
 import { isListed, type Judgements } from './judged-node.ts';
 import { createKeyGroups } from './key-groups.ts';
+import { createLingeringPods } from './lingering-pods.ts';
 import type { Node } from './node.ts';
 import { createOwnPods } from './own-pods.ts';
-import { createPodIndex, type Pull, pullPlace } from './pod-index.ts';
+import { createPodIndex, type Pull, podKey, pullPlace } from './pod-index.ts';
 import { createPodTroubles } from './pod-trouble.ts';
 import { createPodWriter, RETRY_MS } from './pod-writer.ts';
 import { preloadFacts, refusedPreloadFact } from './preload-facts.ts';
@@ -41,11 +42,13 @@ import { createPullSharers, type Sharer } from './pull-sharers.ts';
 import type { PullTimes } from './pull-times.ts';
 import { type PullSpec, pullerPod, pullKey } from './puller-pod.ts';
 import type { PullerPod } from './puller-pod-status.ts';
+import { fitResources, type PullerResources, type ResourceRules } from './puller-resources.ts';
 import { createServedPreloads } from './served-preloads.ts';
 import type { Failure } from './slot.ts';
 import { tolerationsFor } from './taints.ts';
 import { parseTimestamp } from './timestamp.ts';
 import { parallelNodes, type WantedPull } from './wanted-pulls.ts';
+import { runsWasm, wasmWords } from './wasm.ts';
 import { createWorkloadLookups } from './workload-lookups.ts';
 
 type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;
@@ -69,6 +72,8 @@ export interface PreloadControllerOptions {
   /** For how long a pull may keep its place among them while others want one, whatever its preload says. */
   readonly nodeTimeoutSeconds: number;
   readonly pullTimes: PullTimes;
+  /** What puller pods request where their namespace does not ask for something else. */
+  readonly pullerResources: PullerResources;
   /** Called with `namespace/name` of a preload when something new is known of it. */
   readonly onAssessed: (key: string) => void;
   readonly onPullEnded?: ((pull: EndedPull) => void) | undefined;
@@ -178,6 +183,15 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     nodes: () => Array.from(nodes.values()).length,
     wake: queue.add,
   });
+  const lingering = createLingeringPods({
+    clock,
+    onLingering(pod) {
+      pods.retirePod(pod);
+      void writer.delete(pod).then((isDone) => {
+        if (!isDone && !stopped) lingering.observe(podKey(pod), pod);
+      });
+    },
+  });
   const ownPods = createOwnPods({ preloads, clock, onChange: ownPodChanged });
 
   function ownPodChanged(key: string, now: PullerPod | undefined, before: PullerPod | undefined): void {
@@ -192,6 +206,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       endedPulls.timedOut([{ pod: before, at: clock.now() }]);
     }
     endedPulls.observe(now, before);
+    lingering.observe(key, now);
     const pod = now ?? known;
     if (pod === undefined) return;
     if (now?.deleting === true && !sharers.isNeeded(now)) void writer.remove(now);
@@ -262,26 +277,38 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     activity: Activity,
     expiresAt: number | undefined,
   ): Promise<number | undefined> {
+    const rules = await lookups.rulesOf(preload, state);
+    if (activity === 'rolling' && rules.countsPods) {
+      // The new pods need the room, and nobody waits for the nodes that are left.
+      served.rest(key, preload);
+      sharers.use(state, { live: false, urgent: false });
+      return await finish(key, preload, state, 'finished');
+    }
     const known = withStatus(preload, state.status);
-    const input = await assessInput(known, state);
+    const input = await assessInput(known, state, activity);
     const assessment = assess(input);
     const before = state.assessment;
     state.assessment = assessment;
     options.onAssessed(key);
-    logChanges(preload, before, assessment);
+    logChanges(known, before, assessment);
     endedPulls.timedOut(assessment.timedOut);
     if (activity !== 'rolling')
-      for (const event of preloadFacts(preload, assessment, ownerOf(preload))) writeEvent(event);
+      for (const event of preloadFacts(known, assessment, ownerOf(known))) writeEvent(event);
 
     endStrayPulls(state);
-    startPulls(key, preload, state, assessment);
+    startPulls(key, known, state, assessment, rules.resources);
     for (const pod of assessment.remove) void writer.remove(pod);
+    const retiredIn = activity === 'rolling' || rules.countsPods ? await retireSuccesses(state) : undefined;
     troubles.read(assessment.creating);
     const status = preloadStatus({ preload: known, assessment, activity, now: input.now });
-    const statusIn = await preloadWriter.writeStatus(preload, state, status);
+    const statusIn = await preloadWriter.writeStatus(known, state, status);
     const endsAt = activity === 'requested' ? requestEndsAt(withStatus(preload, state.status)) : undefined;
     const wakeAt = earliest(assessment.wakeAt, expiresAt, endsAt);
-    return earliest(statusIn, wakeAt === undefined ? undefined : Math.max(0, wakeAt - clock.now()));
+    return earliest(
+      retiredIn,
+      statusIn,
+      wakeAt === undefined ? undefined : Math.max(0, wakeAt - clock.now()),
+    );
   }
 
   /** Returns in how many ms to come back, to say that it waits for others. */
@@ -303,6 +330,15 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   async function removePods(found: readonly PullerPod[]): Promise<boolean> {
     const unneeded = found.filter((pod) => !sharers.isNeeded(pod));
     return !(await Promise.all(unneeded.map(writer.remove))).includes(false);
+  }
+
+  /**
+   * Deletes the pods that have done their work, because a quota may count them. Their nodes go on counting for as long as this process lives.
+   * Returns in how many ms to come back for pods that could not be deleted.
+   */
+  async function retireSuccesses(state: State): Promise<number | undefined> {
+    const removed = await Promise.all(state.pulls.flatMap(pods.retirePull).map(writer.delete));
+    return removed.includes(false) ? RETRY_MS : undefined;
   }
 
   /** Returns in how many ms to come back for pods that could not be deleted. */
@@ -403,7 +439,10 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     }
   }
 
-  async function assessInput(preload: ImagePreload, state: State): Promise<AssessInput> {
+  async function assessInput(preload: ImagePreload, state: State, activity: Activity): Promise<AssessInput> {
+    const { runtimeClassName } = preload.spec.scheduling;
+    const isWasm =
+      runtimeClassName !== undefined && runsWasm(runtimeClassName, await lookups.handlerOf(preload, state));
     if (state.eligible?.version !== nodesVersion) {
       const found = eligibleNodes(nodes.values(), preload.spec.scheduling);
       const listed = preload.spec.images.map(isListed);
@@ -427,9 +466,12 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
         failures.get(failureKey({ image, node })) ?? recorded(preload, image, node),
       troubleOf: troubles.of,
       // Asked only where the answer matters: some node lists one of the images.
+      // Once nobody waits any more, what the nodes list is enough: the pods that have pulled it are gone.
       withSecret:
-        preload.spec.imagePullSecrets.length > 0 ||
-        (state.eligible.listImage && (await lookups.accountHasSecret(preload, state))),
+        activity !== 'rolling' &&
+        (preload.spec.imagePullSecrets.length > 0 ||
+          (state.eligible.listImage && (await lookups.accountHasSecret(preload, state)))),
+      ...(isWasm && { notPreloadable: wasmWords(runtimeClassName) }),
       beginAt: ordered ? state.beginAt : 0,
       preferred: ordered ? await lookups.nodesOf(preload, state, ownerOf(preload)) : new Set(),
       noNodesSince: noNodesSince(preload),
@@ -458,15 +500,27 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     };
   }
 
-  function startPulls(key: string, preload: ImagePreload, state: State, assessment: Assessment): void {
+  function startPulls(
+    key: string,
+    preload: ImagePreload,
+    state: State,
+    assessment: Assessment,
+    rules: readonly ResourceRules[],
+  ): void {
     const { wanted, running } = assessment;
     const { namespace } = preload;
     places.take({ key, namespace, urgent: state.urgent, running, wanted: wanted.length }, (pulls) => {
-      for (const pull of wanted.slice(0, pulls)) startPull(key, preload, state, pull);
+      for (const pull of wanted.slice(0, pulls)) startPull(key, preload, state, pull, rules);
     });
   }
 
-  function startPull(key: string, preload: ImagePreload, state: State, pull: WantedPull): void {
+  function startPull(
+    key: string,
+    preload: ImagePreload,
+    state: State,
+    pull: WantedPull,
+    rules: readonly ResourceRules[],
+  ): void {
     const spec = state.pullOf.get(imageKey(pull.image))?.spec;
     if (spec === undefined) return;
     const { node, attempt, firstAttemptAt } = pull;
@@ -474,6 +528,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const tolerations = [...spec.tolerations, ...tolerationsFor(startupTaints)];
     const manifest = pullerPod({
       ...{ spec: { ...spec, tolerations }, preload, node, bootId, attempt, firstAttemptAt },
+      resources: fitResources(options.pullerResources, rules),
       // Not `random`: the generator behind it can be told from a few of its numbers, and each puller pod shows one.
       random: randomUUID().replaceAll('-', ''),
     });
@@ -520,7 +575,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     }
     if (state.assessment === undefined && state.status !== undefined) return state.status;
     const known = withStatus(preload, state.status);
-    const assessment = state.assessment ?? assess(await assessInput(known, state));
+    const assessment = state.assessment ?? assess(await assessInput(known, state, 'rolling'));
     return preloadStatus({ preload: known, assessment, activity: 'rolling', now: clock.now() });
   }
 
@@ -617,6 +672,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       stopped = true;
       stopGathering?.();
       writer.stop();
+      lingering.stop();
       places.stop();
       await queue.stop();
     },

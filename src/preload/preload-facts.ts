@@ -9,6 +9,7 @@ import type { Assessment } from './assess.ts';
 import { wordsAboutExcluded } from './eligible-nodes.ts';
 import { wordsAboutDivergence } from './image-divergence.ts';
 import type { ImagePreload } from './image-preload.ts';
+import { unservedWords } from './preload-status.ts';
 import { type PullFailureReason, saysWhy, wordsAbout } from './pull-failure.ts';
 import { remedyFor } from './remedies.ts';
 
@@ -41,6 +42,12 @@ export function preloadFacts(
   });
   const see = `see ${describePreload(preload)}`;
   const facts: GateEvent[] = [];
+  if (assessment.verdict.kind === 'NotPreloadable') {
+    const { message } = assessment.verdict;
+    return [
+      fact({ type: 'Warning', reason: 'NotPreloadable', note: noteEnding(message, see), fact: preload.uid }),
+    ];
+  }
   if (desired > 0) {
     const note = `preloading ${images} on ${desired} node${desired === 1 ? '' : 's'}`;
     facts.push(fact({ type: 'Normal', reason: 'PreloadStarted', note, fact: preload.uid }));
@@ -75,6 +82,23 @@ export function preloadFacts(
     facts.push(fact({ type: 'Normal', reason: 'PreloadReady', note, fact: preload.uid }));
   }
   return facts;
+}
+
+/** The Event for one in a namespace without a mode. */
+export function unservedFact(
+  preload: Pick<ImagePreload, 'namespace' | 'name' | 'uid' | 'generation'>,
+): GateEvent {
+  return {
+    type: 'Warning',
+    reason: 'NotServed',
+    action: 'Preload',
+    regarding: reference(preload),
+    note: noteEnding(
+      unservedWords(preload),
+      `let it be served: kubectl label namespace ${preload.namespace} pullgate.io/mode=audit`,
+    ),
+    fact: `${preload.uid} ${preload.generation}`,
+  };
 }
 
 /** The Event for one that asks for more than the gate carries. */
@@ -158,7 +182,7 @@ function words(image: string, message: string): string {
     : `${image.slice(0, IMAGE_ROOM - 3)}...: ${message}`;
 }
 
-function reference({ namespace, name, uid }: ImagePreload): ObjectRef {
+function reference({ namespace, name, uid }: Pick<ImagePreload, 'namespace' | 'name' | 'uid'>): ObjectRef {
   return { apiVersion: API_VERSION, kind: IMAGE_PRELOAD_KIND, namespace, name, uid };
 }
 

@@ -65,6 +65,7 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
     conditions: [
       condition('Ready', ready, reason, message),
       condition('Progressing', !ready && !ended, progressReason(assessment), message),
+      condition('Failed', hasFailed(assessment), reason, message),
       condition(
         'Degraded',
         degraded !== undefined,
@@ -75,6 +76,11 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
     startedAt: before?.startedAt ?? time,
     ...(finishedAt !== undefined && { finishedAt }),
   };
+}
+
+/** Whether waiting makes no sense any more, unless somebody does something. `kubectl wait` can wait for it. */
+function hasFailed({ verdict, ready }: Assessment): boolean {
+  return verdict.kind === 'Failed' || (verdict.kind === 'Overdue' && ready === 0);
 }
 
 function imageStatuses({ images }: Assessment): ImageStatus[] {
@@ -119,14 +125,39 @@ export function endedStatus(last: ImagePreloadStatus, activity: Activity, now: n
 
 /** The status of one that asks for more than the gate carries. */
 export function refusedStatus(preload: ImagePreload, why: string, now: number): ImagePreloadStatus {
+  const message = `nothing is preloaded: ${why}`;
+  return { ...idleStatus(preload, 'LimitExceeded', message, now), finishedAt: rfc3339(now) };
+}
+
+/** The reason of a preload in a namespace without a mode. */
+export const NOT_SERVED = 'NotServed';
+
+/** The status of one that nothing is done for, until its namespace opts in. */
+export function unservedStatus(
+  preload: Pick<ImagePreload, 'namespace' | 'generation'>,
+  now: number,
+): ImagePreloadStatus {
+  return idleStatus(preload, NOT_SERVED, unservedWords(preload), now);
+}
+
+export function unservedWords({ namespace }: Pick<ImagePreload, 'namespace'>): string {
+  return `nothing is preloaded: the namespace ${namespace} has no label pullgate.io/mode`;
+}
+
+function idleStatus(
+  preload: Pick<ImagePreload, 'generation'>,
+  reason: string,
+  message: string,
+  now: number,
+): ImagePreloadStatus {
   const time = rfc3339(now);
   const condition = (type: string, status: 'True' | 'False'): Condition => ({
     type,
     status,
     observedGeneration: preload.generation,
     lastTransitionTime: time,
-    reason: 'LimitExceeded',
-    message: `nothing is preloaded: ${why}`,
+    reason,
+    message,
   });
   return {
     ...EMPTY_STATUS,
@@ -134,10 +165,10 @@ export function refusedStatus(preload: ImagePreload, why: string, now: number): 
     conditions: [
       condition('Ready', 'False'),
       condition('Progressing', 'False'),
+      condition('Failed', 'True'),
       condition('Degraded', 'True'),
     ],
     startedAt: time,
-    finishedAt: time,
   };
 }
 
@@ -176,7 +207,8 @@ const WAITING_MESSAGE =
 
 /** One made by hand ends as soon as there is an answer; a failing one is tried until its deadline. */
 function isAnswered({ verdict, overdue }: Assessment): boolean {
-  return verdict.kind === 'Ready' || (verdict.kind === 'NoNodes' ? verdict.over : overdue);
+  if (verdict.kind === 'Ready' || verdict.kind === 'NotPreloadable') return true;
+  return verdict.kind === 'NoNodes' ? verdict.over : overdue;
 }
 
 /** Since when there has been no eligible node, as the status has it: a restart must not begin to count anew. */
@@ -189,6 +221,8 @@ export function noNodesSince(preload: ImagePreload): number | undefined {
 }
 
 const NO_NODES_REASON = 'NoEligibleNodes';
+/** The reason where a puller pod would do more than pull. */
+export const NOT_PRELOADABLE = 'NotPreloadable';
 
 function progressReason({ verdict }: Assessment): string {
   return verdict.kind === 'NoNodes' ? NO_NODES_REASON : verdict.kind;
@@ -214,6 +248,8 @@ function summary(assessment: Assessment): { phase: PreloadPhase; reason: string;
         reason: 'DeadlineExceeded',
         message: `the deadline has passed: ${count}${why}`,
       };
+    case 'NotPreloadable':
+      return { phase: 'Finished', reason: NOT_PRELOADABLE, message: verdict.message };
     case 'NoNodes': {
       const left = wordsAboutExcluded(assessment.excluded);
       const message = left === '' ? 'no node is eligible' : `no node is eligible: ${left}`;

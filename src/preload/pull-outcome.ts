@@ -1,5 +1,5 @@
 import { classifyPullFailure, type PullFailureReason, registryWords } from './pull-failure.ts';
-import type { PullContainer, PullerPod } from './puller-pod-status.ts';
+import type { BlockingInit, PullContainer, PullerPod } from './puller-pod-status.ts';
 
 export type PullOutcome =
   /** The kubelet has not reported the container yet. */
@@ -67,6 +67,7 @@ function judge(pod: PullerPod): PullOutcome {
       message: registryWords(message || reason),
     };
   }
+  if (pod.init?.ended === true) return { state: 'failed', ...initTrouble(pod.init) };
   if (pod.phase === 'Failed' || pod.phase === 'Succeeded') return rejected(pod);
   if (container?.terminated !== undefined) return rejected(container.terminated);
   return { state: container === undefined ? 'starting' : 'pulling' };
@@ -85,6 +86,11 @@ function succeeded({ imageID, terminated }: PullContainer): PullSucceeded {
   const finishedAt = terminated?.finishedAt;
   return { state: 'succeeded', imageID, ...(finishedAt !== undefined && { finishedAt }) };
 }
+
+/** The reasons of a pod that the API server has not made: it refused the pod, or could not answer. */
+export const POD_REJECTED = 'PodRejected';
+export const POD_NOT_CREATED = 'PodNotCreated';
+export type PodRefusal = typeof POD_REJECTED | typeof POD_NOT_CREATED;
 
 /** The reason of a pod that the gate has deleted, as its pull took too long. */
 export const PULL_TIMED_OUT = 'PullTimedOut';
@@ -108,11 +114,22 @@ const REFUSED: ReadonlySet<string> = new Set([
 /** OutOfpods, Evicted, NodeAffinity, ...: about this pod on this node, never about the image. */
 function rejected({ reason, message }: { reason: string; message: string }): PullFailed {
   if (reason === PULL_TIMED_OUT) return { state: 'failed', reason: 'Timeout', definitive: false, message };
+  if (reason === POD_NOT_CREATED)
+    return { state: 'failed', reason, definitive: false, message: registryWords(message) };
   const words = [reason, message].filter((part) => part !== '').join(': ');
   return {
     state: 'failed',
     reason: REFUSED.has(reason) ? 'NodeRefusesPod' : 'PodRejected',
     definitive: false,
     message: registryWords(words || 'the pod ended before its image was pulled'),
+  };
+}
+
+/** Why the pull has not begun: an init container that a webhook has added comes before it. */
+export function initTrouble({ name, words }: BlockingInit): Omit<PullFailed, 'state'> {
+  return {
+    reason: 'InitContainer',
+    definitive: false,
+    message: registryWords(`init container ${name}, which a webhook has added, ${words}`),
   };
 }

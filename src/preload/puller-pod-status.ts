@@ -39,6 +39,18 @@ export interface PullerPod {
   readonly startedAt: number | undefined;
   /** Absent until the kubelet has reported it, and for a pod it rejected. */
   readonly container?: PullContainer;
+  /** The injected init container that the pull waits for, or that has ended the pod. Puller pods have none of their own. */
+  readonly init?: BlockingInit;
+}
+
+export interface BlockingInit {
+  readonly name: string;
+  /** What it does instead of ending, after its name. */
+  readonly words: string;
+  /** It is in trouble for sure: time alone does not make it late. */
+  readonly failing: boolean;
+  /** It has failed, and the pod with it. */
+  readonly ended: boolean;
 }
 
 export interface PullContainer {
@@ -65,6 +77,7 @@ export function parsePullerPod(raw: unknown): PullerPod {
   const container = asArray(at(status, 'containerStatuses')).find(
     (entry) => at(entry, 'name') === PULL_CONTAINER,
   );
+  const init = parseInit(raw);
   return {
     namespace: asString(at(metadata, 'namespace')) ?? '',
     name: asString(at(metadata, 'name')) ?? '',
@@ -83,6 +96,7 @@ export function parsePullerPod(raw: unknown): PullerPod {
     reportedAt: lastReport(at(metadata, 'managedFields')),
     startedAt: parseTimestamp(at(status, 'startTime')),
     ...(container !== undefined && { container: parseContainer(container) }),
+    ...(init !== undefined && { init }),
   };
 }
 
@@ -96,6 +110,41 @@ function lastReport(managedFields: unknown): number | undefined {
     .map((entry) => parseTimestamp(at(entry, 'time')))
     .filter((time) => time !== undefined);
   return times.length === 0 ? undefined : Math.max(...times);
+}
+
+/** Webhooks add one or two. */
+const INIT_CONTAINERS = 20;
+
+/** Init containers run one after the other: the first that is not done is what the pull waits for. */
+function parseInit(raw: unknown): BlockingInit | undefined {
+  const sidecars = new Set(
+    asArray(at(raw, 'spec', 'initContainers'))
+      .slice(0, INIT_CONTAINERS)
+      .filter((entry) => at(entry, 'restartPolicy') === 'Always')
+      .map((entry) => at(entry, 'name')),
+  );
+  for (const entry of asArray(at(raw, 'status', 'initContainerStatuses')).slice(0, INIT_CONTAINERS)) {
+    const { waiting, terminated, running } = parseContainer(entry);
+    const isSidecar = sidecars.has(at(entry, 'name'));
+    const name = text(entry, 'name', NAME_CHARACTERS);
+    if (terminated !== undefined && !isSidecar) {
+      if (terminated.exitCode === 0) continue;
+      const why = [terminated.reason, terminated.message].filter((part) => part !== '').join(': ');
+      const words = `failed with exit code ${terminated.exitCode}${why && ` (${why})`}`;
+      return { name, words, failing: true, ended: true };
+    }
+    if (isSidecar && running && at(entry, 'started') === true) continue;
+    const blocked = { name, ended: false };
+    if (running) {
+      const words = isSidecar ? 'has not passed its startup probe' : 'is still running';
+      return { ...blocked, words, failing: false };
+    }
+    const { reason = '', message = '' } = waiting ?? {};
+    const why = [reason, message].filter((part) => part !== '').join(': ');
+    const failing = reason !== '' && reason !== 'PodInitializing' && reason !== 'ContainerCreating';
+    return { ...blocked, words: why === '' ? 'is not running' : `waits (${why})`, failing };
+  }
+  return undefined;
 }
 
 function isControllingPreload(reference: unknown): boolean {
@@ -148,6 +197,9 @@ function parseContainer(raw: unknown): PullContainer {
 function reasonOf(state: unknown): { reason: string; message: string } {
   return { reason: text(state, 'reason', REASON_CHARACTERS), message: text(state, 'message', TEXT_LIMIT) };
 }
+
+/** Of a container, a DNS label. */
+const NAME_CHARACTERS = 63;
 
 /** A word, but kubelets from 1.33 on put an error there; and a runtime's name of an image, which has at most 782 characters. */
 const REASON_CHARACTERS = 1024;

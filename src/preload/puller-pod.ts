@@ -12,6 +12,7 @@ import {
 } from '../names.ts';
 import type { Toleration } from '../template/scheduling.ts';
 import { shortHash } from '../template/template-hash.ts';
+import { PULLER_RESOURCES, type PullerResources } from './puller-resources.ts';
 
 /** What is pulled, and as whom. */
 export interface PullSpec {
@@ -45,14 +46,6 @@ export const PULL_CONTAINER = 'pull';
 /** nonroot of the distroless images. Any but root will do: nothing ever runs as it. */
 const USER = 65532;
 
-/** Both, as a ResourceQuota may ask for either. Next to nothing is reserved: a full node refuses what does not fit. */
-const REQUESTS = { cpu: '10m', memory: '16Mi' };
-/**
- * The limit also applies to the set-up of the containers. Measured with containerd 1.6: at 10m a sandbox takes
- * 2.0 to 2.3 s and a container 1.2 to 2.0 s, at 100m 0.1 to 0.2 s each; more gains next to nothing.
- */
-const LIMITS = { cpu: '100m', memory: '16Mi' };
-
 export interface PullerPodOptions {
   readonly spec: PullSpec;
   readonly preload: { readonly name: string; readonly uid: string };
@@ -63,6 +56,8 @@ export interface PullerPodOptions {
   readonly attempt: number;
   /** Milliseconds. */
   readonly firstAttemptAt: number;
+  /** Default `PULLER_RESOURCES`. */
+  readonly resources?: PullerResources;
   /** Lower-case letters and digits from a cryptographic source: no image can hold the path that is made of them. */
   readonly random: string;
 }
@@ -78,6 +73,7 @@ export function pullerPod({
   bootId,
   attempt,
   firstAttemptAt,
+  resources = PULLER_RESOURCES,
   random,
 }: PullerPodOptions): JsonObject {
   const key = pullKey(spec);
@@ -137,7 +133,7 @@ export function pullerPod({
           image: spec.image,
           imagePullPolicy: spec.imagePullPolicy,
           command: [`/pullgate-preload-only-${random}`],
-          resources: { requests: REQUESTS, limits: LIMITS },
+          resources: { ...resources },
           securityContext: {
             allowPrivilegeEscalation: false,
             readOnlyRootFilesystem: true,

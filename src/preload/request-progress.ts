@@ -2,7 +2,7 @@ import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
 import type { PreloadProgress } from '../hold/preload-progress.ts';
 import type { Condition, ImagePreload } from './image-preload.ts';
 import { noNodesUntil } from './no-nodes.ts';
-import { noNodesSince } from './preload-status.ts';
+import { NOT_PRELOADABLE, noNodesSince } from './preload-status.ts';
 import { recordedFailure, wordsAbout } from './pull-failure.ts';
 import type { PullTimes } from './pull-times.ts';
 
@@ -41,6 +41,7 @@ function verdictOf(preload: ImagePreload, { noNodesMs }: PullTimes, now: number)
   const ready = condition(status?.conditions, 'Ready');
   if (status === undefined || ready === undefined) return { kind: 'waiting' };
   if (ready.status === 'True') return { kind: 'ready', reason: ready.message };
+  if (ready.reason === NOT_PRELOADABLE) return { kind: 'ready', reason: ready.message };
   const since = noNodesSince(preload);
   if (since !== undefined) {
     return now >= noNodesUntil({ preload, excluded: status.excluded, since, noNodesMs })

@@ -259,6 +259,12 @@ export function refusedFact(deployment: Deployment, preload: string, words: stri
   };
 }
 
+/** The Event for an ImagePreload that cannot be made for now, because the API server or a webhook that it asks does not answer. */
+export function unansweredFact(deployment: Deployment, preload: string, words: string): GateEvent {
+  const text = `ImagePreload ${preload} could not be created: ${words}; it is retried automatically`;
+  return { ...refusedFact(deployment, preload, text), fact: `${preload} unanswered` };
+}
+
 /** A copy's or a broken hold was never a rollout of this Deployment: that it is gone is all there is to say. */
 const DROPS: Readonly<Record<DropReason, readonly [GateEvent['type'], EventReason, string]>> = {
   Foreign: [

@@ -38,6 +38,7 @@ export type ReleaseReason =
   | 'NoEligibleNodes'
   | 'OptedOut'
   | 'Reverted'
+  | 'NotPreloadable'
   | 'LimitExceeded';
 /** Why a hold that is none is dropped. */
 export type DropReason = 'Foreign' | 'Unreadable' | 'Resumed' | 'LimitExceeded';
@@ -189,6 +190,7 @@ function withoutHold(
 
 function releaseReason({ verdict, ready }: Assessment): ReleaseReason | undefined {
   if (verdict.kind === 'Ready') return 'Ready';
+  if (verdict.kind === 'NotPreloadable') return 'NotPreloadable';
   if (verdict.kind === 'NoNodes' && verdict.over) return 'NoEligibleNodes';
   if (verdict.kind === 'Overdue' && ready > 0) return 'DeadlineExceeded';
   return undefined;

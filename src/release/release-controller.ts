@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
-import { ApiError, isAlreadyExists, isForbidden, isInvalid } from '../cluster/api-error.ts';
+import { ApiError, isAlreadyExists, isForbidden, isInvalid, isUnanswered } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import { listPages } from '../cluster/list-pages.ts';
 import type { Reflector } from '../cluster/reflector.ts';
@@ -20,7 +20,14 @@ import {
   preloadSpec,
   preloadsTheSame,
 } from '../preload/preload-spec.ts';
-import { decisionFacts, exceededFact, preloadMadeFacts, refusedFact, stepFacts } from './hold-facts.ts';
+import {
+  decisionFacts,
+  exceededFact,
+  preloadMadeFacts,
+  refusedFact,
+  stepFacts,
+  unansweredFact,
+} from './hold-facts.ts';
 import { modeOf, parseNamespace } from './namespace-mode.ts';
 import {
   type DropReason,
@@ -82,6 +89,10 @@ export interface ReleaseController {
 
 /** If the watch is late, or the refusal had another cause, look again by then. */
 const STALE_RETRY_MS = 1000;
+/** An API server, or a webhook that it asks, that cannot answer for longer than this is told on the Deployment. */
+const TOLD_AFTER_MS = 5000;
+/** One attempt, so that its failure can be told within 15 s. */
+const CREATE = { retry: false, deadlineMs: 12_000 };
 
 export function createReleaseController(options: ReleaseControllerOptions): ReleaseController {
   const { client, clock, random, log, writeEvent, deployments, preloads } = options;
@@ -92,6 +103,8 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   const since = new WeakMap<Deployment, number>();
   /** How often an ImagePreload that is in the way was still there, by its uid. */
   const lingering = new LRUCache<string, number>({ max: 1000 });
+  /** Of `clock.monotonic`, when an ImagePreload that is not there yet was first asked for, by its key. */
+  const askedAt = new LRUCache<string, number>({ max: 1000 });
 
   async function reconcile(key: string): Promise<number | undefined> {
     const deployment = deployments.get(key);
@@ -195,17 +208,10 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   /** Makes the ImagePreload that the stored template needs. One that is not what would be made is made anew. */
   async function ensurePreload(deployment: Deployment, needed: NeededPreload): Promise<number | undefined> {
     const spec = preloadSpec(deployment, needed.from, options.settings);
-    const { name, why } = needed;
+    const { name } = needed;
     const there = preloads.get(`${deployment.namespace}/${name}`);
     if (there !== undefined) return await useExisting(deployment, needed, there, spec);
-    try {
-      await client.create(collection(deployment), preloadManifest(deployment, name, spec));
-    } catch (error) {
-      if (isAlreadyExists(error)) return undefined;
-      if (why === 'Hold') await tellRefusal(deployment, name, error);
-      // Not a stale read: the same object would be refused for ever.
-      throw isInvalid(error) ? new Error(`ImagePreload ${name} was refused`, { cause: error }) : error;
-    }
+    if (!(await createPreload(deployment, needed, spec))) return undefined;
     log.info({ ...fieldsOf(deployment), preload: name, images: spec.images }, 'preload made');
     for (const fact of preloadMadeFacts(deployment, needed)) writeEvent(fact);
     return undefined;
@@ -226,8 +232,36 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     return STALE_RETRY_MS;
   }
 
+  /** Returns false if the watch will show it in a moment. */
+  async function createPreload(
+    deployment: Deployment,
+    { name, why }: NeededPreload,
+    spec: ImagePreloadSpec,
+  ): Promise<boolean> {
+    const key = `${deployment.namespace}/${name}`;
+    const since = askedAt.get(key) ?? clock.monotonic();
+    askedAt.set(key, since);
+    try {
+      await client.create(collection(deployment), preloadManifest(deployment, name, spec), {}, CREATE);
+    } catch (error) {
+      if (isAlreadyExists(error)) return false;
+      if (why === 'Hold') await tellRefusal(deployment, name, error, since);
+      // Not a stale read: the same object would be refused for ever.
+      throw isInvalid(error) ? new Error(`ImagePreload ${name} was refused`, { cause: error }) : error;
+    }
+    askedAt.delete(key);
+    return true;
+  }
+
   /** Whoever waits for the rollout should know that nothing is being done: a policy, a quota, or no right to make one. */
-  async function tellRefusal(deployment: Deployment, name: string, error: unknown): Promise<void> {
+  async function tellRefusal(
+    deployment: Deployment,
+    name: string,
+    error: unknown,
+    since: number,
+  ): Promise<void> {
+    if (isUnanswered(error) && clock.monotonic() - since >= TOLD_AFTER_MS)
+      writeEvent(unansweredFact(deployment, name, messageOf(error)));
     if (!isInvalid(error) && !isForbidden(error)) return;
     await tellImpasse(deployment, name, `ImagePreload ${name} was refused: ${messageOf(error)}`);
   }

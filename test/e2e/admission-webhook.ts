@@ -13,7 +13,12 @@ const GROUP = '/apis/admissionregistration.k8s.io/v1';
 
 /** What the webhook says about a pod that is to be created. */
 type Review =
-  | { readonly kind: 'Validating'; readonly refusal: (pod: JsonObject) => string | undefined }
+  | {
+      readonly kind: 'Validating';
+      readonly refusal: (pod: JsonObject) => string | undefined;
+      /** Default 403. */
+      readonly code?: number;
+    }
   | { readonly kind: 'Mutating'; readonly patch: (pod: JsonObject) => readonly JsonObject[] };
 
 /**
@@ -98,7 +103,9 @@ function answerTo(review: Review, object: unknown): JsonObject {
   const pod = asObject(object);
   if (review.kind === 'Validating') {
     const message = review.refusal(pod);
-    return message === undefined ? { allowed: true } : { allowed: false, status: { code: 403, message } };
+    return message === undefined
+      ? { allowed: true }
+      : { allowed: false, status: { code: review.code ?? 403, message } };
   }
   const patch = Buffer.from(JSON.stringify(review.patch(pod))).toString('base64');
   return { allowed: true, patchType: 'JSONPatch', patch };

@@ -11,7 +11,13 @@ import { fillNode } from './full-node.ts';
 import { gatedLab } from './gated-lab.ts';
 import type { Namespace, Scope } from './namespace.ts';
 import { PULL_SECRET, storePassword } from './pull-secret.ts';
-import { believe, nameServer, registryDouble, secureRegistryDouble } from './registry-double.ts';
+import {
+  believe,
+  nameServer,
+  plainRegistryDouble,
+  registryDouble,
+  secureRegistryDouble,
+} from './registry-double.ts';
 import { paste } from './terminal.ts';
 import { told } from './told.ts';
 import { until } from './until.ts';
@@ -122,12 +128,28 @@ const FAILURES: readonly Failure[] = [
     },
   },
   {
-    what: 'a LimitRange that wants more than puller pods ask for',
-    words: /minimum memory usage per Container is 64Mi, but request is 16Mi/,
-    reason: 'PodRejected',
-    async begin(_, shop) {
-      const spec = { limits: [{ type: 'Container', min: { memory: '64Mi' } }] };
-      await shop.apply({ apiVersion: 'v1', kind: 'LimitRange', metadata: { name: 'large' }, spec });
+    what: 'a registry that speaks plain HTTP',
+    words: /server gave HTTP response to HTTPS client/,
+    reason: 'PlainHttp',
+    begin: async (scope, shop) => pushedTo(shop, (await plainRegistryDouble(scope)).address),
+  },
+  {
+    what: 'a registry whose layer store refuses',
+    words: /403 Forbidden/,
+    reason: 'LayerRefused',
+    async begin(scope, shop) {
+      const registry = await registryDouble(scope, world.lab);
+      registry.refuseBlobs();
+      return await pushedTo(shop, registry.address);
+    },
+  },
+  {
+    what: 'a policy webhook that fails itself',
+    words: /the policy engine is starting/,
+    reason: 'PodNotCreated',
+    async begin(scope, shop) {
+      const refusal = () => 'the policy engine is starting';
+      await podWebhook(scope, shop, { kind: 'Validating', refusal, code: 500 });
       return await shop.push('v2');
     },
   },
@@ -200,6 +222,23 @@ describe('look at a pull that fails, with `kubectl describe deploy` and `kubectl
       await goBack(shop, web, commands);
     });
   }
+
+  test('an init container that a webhook adds and that never ends: its name, and what to do', async (t) => {
+    const shop = await world.namespace(t);
+    const web = await deploy(shop, 'web');
+    const patch = [
+      { op: 'add', path: '/spec/initContainers', value: [{ name: 'wait', image: PAUSE_IMAGE }] },
+    ];
+    await podWebhook(t, shop, { kind: 'Mutating', patch: () => patch });
+    await web.setImage(await shop.push('v2'));
+    await told(shop, 'web', 'PreloadNodeFailed', TOLD_SECONDS);
+    const { described, listed } = await explanationOf(shop);
+    assert.match(
+      described,
+      /init container wait, which a webhook has added, is still running \(InitContainer\); 0 of 2 nodes are ready; keep the webhook/,
+    );
+    assert.equal(listed?.['REASON'], 'InitContainer');
+  });
 
   test('an ImagePreload that a quota refuses: the image, the words and the ways out', async (t) => {
     const shop = await world.namespace(t);

@@ -25,6 +25,8 @@ export interface RegistryDouble {
   up(): Promise<void>;
   /** Every request gets this status. */
   failWith(status: number, headers?: Readonly<Record<string, string>>): void;
+  /** Manifests are served. Requests for what they name are refused, as by a store that the registry redirects to. */
+  refuseBlobs(): void;
   /** No request gets any answer, until it is well again. */
   hang(): void;
   /** Requests are answered as the lab's registry does. */
@@ -37,6 +39,12 @@ export async function registryDouble(scope: Scope, lab: Lab): Promise<RegistryDo
   const registry = await listen(scope, createHttpServer(answer), double);
   believe(scope, lab, registry.address, 'http');
   return registry;
+}
+
+/** Over plain HTTP, which no node is told: they expect TLS. */
+export async function plainRegistryDouble(scope: Scope): Promise<RegistryDouble> {
+  const { double, answer } = behaviour();
+  return await listen(scope, createHttpServer(answer), double);
 }
 
 /** Over TLS, with an authority that no node knows until they are told. */
@@ -60,7 +68,7 @@ export async function secureRegistryDouble(
   };
 }
 
-type Behaviour = Pick<RegistryDouble, 'failWith' | 'hang' | 'serve'>;
+type Behaviour = Pick<RegistryDouble, 'failWith' | 'refuseBlobs' | 'hang' | 'serve'>;
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
 function behaviour(): { double: Behaviour; answer: Answer } {
@@ -71,6 +79,12 @@ function behaviour(): { double: Behaviour; answer: Answer } {
     double: {
       failWith(status, headers = {}) {
         answer = (_, response) => response.writeHead(status, headers).end();
+      },
+      refuseBlobs() {
+        answer = (request, response) => {
+          if (request.url?.includes('/blobs/')) response.writeHead(403).end();
+          else forward(request, response);
+        };
       },
       hang() {
         answer = (...pair) => waiting.push(pair);

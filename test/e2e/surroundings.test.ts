@@ -50,15 +50,6 @@ const REFUSALS: readonly Refusal[] = [
     },
   },
   {
-    what: 'a LimitRange that wants more than they ask for',
-    words: /minimum memory usage per Container is 64Mi, but request is 16Mi/,
-    pod: onTheOtherNode,
-    async begin(_, shop) {
-      await shop.apply(limitRange('large', { min: { memory: '64Mi' } }));
-      return () => shop.kubectl('delete', 'limitrange', 'large');
-    },
-  },
-  {
     what: 'a full node',
     words: /OutOfcpu: .*cpu, requested: 10,/,
     pod: () => ({}),
@@ -83,7 +74,7 @@ const REFUSALS: readonly Refusal[] = [
   },
 ];
 
-describe('have a quota, a LimitRange, a full node or a policy webhook that refuses the puller pods', {
+describe('have a quota, a full node or a policy webhook that refuses the puller pods', {
   concurrency: true,
 }, () => {
   for (const { what, words, pod, begin } of REFUSALS) {
@@ -135,6 +126,21 @@ describe('have a quota, a LimitRange, a full node or a policy webhook that refus
         defaultRequest: { cpu: '20m', memory: '32Mi' },
         max: { cpu: '1', memory: '512Mi' },
       }),
+      container: {},
+    },
+    {
+      what: 'a LimitRange that wants more than they ask for, and limits close to the requests',
+      object: limitRange('large', {
+        min: { memory: '96Mi' },
+        default: { cpu: '100m', memory: '128Mi' },
+        maxLimitRequestRatio: { cpu: '2', memory: '2' },
+      }),
+      container: { resources: { requests: { cpu: '50m', memory: '96Mi' } } },
+    },
+    {
+      // The pod that runs, and one more: it pulls first, and is the new one then.
+      what: 'a quota that counts pods, finished ones as well,',
+      object: quota('counted', { 'count/pods': '2' }),
       container: {},
     },
   ];

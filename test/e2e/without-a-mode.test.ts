@@ -40,6 +40,23 @@ describe('a namespace without a mode', () => {
     assert.deepEqual(await crowd.pullerPods(), []);
   });
 
+  test('an ImagePreload there says that nobody serves it, and begins when the namespace gets a mode', async (t) => {
+    const shop = await world.namespace(t, {});
+    const spec = { images: [{ image: await shop.push('v2') }] };
+    const metadata = { name: 'early' };
+    await shop.apply({ apiVersion: API_VERSION, kind: IMAGE_PRELOAD_KIND, metadata, spec });
+    await shop.kubectl('wait', '--for=condition=Failed', '--timeout=20s', 'ipl/early');
+    const { stdout } = await shop.kubectl('describe', 'ipl', 'early');
+    assert.match(
+      stdout,
+      /NotServed .*the namespace \S+ has no label pullgate\.io\/mode; let it be served: kubectl label/,
+    );
+    await world.api.mergePatch(`/api/v1/namespaces/${shop.name}`, {
+      metadata: { labels: { [MODE_LABEL]: 'audit' } },
+    });
+    await shop.kubectl('wait', '--for=condition=Ready', '--timeout=30s', 'ipl/early');
+  });
+
   test('a rollout that is under way when it gets a mode is caught up with', async (t) => {
     const shop = await world.namespace(t, {});
     const image = await shop.pushSlow('v2', 60);

@@ -317,6 +317,36 @@ describe('a definitive answer', () => {
   });
 });
 
+describe('an injected init container', () => {
+  const blocked = (failing: boolean) =>
+    puller('n1')
+      .pulling()
+      .with({ init: { name: 'wait', words: 'is still running', failing, ended: false } });
+
+  test('is told after 10 s if it only runs, and at once if it is in trouble', () => {
+    const given = { nodes: nodes(1), pods: [blocked(false)] };
+    assert.deepEqual(look({ ...given, now: 9 }).failures, []);
+    assert.equal(look({ ...given, now: 9 }).wakeAt, at(10));
+    const [failure] = look({ ...given, now: 10 }).failures;
+    assert.equal(failure?.reason, 'InitContainer');
+    assert.equal(failure?.message, 'init container wait, which a webhook has added, is still running');
+    assert.equal(look({ ...given, pods: [blocked(true)], now: 1 }).failures.length, 1);
+  });
+});
+
+describe('a pull secret that the kubelet cannot find', () => {
+  test('is told with the refusal', () => {
+    const message =
+      'Unable to retrieve some image pull secrets (registry); attempting to pull may not succeed.';
+    const trouble = { reason: 'PullSecretMissing', definitive: true, message } as const;
+    const given = { nodes: nodes(1), pods: refusedOn(['n1'], DENIED), now: 5 };
+    assert.deepEqual(look(given).creating.length, 1, 'its events are wanted');
+    const { verdict } = look({ ...given, troubles: { n1: trouble } });
+    assert.ok(verdict.kind === 'Failed' && verdict.reason === 'PullSecretMissing');
+    assert.ok(verdict.message.startsWith(message) && verdict.message.includes('pull access denied'));
+  });
+});
+
 describe('a failure that may pass', () => {
   const parallel = preload({ parallelism: 2 });
   test('does not stop the others, but keeps its place until some node is ready', () => {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, afterEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type Config, readConfig } from '../../src/config.ts';
+import { PULLER_RESOURCES } from '../../src/preload/puller-resources.ts';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const read = (...flags: string[]) => readConfig(['node', 'main.ts', '--kubeconfig', 'file', ...flags]);
@@ -39,6 +40,7 @@ test('the defaults are those of the docs', () => {
     unsupportedServer: false,
     maxConcurrentPulls: 200,
     startupTaints: [],
+    pullerResources: PULLER_RESOURCES,
     settings: {
       parallelism: undefined,
       minNodes: '100%',

@@ -13,6 +13,7 @@ import { createPreloadController } from '../../src/preload/preload-controller.ts
 import type { PreloadSettings } from '../../src/preload/preload-spec.ts';
 import { PULL_TIMES, type PullTimes } from '../../src/preload/pull-times.ts';
 import { parsePullerPod } from '../../src/preload/puller-pod-status.ts';
+import { PULLER_RESOURCES } from '../../src/preload/puller-resources.ts';
 import { modeOf, parseNamespace } from '../../src/release/namespace-mode.ts';
 import { createReleaseController } from '../../src/release/release-controller.ts';
 import { deployment, PRELOAD_SETTINGS } from './deployment-builder.ts';
@@ -104,6 +105,7 @@ export function gateWorld({
     maxConcurrentPulls,
     nodeTimeoutSeconds: settings.nodeTimeoutSeconds ?? 900,
     pullTimes,
+    pullerResources: PULLER_RESOURCES,
     onPullEnded(pull) {
       const reason = pull.result === 'Pulled' ? '' : ` ${pull.reason}`;
       ended.pulls.push(`${pull.result}${reason} ${pull.seconds}`);
@@ -252,6 +254,16 @@ export function gateWorld({
           phase: 'Pending',
           startTime: time(),
           containerStatuses: [{ name: 'pull', state: { waiting: { reason: 'ErrImagePull', message } } }],
+        },
+        onNode(node),
+      ),
+    /** Its container cannot be created, as CRI-O says of a command that does not exist: the kubelet goes on trying. */
+    endless: (node: string) =>
+      kubelet(
+        {
+          phase: 'Pending',
+          startTime: time(),
+          containerStatuses: [{ name: 'pull', state: { waiting: { reason: 'CreateContainerError' } } }],
         },
         onNode(node),
       ),

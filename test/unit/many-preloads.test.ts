@@ -6,6 +6,7 @@ import type { ImagePreload } from '../../src/preload/image-preload.ts';
 import type { Node } from '../../src/preload/node.ts';
 import { createPreloadController } from '../../src/preload/preload-controller.ts';
 import { PULL_TIMES } from '../../src/preload/pull-times.ts';
+import { PULLER_RESOURCES } from '../../src/preload/puller-resources.ts';
 import { deployment } from './deployment-builder.ts';
 import { logDouble } from './log-double.ts';
 import { manualClock } from './manual-clock.ts';
@@ -60,6 +61,7 @@ function following(count: number) {
     maxConcurrentPulls: 200,
     nodeTimeoutSeconds: 900,
     pullTimes: PULL_TIMES,
+    pullerResources: PULLER_RESOURCES,
     onAssessed: () => undefined,
   });
   for (let n = 0; n < count; n += 1) {

@@ -47,6 +47,20 @@ async function troubleIn(...events: readonly unknown[]) {
   return troubles.of(pod);
 }
 
+test('the events of an injected container say nothing of the pull', async () => {
+  const ofInit = { ...event(5, 'Pulled'), involvedObject: { fieldPath: 'spec.initContainers{wait}' } };
+  assert.equal((await troubleIn(NO_SANDBOX, ofInit))?.reason, 'PodNotStarted');
+  const ofPull = { ...event(5, 'Pulling'), involvedObject: { fieldPath: 'spec.containers{pull}' } };
+  assert.equal(await troubleIn(NO_SANDBOX, ofPull), undefined);
+});
+
+test('a pull secret that the kubelet cannot find is told, although the pull has begun', async () => {
+  const words =
+    'Unable to retrieve some image pull secrets (registry); attempting to pull the image may not succeed.';
+  const trouble = await troubleIn(event(1, 'Pulling'), event(2, 'FailedToRetrieveImagePullSecret', words));
+  assert.deepEqual(trouble, { reason: 'PullSecretMissing', definitive: true, message: words });
+});
+
 test("a sandbox that cannot be made is told in the kubelet's words, the cause in front", async () => {
   assert.deepEqual(await troubleIn(NO_SANDBOX), {
     reason: 'PodNotStarted',

@@ -358,13 +358,18 @@ async function finished(world: World): Promise<World> {
   return world;
 }
 
-test('the pods stay until the rollout has finished, then they are deleted, each with one call', async () => {
+test('the pods stay until the release, then they are deleted, each with one call, and their nodes go on counting', async () => {
   const world = gateWorld();
   await holding(world);
   world.pulled('n1');
-  world.pulled('n2');
   await world.pass(10_000);
   assert.equal(world.pods().length, 2);
+  world.pulled('n2');
+  await world.pass(2000);
+  assert.equal(world.web().paused, false);
+  assert.deepEqual([world.pods(), world.preload().status?.ready], [[], '2/2']);
+  await world.pass(600_000);
+  assert.equal(world.api.called('create', PODS).length, 2, 'no node is asked again');
   world.rolledOut();
   await world.pass(2000);
   assert.deepEqual(world.pods(), []);

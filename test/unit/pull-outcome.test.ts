@@ -188,6 +188,56 @@ test('an injected sidecar has no say', () => {
   );
 });
 
+/** A puller pod to which a webhook has added an init container, or a sidecar. */
+function injected(
+  state: object,
+  { sidecar = false, ...fields }: { sidecar?: boolean; [key: string]: unknown } = {},
+) {
+  return parsePullerPod({
+    spec: { initContainers: [{ name: 'wait', ...(sidecar && { restartPolicy: 'Always' }) }] },
+    status: {
+      phase: 'Pending',
+      initContainerStatuses: [{ name: 'wait', imageID: 'x', state, ...fields }],
+      containerStatuses: [{ name: 'pull', imageID: '', state: waiting('PodInitializing') }],
+    },
+  });
+}
+
+test('an injected init container that runs or waits is what the pull waits for', () => {
+  const running = injected({ running: {} });
+  assert.equal(pullOutcome(running).state, 'pulling');
+  assert.deepEqual(running.init, { name: 'wait', words: 'is still running', failing: false, ended: false });
+  const crashing = injected(waiting('CrashLoopBackOff', 'back-off 10s'), { sidecar: true });
+  assert.deepEqual(
+    [crashing.init?.words, crashing.init?.failing],
+    ['waits (CrashLoopBackOff: back-off 10s)', true],
+  );
+  assert.match(
+    injected(waiting('ImagePullBackOff', 'not found')).init?.words ?? '',
+    /ImagePullBackOff: not found/,
+  );
+  assert.equal(injected(waiting('PodInitializing')).init?.failing, false);
+});
+
+test('an injected init container that fails ends the pod, and is named with its words', () => {
+  const outcome = pullOutcome(
+    injected({ terminated: { reason: 'Error', message: 'no token', exitCode: 3 } }, { phase: 'Failed' }),
+  );
+  assert.deepEqual(outcome, {
+    state: 'failed',
+    reason: 'InitContainer',
+    definitive: false,
+    message: 'init container wait, which a webhook has added, failed with exit code 3 (Error: no token)',
+  });
+});
+
+test('one that is done, or a sidecar that has started, keeps nobody waiting', () => {
+  assert.equal(injected({ terminated: { exitCode: 0 } }).init, undefined);
+  assert.equal(injected({ running: {} }, { sidecar: true, started: true }).init, undefined);
+  const starting = injected({ running: {} }, { sidecar: true, started: false });
+  assert.equal(starting.init?.words, 'has not passed its startup probe');
+});
+
 test('a container that never started has no start time', () => {
   const { container } = pod({ terminated: startError });
   assert.equal(container?.terminated?.startedAt, undefined);

@@ -161,7 +161,7 @@ test('it passes the restricted Pod Security Standard', () => {
 test('it has requests and limits, reserves next to nothing and has the processor to set up its containers', () => {
   const { requests, limits } = at(container(pullerPod(options)), 'resources') as Record<string, unknown>;
   assert.deepEqual(requests, { cpu: '10m', memory: '16Mi' });
-  assert.deepEqual(limits, { cpu: '100m', memory: '16Mi' });
+  assert.deepEqual(limits, { cpu: '100m', memory: '64Mi' });
 });
 
 test('it carries own labels only, so that no Service and no disruption budget selects it', () => {

@@ -32,6 +32,7 @@ test('an ImagePreload that asks for more than the gate carries pulls nothing, an
     [
       ['Ready', 'False', 'LimitExceeded', WHY],
       ['Progressing', 'False', 'LimitExceeded', WHY],
+      ['Failed', 'True', 'LimitExceeded', WHY],
       ['Degraded', 'True', 'LimitExceeded', WHY],
     ],
   );
