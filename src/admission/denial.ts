@@ -57,7 +57,7 @@ export function rejection(
     return { ...denial, message };
   }
   const wait = isUnknown(progress)
-    ? WHY_UNKNOWN[progress.verdict.kind](id)
+    ? WHY_UNKNOWN[progress.verdict.kind](id, progress.trouble)
     : `${id} waits until its nodes have ${beginning(images.join(', '), WORDS_LIMIT)}: ${howFar(progress)}; see ${look}`;
   return {
     ...denial,
@@ -68,8 +68,13 @@ export function rejection(
 
 const WHY_UNKNOWN = {
   stale: (id: string) => `${id} has changed meanwhile`,
-  unanswered: (id: string) =>
-    `the API server did not answer in time, so the progress of the preload of ${id} is unknown`,
+  unanswered: (id: string, trouble: string | undefined) => {
+    const why =
+      trouble === undefined
+        ? 'the API server did not answer in time'
+        : `the API server could not answer (${beginning(trouble, WORDS_LIMIT)})`;
+    return `${why}, so the progress of the preload of ${id} is unknown`;
+  },
 };
 
 function isUnknown(

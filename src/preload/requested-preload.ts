@@ -79,7 +79,10 @@ export async function requestPreload(
         'an update is denied for now: the API server did not answer in time',
       ),
     );
-    return UNANSWERED;
+    // A webhook that it asks may be down: whoever waits should know which.
+    return err instanceof ApiError && err.status !== 429
+      ? { ...UNANSWERED, trouble: err.apiMessage }
+      : UNANSWERED;
   }
 }
 

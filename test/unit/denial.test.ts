@@ -67,6 +67,14 @@ test('a Deployment that has changed meanwhile is to be asked for again at once',
   assert.match(message, /shop\/web has changed meanwhile/);
 });
 
+test('an API server that could not answer is told in its words', () => {
+  const { message } = denied({ verdict: { kind: 'unanswered' }, trouble: 'failed calling webhook "a.test"' });
+  assert.match(
+    message,
+    /^pullgate: the API server could not answer \(failed calling webhook "a\.test"\), so the progress/,
+  );
+});
+
 test('an API server that did not answer is no reason to let the update through, and is asked again at once', () => {
   assert.deepEqual(denied({ verdict: { kind: 'unanswered' } }), {
     code: 429,

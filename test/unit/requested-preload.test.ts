@@ -285,6 +285,18 @@ test('an API server that is away or too busy denies the update for now: an error
   }
 });
 
+test('a webhook that is down for ImagePreloads is told in its words', async () => {
+  const { ask, api } = world();
+  api.refuse(
+    'create',
+    PRELOADS,
+    refusal(500, 'InternalError', 'failed calling webhook "a.test": no endpoints'),
+  );
+  const progress = await ask();
+  assert.equal(progress.verdict.kind, 'unanswered');
+  assert.match(progress.trouble ?? '', /failed calling webhook "a\.test"/);
+});
+
 test('all calls together take 3 s at most: the API server waits 5 s', async () => {
   const { ask, api, clock, change } = world();
   await ask();
