@@ -33,6 +33,8 @@ export interface Config {
   /** Keys of taints that nodes have only until they are set up, besides the well-known ones. */
   readonly startupTaints: readonly string[];
   readonly pullerResources: PullerResources;
+  /** What release-all does with the holds that there are. Undefined: releases them, and reverts those that have failed. */
+  readonly holds: 'release' | 'revert' | 'stop' | undefined;
   readonly settings: PreloadSettings;
   readonly logLevel: string;
 }
@@ -86,6 +88,7 @@ export function readConfig(argv: readonly string[], podAccount = POD_ACCOUNT): C
     maxConcurrentPulls: flags.maxConcurrentPulls,
     startupTaints: flags.startupTaints ?? [],
     pullerResources,
+    holds: flags.holds,
     settings: {
       parallelism: flags.parallelism,
       minNodes: flags.minNodes,
@@ -105,10 +108,9 @@ export function command(): Command {
     .version(version())
     .configureOutput({ outputError: (text, write) => write(`${configError(text)}\n`) })
     .addArgument(
-      new Argument(
-        '[task]',
-        'instead of serving: take the webhooks out, release every hold, and end',
-      ).choices(['release-all']),
+      new Argument('[task]', 'instead of serving: take the webhooks out, end every hold, and exit').choices([
+        'release-all',
+      ]),
     )
     .option(
       '--kubeconfig <file>',
@@ -225,6 +227,12 @@ export function command(): Command {
         inRange(wholeNumberUpTo(LONGEST_TTL_SECONDS)),
       ).default(3600),
     )
+    .addOption(
+      set(
+        '--holds <end>',
+        'what release-all does with open holds: release or revert all of them, or stop and change nothing (default: release them, and revert those whose image is known to be unavailable)',
+      ).choices(['release', 'revert', 'stop']),
+    )
     .addOption(set('--log-level <level>', 'what to log').choices(LOG_LEVELS).default('info'));
 }
 
@@ -242,6 +250,7 @@ interface Flags {
   readonly startupTaints?: readonly string[];
   readonly pullerRequests: Quantities;
   readonly pullerLimits: Quantities;
+  readonly holds?: 'release' | 'revert' | 'stop';
   readonly parallelism?: CountOrPercent;
   readonly minNodes: CountOrPercent;
   readonly nodeTimeoutSeconds: number;

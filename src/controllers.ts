@@ -18,7 +18,11 @@ import { type PullerPod, parsePullerPod } from './preload/puller-pod-status.ts';
 import { startupTaints } from './preload/taints.ts';
 import { createUnservedPreloads } from './preload/unserved-preloads.ts';
 import { modeFact, modeOf, type Namespace, parseNamespace } from './release/namespace-mode.ts';
-import { createReleaseController, type HoldsOpen } from './release/release-controller.ts';
+import {
+  createReleaseController,
+  type HoldsOpen,
+  type ReleaseController,
+} from './release/release-controller.ts';
 
 export interface Controllers {
   /** When everything that is stored has been read. */
@@ -27,10 +31,12 @@ export interface Controllers {
   syncingMs(): number | undefined;
   /** Undefined until then. */
   holds(): HoldsOpen | undefined;
+  /** How far the preload `namespace/name` is; undefined if it is not known. */
+  readonly progress: (preload: string) => { readonly ready: number; readonly desired: number } | undefined;
   pulls(): { readonly running: number; readonly limit: number } | undefined;
   watches(): readonly Watch[];
   stop(): Promise<void>;
-  readonly releaseAll: () => Promise<void>;
+  readonly endAll: ReleaseController['endAll'];
 }
 
 /** One collection that is followed. */
@@ -188,6 +194,10 @@ export function startControllers(options: {
     synced,
     syncingMs: () => (hasSynced ? undefined : clock.monotonic() - startedAt),
     holds: () => (hasSynced ? releaseController.holds() : undefined),
+    progress(preload) {
+      const assessment = hasSynced ? preloadController.assessmentOf(preload) : undefined;
+      return assessment && { ready: assessment.ready, desired: assessment.desired };
+    },
     pulls: () =>
       hasSynced ? { running: preloadController.running(), limit: config.maxConcurrentPulls } : undefined,
     watches: () =>
@@ -202,7 +212,7 @@ export function startControllers(options: {
       unserved.stop();
       await Promise.all(reflectors.map((reflector) => reflector.stop()));
     },
-    releaseAll: releaseController.releaseAll,
+    endAll: releaseController.endAll,
   };
 }
 

@@ -90,6 +90,11 @@ export const ERRORS = {
     message: 'the cluster has a MutatingWebhookConfiguration {name} that no gate process made',
     remedy: 'A gate is installed there. Use that one, uninstall it first, or choose another cluster.',
   },
+  PG_HOLDS_OPEN: {
+    message: '{count} Deployments are held, and --holds is stop: {names}',
+    remedy:
+      'Nothing was changed. Wait for these rollouts, or run the task again with --holds release or --holds revert.',
+  },
   PG_REGISTRATION_RBAC: {
     message: 'permission is missing to {verb} {resource}: {detail}',
     remedy:

@@ -6,7 +6,9 @@ import type { ApiClient } from './cluster/api-client.ts';
 import { createEventWriter, type EventWriter, type GateEvent } from './cluster/events.ts';
 import { mayBypass } from './cluster/subject-access-review.ts';
 import type { Config } from './config.ts';
+import type { Controllers } from './controllers.ts';
 import { GateError } from './errors.ts';
+import { parseDeployment } from './hold/deployment.ts';
 import type { Logger } from './log.ts';
 import { createLogLimit } from './log-limit.ts';
 import { GATE_SERVICE_ACCOUNT } from './names.ts';
@@ -14,6 +16,7 @@ import type { Metrics } from './observe/metrics.ts';
 import { floorOf } from './preload/preload-spec.ts';
 import { PULL_TIMES, type PullTimes } from './preload/pull-times.ts';
 import { requestPreload } from './preload/requested-preload.ts';
+import { runningTemplate } from './release/running-template.ts';
 
 export interface GateOptions {
   readonly config: Config;
@@ -40,6 +43,8 @@ export interface Voice {
   readonly namespace: string;
   readonly writeEvent: (event: GateEvent) => void;
   readonly metrics?: Metrics | undefined;
+  /** How far a preload is, where this process leads. */
+  readonly progress?: Controllers['progress'];
   /** Aborted when this replica begins to leave; undefined where it has no others. */
   readonly leaving?: AbortSignal;
 }
@@ -47,7 +52,7 @@ export interface Voice {
 /** The endpoint that API servers call, wired but not listening. */
 export function gateServer(
   { config, clock, log, pullTimes = PULL_TIMES }: GateOptions,
-  { client, namespace: own, writeEvent, metrics, leaving }: Voice,
+  { client, namespace: own, writeEvent, metrics, leaving, progress }: Voice,
   tls: { readonly cert: string; readonly key: string },
 ): FastifyInstance {
   const limitLog = createLogLimit(clock);
@@ -65,6 +70,9 @@ export function gateServer(
         { namespace, name, username: user.username, oldObject, dryRun, ...ask },
         { client, clock, log, limitLog, writeEvent, settings: config.settings, pullTimes },
       ),
+    runningTemplate: ({ oldObject, namespace }, hash) =>
+      runningTemplate(client, { ...parseDeployment(oldObject), namespace }, hash, clock),
+    ...(progress !== undefined && { progress }),
     floor: floorOf(config.settings),
     leaving,
     onAnswer: metrics?.admission,

@@ -134,7 +134,15 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
     const { unsupportedServer } = config;
     await awaitSupportedServer(client, { server: cluster.server, unsupportedServer, log }, clock, leaving);
     const pair = await certificates.first;
-    const voice = { client: admissionClient, namespace, writeEvent: events.write, metrics, leaving };
+    const progress = (preload: string) => leads()?.progress(preload);
+    const voice = {
+      client: admissionClient,
+      namespace,
+      writeEvent: events.write,
+      metrics,
+      leaving,
+      progress,
+    };
     server = gateServer(options, voice, pair);
     // It may have been replaced since.
     useCertificate(server, certificates.serving() ?? pair);

@@ -24,6 +24,11 @@ export const HOLD_ANNOTATION = 'pullgate.io/hold';
 export const DECIDED_ANNOTATION = 'pullgate.io/decided';
 /** `"<reason>"`: lets this one update through. Honoured by the update that sets or changes it. */
 export const BYPASS_ANNOTATION = 'pullgate.io/bypass';
+/**
+ * `"<reason>"`: ends the hold by going back to the running pod template, whole. Honoured by the update that sets or changes it while
+ * the Deployment is held. Never stored then.
+ */
+export const REVERT_ANNOTATION = 'pullgate.io/revert';
 /** `"true"`: leave the Deployment paused when the hold ends. */
 export const KEEP_PAUSED_ANNOTATION = 'pullgate.io/keep-paused';
 
@@ -38,7 +43,7 @@ export const DEADLINE_ANNOTATION = 'pullgate.io/deadline-seconds';
 /** A label selector: only nodes that it selects as well get the images beforehand. The pods may land elsewhere. */
 export const NODE_SELECTOR_ANNOTATION = 'pullgate.io/node-selector';
 
-/** All annotations of a Deployment that the leader reads. The bypass is read by admission alone. */
+/** All annotations of a Deployment that the leader reads. The bypass and the revert are read by admission alone. */
 export const LEADER_ANNOTATIONS: readonly string[] = [
   HOLD_ANNOTATION,
   DECIDED_ANNOTATION,
@@ -49,6 +54,14 @@ export const LEADER_ANNOTATIONS: readonly string[] = [
   DEADLINE_ANNOTATION,
   NODE_SELECTOR_ANNOTATION,
 ];
+
+/** All of a Deployment. deploy/marks-policy.yaml warns of others. */
+export const DEPLOYMENT_ANNOTATIONS: readonly string[] = [
+  ...LEADER_ANNOTATIONS,
+  BYPASS_ANNOTATION,
+  REVERT_ANNOTATION,
+];
+export const DEPLOYMENT_LABELS: readonly string[] = [MODE_LABEL, HELD_LABEL];
 
 /** On every puller pod: the watch selects by it. */
 export const PULLER_LABEL = 'pullgate.io/puller';

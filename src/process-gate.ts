@@ -3,7 +3,7 @@ import { createServingCertificate } from './certs/serving-certificate.ts';
 import { createApiClient } from './cluster/api-client.ts';
 import type { Cluster } from './cluster/credentials.ts';
 import { actAs } from './cluster/service-account-token.ts';
-import { startControllers } from './controllers.ts';
+import { type Controllers, startControllers } from './controllers.ts';
 import { eventWriter, type Gate, type GateOptions, gateServer, listen } from './gate.ts';
 import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from './names.ts';
 import { PULL_TIMES } from './preload/pull-times.ts';
@@ -37,8 +37,11 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
   const account = actAs(admin, cluster, GATE_NAMESPACE, GATE_SERVICE_ACCOUNT, clock);
   const client = createApiClient(account, api);
   const admissionClient = createApiClient(account, api);
-  const { write: writeEvent } = eventWriter(client, `pullgate-${process.pid}`, options);
-  const voice = { client: admissionClient, namespace: GATE_NAMESPACE, writeEvent, metrics };
+  const events = eventWriter(client, `pullgate-${process.pid}`, options);
+  const { write: writeEvent } = events;
+  let begun: Controllers | undefined;
+  const progress = (preload: string) => begun?.progress(preload);
+  const voice = { client: admissionClient, namespace: GATE_NAMESPACE, writeEvent, metrics, progress };
   const server = gateServer(options, voice, { cert: serving.certificatePem, key: serving.keyPem });
   if (health !== undefined && config.healthListen !== undefined)
     await listen(health.server, config.healthListen);
@@ -62,6 +65,7 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
     pullTimes,
     metrics,
   });
+  begun = controllers;
   const certificates = { serving: serving.certificatePem, ca: authority.certificatePem };
   health?.started({ controllers, certificates });
   const ready = controllers.synced.then(
@@ -77,7 +81,8 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
         await registration.unregister(async () => {
           // API servers go on asking for a moment: only once nobody is answered any more, no hold can follow the last release.
           await server.close();
-          await controllers.releaseAll();
+          await controllers.endAll(config.holds === 'stop' ? undefined : config.holds);
+          await events.settled();
         });
       } finally {
         await server.close();

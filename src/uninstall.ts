@@ -1,15 +1,17 @@
+import { hostname } from 'node:os';
 import { wait } from './clock.ts';
 import { type ApiClient, createApiClient } from './cluster/api-client.ts';
 import { isNotFound } from './cluster/api-error.ts';
 import type { Cluster } from './cluster/credentials.ts';
 import { listPages } from './cluster/list-pages.ts';
-import type { GateOptions } from './gate.ts';
+import type { Config } from './config.ts';
+import { GateError } from './errors.ts';
+import { eventWriter, type GateOptions } from './gate.ts';
 import { type Deployment, isMarked, parseDeployment } from './hold/deployment.ts';
+import { knownFailure } from './hold/rollout.ts';
 import { asArray, at } from './json.ts';
 import { WEBHOOK_CONFIGURATION } from './names.ts';
-import { releaseHolds } from './release/release-holds.ts';
-
-type Options = Pick<GateOptions, 'clock' | 'random' | 'log'>;
+import { type EndHoldsOptions, endHolds } from './release/release-holds.ts';
 
 const WEBHOOKS = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${WEBHOOK_CONFIGURATION}`;
 
@@ -18,30 +20,49 @@ const WEBHOOKS = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigura
  * webhooks, and the 5 s that it waits for one that it has asked.
  */
 const SETTLE_MS = 10_000;
+/** Names in the message of an error. */
+const NAMED = 10;
 
 /** Before the gate is removed for good: no webhooks, and no holds. Can be repeated after any failure. */
-export async function uninstall(cluster: Cluster, options: Options): Promise<void> {
+export async function uninstall(cluster: Cluster, options: GateOptions): Promise<void> {
   const client = createApiClient(cluster, options);
+  const events = eventWriter(client, hostname(), options);
+  const { clock, log, config } = options;
   try {
-    await endHolding(client, options);
+    await endHolding({ client, clock, log, writeEvent: events.write }, config.holds);
+    await events.settled();
   } finally {
     await client.close();
   }
 }
 
-/** @throws AggregateError if a hold could not be released, and what ApiClient throws */
+/**
+ * @throws AggregateError if a hold could not be ended, GateError PG_HOLDS_OPEN if `holds` is `stop` and there are any, and what
+ * ApiClient throws
+ */
 export async function endHolding(
-  client: Pick<ApiClient, 'get' | 'jsonPatch'>,
-  { clock, log }: Pick<Options, 'clock' | 'log'>,
+  options: Omit<EndHoldsOptions, 'end'>,
+  holds: Config['holds'],
 ): Promise<void> {
+  const { client, clock, log } = options;
   const never = new AbortController().signal;
+  // Nothing is changed before it is known that the holds can be listed.
+  const open = await openHolds(client);
+  const failed = open.filter((deployment) => knownFailure(deployment) !== undefined);
+  log.info({ open: open.length, failed: failed.map(nameOf).slice(0, NAMED) }, 'holds');
+  if (holds === 'stop' && open.length > 0)
+    throw new GateError('PG_HOLDS_OPEN', {
+      count: open.length,
+      names: open.map(nameOf).slice(0, NAMED).join(', '),
+    });
+  const end = holds === 'stop' ? undefined : holds;
   await removeWebhooks(client);
   log.info('no webhook is left: nothing new is held');
   const settled = clock.monotonic() + SETTLE_MS;
-  let released = await releaseAll(client, { clock, log });
+  let ended = await endAll({ ...options, end });
   await wait(clock, Math.max(0, settled - clock.monotonic()), never);
-  released += await releaseAll(client, { clock, log });
-  log.info({ released }, 'no hold is left');
+  ended += await endAll({ ...options, end });
+  log.info({ ended }, 'no hold is left');
 }
 
 /** Taken out rather than deleted with their configuration: that is for who has applied it. */
@@ -55,18 +76,24 @@ async function removeWebhooks(client: Pick<ApiClient, 'get' | 'jsonPatch'>): Pro
   }
 }
 
+async function endAll(options: EndHoldsOptions): Promise<number> {
+  // Read first: while a namespace whose webhooks are slow is waited for, the list could expire.
+  const held = await openHolds(options.client);
+  await endHolds(held, options);
+  return held.length;
+}
+
 /** Every Deployment is looked at: somebody may have taken the label off one that is held. */
-async function releaseAll(
-  client: Pick<ApiClient, 'get' | 'jsonPatch'>,
-  options: Pick<Options, 'clock' | 'log'>,
-): Promise<number> {
+async function openHolds(client: Pick<ApiClient, 'get'>): Promise<Deployment[]> {
   const held: Deployment[] = [];
   await listPages(client, '/apis/apps/v1/deployments', {
     onPage(items) {
       for (const deployment of items.map(parseDeployment)) if (isMarked(deployment)) held.push(deployment);
     },
   });
-  // Only then: while a namespace whose webhooks are slow is waited for, the list could expire.
-  await releaseHolds(held, client, options);
-  return held.length;
+  return held;
+}
+
+function nameOf({ namespace, name }: Deployment): string {
+  return `${namespace}/${name}`;
 }

@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts';
 import { limitConnections } from '../connection-limit.ts';
 import { GateError } from '../errors.ts';
 import type { PreloadProgress } from '../hold/preload-progress.ts';
+import type { RunningLookup } from '../hold/running-lookup.ts';
 import type { Floor } from '../hold/settings.ts';
 import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
@@ -22,6 +23,7 @@ import {
   type DecisionKind,
   decide,
   endsGating,
+  goesBack,
 } from './decide.ts';
 import { type Charge, createMemoryBudget } from './memory-budget.ts';
 import { admitPath } from './paths.ts';
@@ -76,6 +78,12 @@ interface AdmissionServerOptions {
    * Below the 5 s that the API server waits. What it throws becomes an error, and then failurePolicy decides.
    */
   readonly preloadProgress: (request: AdmissionRequest, ask: Ask) => Promise<PreloadProgress>;
+  /** Looks up the running pod template of a held Deployment, by its hash, within 1 s. What it throws becomes an error. */
+  readonly runningTemplate: (request: AdmissionRequest, hash: string) => Promise<RunningLookup>;
+  /** How far a preload is, by its `namespace/name`, where this replica knows it without asking. */
+  readonly progress?:
+    | ((preload: string) => { readonly ready: number; readonly desired: number } | undefined)
+    | undefined;
   /** What the settings of a Deployment may not be looser than; undefined if they may. */
   readonly floor?: Floor | undefined;
   /** Aborted when this replica begins to leave: from then on each answer is the last one of its connection. */
@@ -94,7 +102,8 @@ interface AdmissionServerOptions {
  * update pass as it came: nothing is held by mistake.
  */
 export function createAdmissionServer(options: AdmissionServerOptions): FastifyInstance {
-  const { tls, gate, mayBypass, preloadProgress, floor, leaving, onAnswer, clock, log } = options;
+  const { tls, gate, mayBypass, preloadProgress, runningTemplate, floor, leaving, onAnswer, clock, log } =
+    options;
   const limitLog = createLogLimit(clock);
   const limitDecisions = createLogLimit(clock, DECISION_RATE);
   const { answerError, answerNoRequest } = createErrorAnswers(log, limitLog);
@@ -135,7 +144,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
       const response = admissionResponse(request, {
         object: decision.object,
         denial: decision.denial,
-        warnings: warningsFor(decision, request, now, floor),
+        warnings: warningsFor(decision, { ...request, progress: progressOf(request, decision) }, now, floor),
         auditAnnotations: auditAnnotationsFor(decision),
       });
       logDecision(request, decision, { peer: call.ip, ms: clock.monotonic() - began });
@@ -171,6 +180,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
     const isAllowed = async (): Promise<boolean> =>
       mayBypass === undefined || (await lookUp(() => mayBypass(user, namespace)).catch(noIfBusy));
     const isAsked = endsGating(oldObject, object, now);
+    const back = goesBack(oldObject, object, now);
     const input: DecideInput = {
       mode,
       object,
@@ -179,6 +189,9 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
       gateUsername: gate.username,
       exemptNamespaces: gate.exemptNamespaces,
       mayBypass: mayBypass === undefined || (isAsked && (await isAllowed())),
+      ...(back !== undefined && {
+        running: await lookUp(() => runningTemplate(request, back)).catch(unansweredIfBusy),
+      }),
       dryRun,
       now,
     };
@@ -189,6 +202,10 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
     const { asks } = decision;
     if (asks === undefined) return decision;
     return decide({ ...input, progress: await lookUp(() => preloadProgress(request, asks)) });
+  }
+
+  function progressOf({ namespace }: AdmissionRequest, { hold }: Decision) {
+    return hold === undefined ? undefined : options.progress?.(`${namespace}/${hold.preload}`);
   }
 
   function logDecision(
@@ -213,6 +230,11 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
 function noIfBusy(error: unknown): false {
   if (error instanceof GateError && error.code === 'PG_BUSY') return false;
   throw error;
+}
+
+function unansweredIfBusy(error: unknown): RunningLookup {
+  noIfBusy(error);
+  return { kind: 'unanswered' };
 }
 
 /** Asks the API server, as soon as it is the turn of whoever has sent the review. */

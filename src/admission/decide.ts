@@ -1,12 +1,13 @@
 import { exceededBound, exceededMarks, withRoomForRecord } from '../hold/bounds.ts';
-import { type RecordedDecision, writeDecided } from '../hold/decided.ts';
+import { ownDecided, type RecordedDecision, writeDecided } from '../hold/decided.ts';
 import { type Deployment, parseDeployment } from '../hold/deployment.ts';
 import { withMarks } from '../hold/held-object.ts';
 import { type Hold, ownHold, parseHold, type RunningTemplate } from '../hold/hold.ts';
 import { imagesToPull, runningTemplate } from '../hold/needs-pull.ts';
 import { preloadName } from '../hold/preload-name.ts';
 import type { PreloadProgress } from '../hold/preload-progress.ts';
-import { at, type JsonObject } from '../json.ts';
+import type { RunningLookup } from '../hold/running-lookup.ts';
+import { asObject, at, type JsonObject } from '../json.ts';
 import {
   BYPASS_ANNOTATION,
   DECIDED_ANNOTATION,
@@ -16,8 +17,9 @@ import {
   MODE_LABEL,
   MODE_OFF,
   type Mode,
+  REVERT_ANNOTATION,
 } from '../names.ts';
-import { type Denial, forbidden, overLimit, rejection } from './denial.ts';
+import { type Denial, forbidden, overLimit, rejection, revertDenial } from './denial.ts';
 import { decisionTime, originOf, withStoredMarks } from './restored-marks.ts';
 
 /** All that a decision knows. */
@@ -26,6 +28,8 @@ export interface DecideInput {
   readonly mode: Mode;
   /** In mode reject, once it has been looked up; see `Decision.asks`. */
   readonly progress?: PreloadProgress;
+  /** The running template, once it has been looked up for an update that `goesBack`. */
+  readonly running?: RunningLookup | undefined;
   readonly oldObject: JsonObject;
   readonly object: JsonObject;
   /** As the API server authenticated it. */
@@ -94,6 +98,8 @@ interface Update {
   readonly next: Deployment;
   /** RFC 3339, when this request is decided: the same each time admission is called for it. */
   readonly at: string;
+  /** Whether admission has already decided on this request. */
+  readonly isAgain: boolean;
 }
 
 /**
@@ -108,9 +114,11 @@ export function decide(input: DecideInput): Decision {
 
   const origin = originOf(old, came, input.now);
   const at = new Date(decisionTime(old, came, origin, input.now)).toISOString();
-  if (origin !== 'Restored') return decideUpdate({ input, old, object: input.object, next: came, at });
+  const isAgain = origin === 'Again';
+  if (origin !== 'Restored')
+    return decideUpdate({ input, old, object: input.object, next: came, at, isAgain });
   const { object, ignored } = withStoredMarks(input.object, old, came);
-  const decision = decideUpdate({ input, old, object, next: parseDeployment(object), at });
+  const decision = decideUpdate({ input, old, object, next: parseDeployment(object), at, isAgain });
   return { ...decision, ignored };
 }
 
@@ -122,6 +130,17 @@ export function endsGating(oldObject: unknown, object: unknown, now: number): bo
   return bypassReason(old, next) !== undefined && originOf(old, next, now) !== 'Restored';
 }
 
+/** Returns the hash of the template that this update goes back to; undefined if it does not. Look the template up then. */
+export function goesBack(oldObject: unknown, object: unknown, now: number): string | undefined {
+  // Few updates have it, and parsing takes longer.
+  if (at(object, 'metadata', 'annotations', REVERT_ANNOTATION) === undefined) return undefined;
+  const old = parseDeployment(oldObject);
+  const next = parseDeployment(object);
+  if (revertReason(old, next) === undefined) return undefined;
+  const hold = beganHold(old);
+  return hold === undefined || originOf(old, next, now) === 'Restored' ? undefined : hold.from.template;
+}
+
 function reasonToIgnore(input: DecideInput, next: Deployment): string | undefined {
   if (input.username === input.gateUsername) return 'the gate itself';
   if (next.deleting) return 'the Deployment is being deleted';
@@ -131,34 +150,43 @@ function reasonToIgnore(input: DecideInput, next: Deployment): string | undefine
 
 function decideUpdate(update: Update): Decision {
   const { old } = update;
-  // Only the old object's hold is believed, and only if it was made for this very Deployment. Without its pause it has
-  // been resumed while nobody was asked: that rollout has begun, and is never paused half way. While a Deployment is opted out
-  // the gate is not asked, and anybody may have written one.
-  const hold = old.paused && !isOff(old) ? ownHold(old) : undefined;
+  const hold = beganHold(old);
   const decision = hold === undefined ? decideUnheld(update) : decideHeld(update, hold);
   if (decision.object === update.object) return decision;
   return { ...decision, object: withRoomForRecord(decision.object, old.annotations[DECIDED_ANNOTATION]) };
+}
+
+/**
+ * Only the old object's hold is believed, and only if it was made for this very Deployment. Without its pause it has been resumed
+ * while nobody was asked: that rollout has begun, and is never paused half way. While a Deployment is opted out the gate is not asked,
+ * and anybody may have written one.
+ */
+function beganHold(old: Deployment): Hold | undefined {
+  return old.paused && !isOff(old) ? ownHold(old) : undefined;
 }
 
 function decideHeld(update: Update, hold: Hold): Decision {
   const { input, old, object, next } = update;
   const hash = next.templateHash;
   const userPaused = wantsPause(next, hold);
+  const paused = userPaused || next.annotations[KEEP_PAUSED_ANNOTATION] === 'true';
   const end = (decision: RecordedDecision, reason: string): Decision => {
-    const paused = userPaused || next.annotations[KEEP_PAUSED_ANNOTATION] === 'true';
     const annotations = decidedMark(update, decision, reason);
     return plain(decision, withMarks(object, { hold: null, paused, annotations }), reason);
   };
 
-  if (optsOut(old, next)) {
-    if (!input.mayBypass) return refused(input);
+  const optOut = optsOut(old, next);
+  if (optOut && !input.mayBypass) return refused(input);
+  const revert = revertReason(old, next);
+  if (revert !== undefined) return goBack(update, hold, paused, revert);
+  if (optOut) {
     return end('OptedOut', `label ${MODE_LABEL}=${MODE_OFF}`);
   }
   const bypass = bypassReason(old, next);
   if (bypass !== undefined && input.mayBypass) return end('Bypassed', bypass);
 
   const needed = imagesToPull(hold.from, next.template, hash);
-  if (needed.length === 0) return end('Reverted', 'the template needs no image beyond what runs');
+  if (needed.length === 0) return end('Reverted', whyNotNeeded(update, hold, paused));
 
   const superseded = hash !== hold.template;
   const images = needed.map(({ image }) => image);
@@ -177,6 +205,36 @@ function decideHeld(update: Update, hold: Hold): Decision {
     bypassRefused: bypass !== undefined,
     resumeAsked: !next.paused,
   };
+}
+
+/** Ends the hold with the running template, whole. Everything else that the update changes is kept. */
+function goBack(update: Update, hold: Hold, paused: boolean, asked: string): Decision {
+  const { input, next, object } = update;
+  const { running = { kind: 'unanswered' } } = input;
+  if (running.kind !== 'found') {
+    const denial = revertDenial(next, running.kind);
+    return { ...plain('Refused', input.object, denial.message), denial };
+  }
+  const reason = `${BACK}: ${asked}`;
+  const annotations = {
+    [REVERT_ANNOTATION]: null,
+    ...decidedMark(update, 'Reverted', reason, hold.from.template),
+  };
+  const back = { ...object, spec: { ...asObject(object['spec']), template: running.template } };
+  return plain('Reverted', withMarks(back, { hold: null, paused, annotations }), reason);
+}
+
+const BACK = 'back to the running template, whole';
+
+function whyNotNeeded({ old, next, isAgain }: Update, hold: Hold, paused: boolean): string {
+  if (next.templateHash === hold.from.template) {
+    // What admission said when it was called first for this request.
+    const first = isAgain ? ownDecided({ uid: old.uid, annotations: next.annotations }) : undefined;
+    return first?.decision === 'Reverted' && first.reason.startsWith(BACK)
+      ? first.reason
+      : 'this is the running template';
+  }
+  return `the template needs no new image, but differs from the running one; its rollout starts ${paused ? 'once it is resumed' : 'now'}`;
 }
 
 function decideUnheld(update: Update): Decision {
@@ -289,15 +347,24 @@ function decidedMark(
   { input, old, next, at }: Update,
   decision: RecordedDecision,
   reason: string,
+  template = next.templateHash,
 ): Record<string, string> {
-  const template = next.templateHash;
   const decided = { uid: old.uid, template, decision, by: input.username, at, reason };
   return { [DECIDED_ANNOTATION]: writeDecided(decided) };
 }
 
 function bypassReason(old: Deployment, next: Deployment): string | undefined {
-  const reason = next.annotations[BYPASS_ANNOTATION];
-  return reason && reason !== old.annotations[BYPASS_ANNOTATION] ? reason : undefined;
+  return reasonIn(BYPASS_ANNOTATION, old, next);
+}
+
+function revertReason(old: Deployment, next: Deployment): string | undefined {
+  return reasonIn(REVERT_ANNOTATION, old, next);
+}
+
+/** A reason counts in the update that sets or changes it. */
+function reasonIn(annotation: string, old: Deployment, next: Deployment): string | undefined {
+  const reason = next.annotations[annotation];
+  return reason && reason !== old.annotations[annotation] ? reason : undefined;
 }
 
 function optsOut(old: Deployment, next: Deployment): boolean {

@@ -1,4 +1,5 @@
 import type { PreloadProgress } from '../hold/preload-progress.ts';
+import type { RunningLookup } from '../hold/running-lookup.ts';
 import { beginning } from '../text.ts';
 
 /** `status` of an AdmissionReview's response that denies. */
@@ -33,6 +34,23 @@ export function overLimit(
       `${beginning(username, WORDS_LIMIT)} may not bypass. Make it smaller, or ask a user who has the verb bypass on ` +
       'imagepreloads.pullgate.io to send this update',
   );
+}
+
+const WHY_NOT_BACK = {
+  gone: 'no ReplicaSet has the running template any more. Apply the previous manifest again',
+  notAllowed:
+    'Pullgate may not list ReplicaSets there. Apply the roles of this version (deploy/rbac.yaml), or the previous manifest again',
+  unanswered: 'the API server did not answer within 1 s. Run the same command again to retry',
+} as const satisfies Record<Exclude<RunningLookup['kind'], 'found'>, string>;
+
+/** Returns why a Deployment does not go back to the running template. */
+export function revertDenial(
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  why: keyof typeof WHY_NOT_BACK,
+): Denial {
+  const message = `pullgate: ${namespace}/${name} stays held: ${WHY_NOT_BACK[why]}`;
+  if (why !== 'unanswered') return forbidden(message);
+  return { code: 429, reason: 'TooManyRequests', message, retryAfterSeconds: AGAIN_SECONDS };
 }
 
 /**

@@ -1,4 +1,6 @@
-import { goBack, letThrough } from '../hold/commands.ts';
+import { goBack, letThrough, resume } from '../hold/commands.ts';
+import { parseDeployment } from '../hold/deployment.ts';
+import { knownFailure } from '../hold/rollout.ts';
 import type { Floor } from '../hold/settings.ts';
 import { at } from '../json.ts';
 import type { Decision } from './decide.ts';
@@ -24,6 +26,8 @@ interface DeploymentName {
 interface Update extends DeploymentName {
   /** What was stored before. */
   readonly oldObject?: unknown;
+  /** How far the preload of a hold is, if this replica knows it without asking. */
+  readonly progress?: { readonly ready: number; readonly desired: number } | undefined;
 }
 
 /**
@@ -41,7 +45,7 @@ export function warningsFor(decision: Decision, update: Update, now: number, flo
   return lines;
 }
 
-function decisionWarnings(decision: Decision, deployment: DeploymentName, now: number): string[] {
+function decisionWarnings(decision: Decision, deployment: Update, now: number): string[] {
   const id = `${deployment.namespace}/${deployment.name}`;
   const ignored = ignoredWarnings(decision, id);
   switch (decision.kind) {
@@ -56,18 +60,23 @@ function decisionWarnings(decision: Decision, deployment: DeploymentName, now: n
         ignored,
       );
     case 'Reheld':
-      if (!decision.resumeAsked && !decision.bypassRefused) return ignored;
+      if (!decision.resumeAsked && !decision.bypassRefused)
+        return [...stillHeldWarnings(decision, deployment, now), ...ignored];
       return holdWarnings(
         decision,
         deployment,
         now,
         `${id} is still held${forSoLong(decision, now)}, stays paused`,
         ignored,
+        howFar(deployment),
       );
     case 'Reverted':
-      return [line(`the hold of ${id} has ended: this template needs no image beyond what runs`), ...ignored];
+      return [line(`the hold of ${id} has ended: ${decision.reason}`), ...ignored];
     case 'Bypassed':
-      return [line(`${id} is let through without its images on the nodes: ${decision.reason}`)];
+      return [
+        line(`${id} is let through without its images on the nodes: ${decision.reason}`),
+        ...endWarnings(decision, deployment),
+      ];
     case 'LimitExceeded':
       return [
         line(
@@ -77,7 +86,11 @@ function decisionWarnings(decision: Decision, deployment: DeploymentName, now: n
         ...ignored,
       ];
     case 'OptedOut':
-      return [line(`${id} is not gated: ${decision.reason}`), ...ignored];
+      return [
+        line(`${id} is not gated: ${decision.reason}`),
+        ...endWarnings(decision, deployment),
+        ...ignored,
+      ];
     case 'Rejected':
       return decision.bypassRefused ? [line(BYPASS_REFUSED), ...ignored] : ignored;
     case 'Audited':
@@ -113,24 +126,54 @@ function holdWarnings(
   now: number,
   what: string,
   ignored: readonly string[],
+  far?: string,
 ): string[] {
   const { hold, images } = decision;
   if (hold === undefined) return [];
   const watch = `; watch: kubectl -n ${deployment.namespace} get ipl ${hold.preload} -w`;
   const lines = [line(`${what} until its nodes have ${images.join(', ')}`, watch)];
+  if (far !== undefined) lines.push(line(far));
   if (decision.bypassRefused) lines.push(line(BYPASS_REFUSED));
   lines.push(...ignored);
   lines.push(`Let it through now: ${letThrough(deployment, new Date(now).toISOString())}`);
   const room = TOTAL_LIMIT - totalOf(lines) - GO_BACK.length;
-  const back = goBack(deployment, hold, at(decision.object, 'spec', 'template'), room);
+  const template = at(decision.object, 'spec', 'template');
+  const back = goBack(deployment, hold, template, room, new Date(now).toISOString());
   return back === undefined ? lines : [...lines, GO_BACK + back];
+}
+
+/** Tells whoever applies a held version again how far it is, or why it cannot be had. */
+function stillHeldWarnings(decision: Decision, update: Update, now: number): string[] {
+  const { hold, images } = decision;
+  if (hold === undefined) return [];
+  const far = howFar(update) ?? `its nodes do not have ${images.join(', ')} yet`;
+  const see = `; see: kubectl -n ${update.namespace} get ipl ${hold.preload}`;
+  return [line(`${update.namespace}/${update.name} is still held${forSoLong(decision, now)}: ${far}`, see)];
+}
+
+/** Nothing is looked up for this: a failure is in the condition of the stored Deployment, and the leader knows the count. */
+function howFar({ oldObject, progress }: Update): string | undefined {
+  const failure = oldObject === undefined ? undefined : knownFailure(parseDeployment(oldObject));
+  if (failure !== undefined) return failure;
+  return progress === undefined ? undefined : `${progress.ready} of ${progress.desired} nodes are ready`;
+}
+
+/** What a user should know who ends gating with the rollout still to come. */
+function endWarnings({ object }: Decision, update: Update): string[] {
+  const failure =
+    update.oldObject === undefined ? undefined : knownFailure(parseDeployment(update.oldObject));
+  return [
+    ...(failure === undefined ? [] : [line(`its image is known to be unavailable: ${failure}`)]),
+    ...(at(object, 'spec', 'paused') === true
+      ? [line('it stays paused, as its user paused it', `; start the rollout: ${resume(update)}`)]
+      : []),
+  ];
 }
 
 function totalOf(lines: readonly string[]): number {
   return lines.reduce((sum, { length }) => sum + length, 0);
 }
 
-/** All that admission knows of how far it is: it looks nothing up. The ImagePreload that the warning names has the rest. */
 function forSoLong({ hold }: Decision, now: number): string {
   return hold === undefined
     ? ''

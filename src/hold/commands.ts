@@ -1,9 +1,8 @@
 import { asArray, asObject, asString, at } from '../json.ts';
-import { BYPASS_ANNOTATION } from '../names.ts';
+import { BYPASS_ANNOTATION, REVERT_ANNOTATION } from '../names.ts';
 import { templateHash } from '../template/template-hash.ts';
 import { templateImages } from '../template/template-images.ts';
 import type { Hold } from './hold.ts';
-import { imagesToPull } from './needs-pull.ts';
 
 /** What people are told to paste into a shell. Names of Kubernetes objects need no quotes there. */
 interface Named {
@@ -18,6 +17,11 @@ export function describePreload({ namespace, name }: Named): string {
   return `kubectl -n ${namespace} describe ipl ${name}`;
 }
 
+/** Starts the rollout of a Deployment that its user paused. */
+export function resume({ namespace, name }: Named): string {
+  return `kubectl -n ${namespace} rollout resume deployment/${name}`;
+}
+
 /**
  * Ends the hold without waiting. A reason that is there already counts for nothing: the shell makes it another one each
  * time, unless the moment is given.
@@ -28,36 +32,39 @@ export function letThrough({ namespace, name }: Named, moment?: string): string 
 }
 
 /**
- * How to end the hold by going back to the images that run: a command of at most `room` characters, or else what to
- * do instead; `undefined` if these are the images that run.
+ * Returns how to end the hold by going back to the running template: a command of at most `room` characters, or else what to do
+ * instead; undefined if this is the running template. `kubectl set image` is offered only if it restores the whole template.
+ * `moment` as for `letThrough`.
  */
 export function goBack(
-  { namespace, name }: Named,
+  named: Named,
   hold: Hold,
   template: unknown,
   room: number,
+  moment?: string,
 ): string | undefined {
-  const running = hold.from.images;
-  const changed = templateImages(template).filter(({ place, image }) => running[place] !== image);
-  if (changed.length === 0) return undefined;
-
-  const before = withImages(template, running);
-  const pairs = changed.flatMap(({ place }) => {
-    const image = running[place];
-    return image === undefined || place.startsWith('volume/') ? [] : [`${place}=${image}`];
-  });
-  const command = `kubectl -n ${namespace} set image deployment/${name} ${pairs.join(' ')}`;
-  // Image volumes, added containers or policy Always: the command alone would not end the hold. And the API server
-  // takes any text for an image: nobody is to paste what a stranger wrote into a shell.
-  const works = pairs.length > 0 && !needsPull(hold, before);
-  if (works && command.length <= room && pairs.every((pair) => SHELL_SAFE.test(pair))) return command;
-  return 'apply the previous manifest again (kubectl rollout undo refuses while paused)';
+  if (templateHash(template) === hold.from.template) return undefined;
+  const commands = [setImages(named, hold, template), revert(named, moment)];
+  const command = commands.find((one) => one !== undefined && one.length <= room);
+  return command ?? 'apply the previous manifest again (kubectl rollout undo refuses while paused)';
 }
 
-/** Hashed only under policy Always, where it matters: that costs as much as all other warnings together. */
-function needsPull({ from }: Hold, template: unknown): boolean {
-  const always = templateImages(template).some(({ imagePullPolicy }) => imagePullPolicy === 'Always');
-  return imagesToPull(from, template, always ? templateHash(template) : from.template).length > 0;
+function revert({ namespace, name }: Named, moment: string | undefined): string {
+  const reason = moment === undefined ? '"$(date)"' : `'${moment}'`;
+  return `kubectl -n ${namespace} annotate deployment ${name} ${REVERT_ANNOTATION}=${reason} --overwrite`;
+}
+
+/** Returns undefined if other fields than images of containers differ. */
+function setImages({ namespace, name }: Named, { from }: Hold, template: unknown): string | undefined {
+  const changed = templateImages(template).filter(({ place, image }) => from.images[place] !== image);
+  const pairs = changed.flatMap(({ place }) => {
+    const image = from.images[place];
+    return image === undefined || place.startsWith('volume/') ? [] : [`${place}=${image}`];
+  });
+  // The API server takes any text for an image. Nobody should paste what a stranger wrote into a shell.
+  if (pairs.length === 0 || !pairs.every((pair) => SHELL_SAFE.test(pair))) return undefined;
+  if (templateHash(withImages(template, from.images)) !== from.template) return undefined;
+  return `kubectl -n ${namespace} set image deployment/${name} ${pairs.join(' ')}`;
 }
 
 /** What `kubectl set image` makes of a template: containers and init containers with these images, by name. */

@@ -34,6 +34,7 @@ export interface DeploymentStatus {
   readonly observedGeneration: number;
   readonly replicas: number;
   readonly updatedReplicas: number;
+  readonly readyReplicas: number;
   readonly availableReplicas: number;
   readonly progressing?: {
     readonly status: string;
@@ -113,6 +114,7 @@ function parseStatus(status: unknown): DeploymentStatus {
     observedGeneration: asNumber(at(status, 'observedGeneration')) ?? 0,
     replicas: asNumber(at(status, 'replicas')) ?? 0,
     updatedReplicas: asNumber(at(status, 'updatedReplicas')) ?? 0,
+    readyReplicas: asNumber(at(status, 'readyReplicas')) ?? 0,
     availableReplicas: asNumber(at(status, 'availableReplicas')) ?? 0,
     ...(progressing !== undefined && {
       progressing: {

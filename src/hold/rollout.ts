@@ -13,6 +13,21 @@ export function isFailedByGate(deployment: Deployment): boolean {
   return isFailed(deployment) && deployment.status.progressing?.message.startsWith(CONDITION_PREFIX) === true;
 }
 
+/**
+ * Returns why the image of the held version cannot be had, as the condition Progressing says it; undefined if Pullgate has not written
+ * a failure. The condition is stored, so every replica and the uninstall Job know it without asking.
+ */
+export function knownFailure(deployment: Deployment): string | undefined {
+  return isFailedByGate(deployment)
+    ? deployment.status.progressing?.message.slice(CONDITION_PREFIX.length)
+    : undefined;
+}
+
+/** Returns whether pods are wanted and none is ready. */
+export function servesNothing({ replicas, status }: Pick<Deployment, 'replicas' | 'status'>): boolean {
+  return replicas > 0 && status.readyReplicas === 0;
+}
+
 /** As `kubectl rollout status` judges it; one that has exceeded its progress deadline is over, too. */
 export function isRolloutFinished(deployment: Deployment): boolean {
   const { replicas, paused, status } = deployment;

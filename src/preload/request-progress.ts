@@ -20,15 +20,27 @@ export function failed(reason: string): PreloadProgress {
   return { ...STALE, verdict: { kind: 'failed', reason } };
 }
 
-/** Read from the status alone, so that any replica can tell. */
-export function requestProgress(preload: ImagePreload, times: PullTimes, now: number): PreloadProgress {
+/**
+ * Reads the progress from the status alone, so that any replica can tell. While the Deployment serves nothing, one ready node is
+ * enough.
+ */
+export function requestProgress(
+  preload: ImagePreload,
+  times: PullTimes,
+  now: number,
+  nothingServes = false,
+): PreloadProgress {
   const { status, createdAt } = preload;
+  const verdict = verdictOf(preload, times, now);
+  const isEnough = nothingServes && verdict.kind === 'waiting' && (status?.readyNodes ?? 0) > 0;
   const failure = status?.failures[0];
   return {
     ...(failure !== undefined && {
       trouble: `${failure.node}: ${wordsAbout(failure.image, failure.message)}`,
     }),
-    verdict: verdictOf(preload, times, now),
+    verdict: isEnough
+      ? { kind: 'ready', reason: 'no pod of this Deployment is ready, and a node has the images' }
+      : verdict,
     readyNodes: status?.readyNodes ?? 0,
     desiredNodes: status?.desiredNodes ?? 0,
     elapsedSeconds: Math.max(0, now - createdAt) / 1000,

@@ -13,6 +13,7 @@ import type { GateEvent } from '../cluster/events.ts';
 import { type Deployment, parseDeployment } from '../hold/deployment.ts';
 import type { RunningTemplate } from '../hold/hold.ts';
 import type { PreloadProgress } from '../hold/preload-progress.ts';
+import { servesNothing } from '../hold/rollout.ts';
 import { asObject, asString, at, type JsonObject } from '../json.ts';
 import type { Logger } from '../log.ts';
 import type { LogLimit } from '../log-limit.ts';
@@ -123,7 +124,7 @@ async function progressOf(
   const stored = there === undefined ? undefined : parseImagePreload(there);
   if (stored !== undefined && isUsable(stored, wanted, spec)) {
     if (!request.dryRun) writeEvent(rejectedFact(request, stored));
-    return requestProgress(stored, pullTimes, clock.now());
+    return requestProgress(stored, pullTimes, clock.now(), servesNothing(live));
   }
   if (request.dryRun) return requestProgress(unborn(clock.now()), pullTimes, clock.now());
 

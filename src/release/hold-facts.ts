@@ -1,18 +1,18 @@
 import { noteEnding } from '../cluster/event-note.ts';
 import type { EventReason, GateEvent, ObjectRef } from '../cluster/events.ts';
 import { exceededBound } from '../hold/bounds.ts';
-import { describePreload, goBack, letThrough } from '../hold/commands.ts';
+import { describePreload, goBack, letThrough, resume } from '../hold/commands.ts';
 import { type Decided, ownDecided, type RecordedDecision } from '../hold/decided.ts';
 import type { Deployment } from '../hold/deployment.ts';
 import { type Hold, ownHold } from '../hold/hold.ts';
 import { awaitedPreload } from '../hold/preload-name.ts';
-import { isRolloutFinished } from '../hold/rollout.ts';
+import { isRolloutFinished, knownFailure } from '../hold/rollout.ts';
 import { API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL, MODE_OFF, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
 import { wordsAboutExcluded } from '../preload/eligible-nodes.ts';
 import { wordsAbout } from '../preload/pull-failure.ts';
 import { templateImages } from '../template/template-images.ts';
-import type { DropReason, NeededPreload, NextStep } from './next-step.ts';
+import type { DropReason, NeededPreload, NextStep, ReleaseReason } from './next-step.ts';
 
 /** Events live for an hour (--event-ttl): an older fact was told, and a restart must not tell it again. */
 const FACT_LIFE_MS = 3600_000;
@@ -168,9 +168,8 @@ export function stepFacts(
   const fact = `${hold.template} ${hold.since}`;
   // The clock of whoever held it may be ahead of ours.
   const seconds = Math.max(0, Math.round((now - Date.parse(hold.since)) / 1000));
-  const { namespace, name } = deployment;
-  const resume = `kubectl -n ${namespace} rollout resume deployment/${name}`;
-  const released = step.paused ? `; it stays paused, as asked; start it: ${resume}` : '';
+  const { namespace } = deployment;
+  const released = step.paused ? `it stays paused, as asked; start it: ${resume(deployment)}` : undefined;
   const facts: GateEvent[] = [];
   const warn = (reason: EventReason, note: string, type: GateEvent['type'] = 'Warning') =>
     facts.push({ type, reason, action: 'Release', regarding, related, note, fact });
@@ -190,15 +189,77 @@ export function stepFacts(
     warn('NoEligibleNodes', note, never ? 'Normal' : 'Warning');
   }
   facts.push({
-    type: step.reason === 'Ready' || step.reason === 'Reverted' || never ? 'Normal' : 'Warning',
+    type: EXPECTED.has(step.reason) || never ? 'Normal' : 'Warning',
     reason: 'RolloutReleased',
     action: 'Release',
     regarding,
     related,
-    note: `released after ${seconds} s (${step.reason})${released}`,
+    note: noteEnding(
+      `released after ${seconds} s (${step.reason})${whyReleased(deployment, step, assessment)}`,
+      released,
+    ),
     fact,
   });
   return facts;
+}
+
+/** Of the releases, those that leave nothing to look at. */
+const EXPECTED: ReadonlySet<ReleaseReason> = new Set(['Ready', 'Reverted', 'ScaledToZero']);
+
+function whyReleased(
+  deployment: Deployment,
+  { reason }: { readonly reason: ReleaseReason },
+  assessment: Assessment | undefined,
+): string {
+  switch (reason) {
+    case 'NothingServes': {
+      const count =
+        assessment === undefined
+          ? ''
+          : `; ${assessment.ready} of ${assessment.desired} nodes have its images`;
+      return `: no pod of this Deployment is ready, so its rollout starts now${count}`;
+    }
+    case 'ScaledToZero':
+      return ': no pod is wanted, so the next scale-up starts the new version';
+    case 'OptedOut': {
+      const failure = knownFailure(deployment);
+      return failure === undefined
+        ? ''
+        : `: the rollout starts although its image is known to be unavailable: ${failure}`;
+    }
+    case 'Reverted':
+      return deployment.templateHash === ownHold(deployment)?.from.template
+        ? ''
+        : ': the template needs no new image, but differs from the running one; its rollout starts now';
+    default:
+      return '';
+  }
+}
+
+/** The Event for a hold that ends because Pullgate is stopped or uninstalled. */
+export function endedFact(
+  deployment: Deployment,
+  hold: Hold,
+  end: 'release' | 'revert',
+  now: number,
+): GateEvent {
+  const failure = knownFailure(deployment);
+  const unavailable =
+    failure === undefined ? '' : `; the image of the held version is known to be unavailable: ${failure}`;
+  const seconds = Math.max(0, Math.round((now - Date.parse(hold.since)) / 1000));
+  const reverted = `Pullgate stops, so the running pod template was restored after ${seconds} s${unavailable}`;
+  return {
+    type: 'Warning',
+    reason: end === 'revert' ? 'HoldReverted' : 'RolloutReleased',
+    action: 'Uninstall',
+    regarding: deploymentReference(deployment),
+    related: preloadReference(deployment, awaitedPreload(deployment, hold)),
+    note:
+      end === 'revert'
+        ? noteEnding(reverted, 'apply the new version again when its image is there')
+        : `Pullgate stops, so the rollout was released after ${seconds} s${unavailable}`,
+    fact: `${hold.template} ${hold.since}`,
+  };
 }
 
 function withoutPreload(why: string): string {

@@ -4,7 +4,13 @@ import type { Deployment } from '../hold/deployment.ts';
 import { type Hold, ownHold, parseHold, type RunningTemplate } from '../hold/hold.ts';
 import { imagesToPull } from '../hold/needs-pull.ts';
 import { awaitedPreload, preloadName } from '../hold/preload-name.ts';
-import { CONDITION_PREFIX, isFailed, isFailedByGate, isRolloutUnderWay } from '../hold/rollout.ts';
+import {
+  CONDITION_PREFIX,
+  isFailed,
+  isFailedByGate,
+  isRolloutUnderWay,
+  servesNothing,
+} from '../hold/rollout.ts';
 import { HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL, MODE_OFF, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
 import { wordsAbout } from '../preload/pull-failure.ts';
@@ -36,6 +42,8 @@ export type ReleaseReason =
   | 'Ready'
   | 'DeadlineExceeded'
   | 'NoEligibleNodes'
+  | 'NothingServes'
+  | 'ScaledToZero'
   | 'OptedOut'
   | 'Reverted'
   | 'NotPreloadable'
@@ -89,14 +97,14 @@ export function nextStep({ deployment, mode, assessment }: NextStepInput): NextS
     return isFailedBefore(deployment, hold, preload) ? { step: 'recover' } : { step: 'preload', preload };
   }
 
-  const release = releaseReason(assessment);
+  const failure = failureMessage(assessment);
+  const release = releaseReason(deployment, assessment, failure);
   // The Deployment controller fails no rollout that is paused: what is not the gate's is from before the hold.
   const failed = isFailed(deployment);
   if (release !== undefined) {
     // The other way round, a rollout of an old ReplicaSet would begin with its deadline exceeded.
     return failed ? { step: 'recover' } : { step: 'release', reason: release, hold, paused };
   }
-  const failure = failureMessage(assessment);
   if (failure === undefined) return failed ? { step: 'recover' } : { step: 'nothing' };
   return failStep(deployment, failure);
 }
@@ -188,11 +196,20 @@ function withoutHold(
     : { step: 'preload', preload };
 }
 
-function releaseReason({ verdict, ready }: Assessment): ReleaseReason | undefined {
+function releaseReason(
+  deployment: Deployment,
+  { verdict, ready }: Assessment,
+  failure: string | undefined,
+): ReleaseReason | undefined {
   if (verdict.kind === 'Ready') return 'Ready';
   if (verdict.kind === 'NotPreloadable') return 'NotPreloadable';
   if (verdict.kind === 'NoNodes' && verdict.over) return 'NoEligibleNodes';
   if (verdict.kind === 'Overdue' && ready > 0) return 'DeadlineExceeded';
+  if (failure !== undefined) return undefined;
+  // Nothing runs that could go on. Held, the next scaling up would start the pods of the old version.
+  if (deployment.replicas === 0) return 'ScaledToZero';
+  // The hold would prolong an outage. One node is enough to know that the image exists.
+  if (ready > 0 && servesNothing(deployment)) return 'NothingServes';
   return undefined;
 }
 

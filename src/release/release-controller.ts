@@ -1,7 +1,14 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
-import { ApiError, isAlreadyExists, isForbidden, isInvalid, isUnanswered } from '../cluster/api-error.ts';
+import {
+  ApiError,
+  isAlreadyExists,
+  isForbidden,
+  isInvalid,
+  isNotFound,
+  isUnanswered,
+} from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import { listPages } from '../cluster/list-pages.ts';
 import type { Reflector } from '../cluster/reflector.ts';
@@ -10,7 +17,7 @@ import { type Deployment, isMarked, parseDeployment } from '../hold/deployment.t
 import { ownHold } from '../hold/hold.ts';
 import type { Logger } from '../log.ts';
 import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
-import { API_GROUP_PATH, HELD_LABEL, type Mode } from '../names.ts';
+import { API_GROUP_PATH, DECIDED_ANNOTATION, HELD_LABEL, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
 import type { ImagePreload, ImagePreloadSpec } from '../preload/image-preload.ts';
 import {
@@ -40,7 +47,14 @@ import {
   type ReleaseReason,
 } from './next-step.ts';
 import { progressCondition } from './progress-condition.ts';
-import { deploymentPath, fieldsOf, isStale, releaseHolds, STALE_ATTEMPTS } from './release-holds.ts';
+import {
+  deploymentPath,
+  type EndHoldsOptions,
+  endHolds,
+  fieldsOf,
+  isStale,
+  STALE_ATTEMPTS,
+} from './release-holds.ts';
 import { releasePatch } from './release-patch.ts';
 import { settingFacts } from './setting-facts.ts';
 
@@ -80,10 +94,10 @@ export interface ReleaseController {
   namespaceChanged(namespace: string): void;
   holds(): HoldsOpen;
   /**
-   * Releases every hold there is, whatever its preload says. For a gate that goes away for good. Throws, after all of them,
-   * if one could not be released.
+   * Ends every hold there is, for a gate that goes away for good; see `endHolds`. Throws, after all of them, if one could not be
+   * ended.
    */
-  releaseAll(): Promise<void>;
+  endAll(end: EndHoldsOptions['end']): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -101,6 +115,8 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   const stale = new Map<string, number>();
   const limitLog = createLogLimit(clock, FAILURE_RATE);
   const since = new WeakMap<Deployment, number>();
+  /** Ends of holds whose patch was sent and not confirmed: the answer may have been lost. By the Deployment's key. */
+  const unconfirmed = new LRUCache<string, EndedHold>({ max: 1000 });
   /** How often an ImagePreload that is in the way was still there, by its uid. */
   const lingering = new LRUCache<string, number>({ max: 1000 });
   /** Of `clock.monotonic`, when an ImagePreload that is not there yet was first asked for, by its key. */
@@ -108,6 +124,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
 
   async function reconcile(key: string): Promise<number | undefined> {
     const deployment = deployments.get(key);
+    await confirm(key, deployment);
     if (deployment === undefined) {
       stale.delete(key);
       return undefined;
@@ -196,13 +213,46 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     step: NextStep & { step: 'release' | 'drop' },
   ): Promise<void> {
     const assessment = assessmentFor(deployment, options.modeOf(deployment.namespace));
-    await client.jsonPatch(deploymentPath(deployment), releasePatch(deployment, step.paused));
+    const key = `${deployment.namespace}/${deployment.name}`;
+    try {
+      await client.jsonPatch(deploymentPath(deployment), releasePatch(deployment, step.paused));
+    } catch (error) {
+      unconfirmed.set(key, { deployment, step, assessment });
+      throw error;
+    }
+    unconfirmed.delete(key);
+    reportEnd({ deployment, step, assessment });
+  }
+
+  function reportEnd({ deployment, step, assessment }: EndedHold): void {
     const hold = ownHold(deployment);
     // The clock of whoever held it may be ahead of ours.
     const heldMs = hold && Math.max(0, clock.now() - Date.parse(hold.since));
     if (heldMs !== undefined) options.onHoldEnded?.(step.reason, heldMs / 1000);
     log.info({ ...fieldsOf(deployment), reason: step.reason, heldMs }, `hold ${step.step}`);
     for (const event of stepFacts(deployment, step, assessment, clock.now())) writeEvent(event);
+  }
+
+  /**
+   * Reports the end of a hold whose patch landed although its answer was lost. The retry of such a patch is refused, because the hold
+   * is gone.
+   */
+  async function confirm(key: string, cached: Deployment | undefined): Promise<void> {
+    const ended = unconfirmed.get(key);
+    if (ended === undefined || (cached !== undefined && isMarked(cached))) return;
+    // Where the namespace has no mode any more, Deployments without a hold are not cached.
+    const stored = cached ?? (await storedDeployment(ended.deployment));
+    unconfirmed.delete(key);
+    if (stored !== undefined && hasLanded(ended, stored)) reportEnd(ended);
+  }
+
+  async function storedDeployment(deployment: Deployment): Promise<Deployment | undefined> {
+    try {
+      return parseDeployment(await client.get(deploymentPath(deployment)));
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
   }
 
   /** Makes the ImagePreload that the stored template needs. One that is not what would be made is made anew. */
@@ -318,7 +368,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     namespaceChanged(namespace) {
       for (const { name } of deployments.inNamespace(namespace)) queue.add(`${namespace}/${name}`);
     },
-    async releaseAll() {
+    async endAll(end) {
       // Asked for anew: the cache may lag behind what admission has just held. It alone knows of those without their label.
       const held = new Map<string, Deployment>();
       const add = (deployment: Deployment) => {
@@ -331,11 +381,32 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
           for (const raw of items) add(parseDeployment(raw));
         },
       });
-      await releaseHolds(held.values(), client, { clock, log });
+      await endHolds(held.values(), { client, clock, log, writeEvent, end });
     },
     start: () => queue.start(),
     stop: () => queue.stop(),
   };
+}
+
+/** A hold that was taken off, and what was known then. */
+interface EndedHold {
+  readonly deployment: Deployment;
+  readonly step: NextStep & { readonly step: 'release' | 'drop' };
+  readonly assessment: Assessment | undefined;
+}
+
+/**
+ * Returns whether the Deployment is as this patch leaves it. Whenever a user ends a hold, admission writes another record of a
+ * decision.
+ */
+function hasLanded({ deployment, step }: EndedHold, stored: Deployment): boolean {
+  return (
+    stored.uid === deployment.uid &&
+    !isMarked(stored) &&
+    stored.paused === step.paused &&
+    stored.templateHash === deployment.templateHash &&
+    stored.annotations[DECIDED_ANNOTATION] === deployment.annotations[DECIDED_ANNOTATION]
+  );
 }
 
 function messageOf(error: unknown): string {

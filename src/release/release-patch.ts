@@ -1,5 +1,6 @@
 import type { Deployment } from '../hold/deployment.ts';
 import { HOLD_CHARACTERS, parseHold } from '../hold/hold.ts';
+import type { JsonObject } from '../json.ts';
 import { HELD_LABEL, HOLD_ANNOTATION, KEEP_PAUSED_ANNOTATION } from '../names.ts';
 
 export interface JsonPatchOperation {
@@ -11,9 +12,13 @@ export interface JsonPatchOperation {
 /**
  * Takes a hold off, and the pause with it, in one step: taken off in two, a crash in between would leave the
  * Deployment paused for ever. The tests make the API server refuse (422) if the spec, the hold or the wish to stay paused
- * changed since it was read, or if the Deployment is another one.
+ * changed since it was read, or if the Deployment is another one. `template`, if given, replaces the held one.
  */
-export function releasePatch(deployment: Deployment, paused: boolean): JsonPatchOperation[] {
+export function releasePatch(
+  deployment: Deployment,
+  paused: boolean,
+  template?: JsonObject,
+): JsonPatchOperation[] {
   const { annotations, generation, labels, uid } = deployment;
   const hold = annotations[HOLD_ANNOTATION];
   const operations: JsonPatchOperation[] = [
@@ -35,6 +40,7 @@ export function releasePatch(deployment: Deployment, paused: boolean): JsonPatch
     operations.push({ op: 'remove', path: `/metadata/labels/${escapePointer(HELD_LABEL)}` });
   }
   if (deployment.paused !== paused) operations.push({ op: 'replace', path: '/spec/paused', value: paused });
+  if (template !== undefined) operations.push({ op: 'replace', path: '/spec/template', value: template });
   return operations;
 }
 

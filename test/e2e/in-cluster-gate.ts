@@ -53,7 +53,7 @@ export async function inClusterGate(
     },
     replaceImage: () => kubectl(['-n', 'pullgate', 'set', 'image', 'deployment/pullgate', `gate=${image}`]),
     async uninstall() {
-      await kubectl(['apply', '-k', uninstall]);
+      await kubectl(['replace', '--force', '-k', uninstall]);
       const job = ['--for=condition=Complete', 'job/pullgate-uninstall', '--timeout=120s'];
       await kubectl(['-n', 'pullgate', 'wait', ...job]);
     },

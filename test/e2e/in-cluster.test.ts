@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
+import { knownFailure } from '../../src/hold/rollout.ts';
 import { asArray, asString, at } from '../../src/json.ts';
 import { LEASE, WEBHOOK_CONFIGURATION } from '../../src/names.ts';
 import { gatePods } from '../bench/lab/gate-pods.ts';
@@ -12,6 +13,8 @@ import { type InClusterGate, inClusterGate } from './in-cluster-gate.ts';
 import { createNamespace } from './namespace.ts';
 import { askReplicas, type Scrape, scrape } from './scrape.ts';
 import { suiteScope } from './suite-scope.ts';
+import { imagesOf } from './timeline.ts';
+import { told } from './told.ts';
 import { until } from './until.ts';
 
 const scope = suiteScope();
@@ -185,15 +188,35 @@ test('a hold and a missing image are counted, each pull once, by exactly one lea
   for (const report of await askReplicas(api, '/readyz')) assert.match(report, /^\[\+\]registration ok$/m);
 });
 
-test('the uninstall Job releases what is held and nothing is held any more; after kubectl delete nothing is left', async (t) => {
+test('the uninstall Job ends what is held, as often as it is run, and nothing is held any more; after kubectl delete nothing is left', async (t) => {
   const shop = await createNamespace(t, lab, api);
   const web = await deploy(shop, 'web');
+  const { template } = await web.read();
   await web.setImage(`${lab.registry}/${shop.name}:typo`);
-  assert.ok(isHeld(await web.read()));
+  await told(shop, 'web', 'PreloadFailed', 30);
+  await until('it has failed', 10, web.read, (stored) => knownFailure(stored) !== undefined);
+  const slow = await deploy(shop, 'slow');
+  const image = await shop.pushSlow('v2', 40);
+  await slow.setImage(image);
 
   await gate.uninstall();
   const stored = await web.read();
   assert.ok(!isHeld(stored) && !stored.paused);
+  assert.deepEqual(stored.template, template, 'its image is known to be unavailable');
+  assert.match((await told(shop, 'web', 'HoldReverted')).note, /known to be unavailable: .*:typo: not found/);
+  const released = await slow.read();
+  assert.ok(!isHeld(released) && !released.paused);
+  assert.deepEqual(imagesOf({ spec: { template: released.template } }), [image]);
+  assert.match(
+    (await told(shop, 'slow', 'RolloutReleased')).note,
+    /^Pullgate stops, so the rollout was released/,
+  );
+
+  await gate.install();
+  await web.setImage(`${lab.registry}/${shop.name}:typo`);
+  assert.ok(isHeld(await web.read()));
+  await gate.uninstall();
+  assert.ok(!isHeld(await web.read()), 'the Job of the first time was there');
   await web.setImage(`${lab.registry}/${shop.name}:other`);
   assert.ok(!isHeld(await web.read()));
 
@@ -206,6 +229,8 @@ test('the uninstall Job releases what is held and nothing is held any more; afte
     '/apis/scheduling.k8s.io/v1/priorityclasses/pullgate',
     '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-puller-pods',
     '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-puller-pods',
+    '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-marks',
+    '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-marks',
     '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-status',
     '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-status',
   ]) {

@@ -114,3 +114,32 @@ describe('set one to something invalid', () => {
     assert.equal((await told()).length, 1);
   });
 });
+
+test('set a mark that means nothing', async (t) => {
+  const shop = await world.namespace(t);
+  await deploy(shop, 'web');
+  const marked = async (verb: 'annotate' | 'label', pair: string) =>
+    (await shop.kubectl(verb, 'deployment/web', '--overwrite', `pullgate.io/${pair}`)).stderr;
+  // An API server takes some time to learn of a policy.
+  await until(
+    'the policy is enforced',
+    30,
+    () => marked('annotate', 'keep-paused=yes'),
+    (stderr) => stderr.includes('keep-paused does nothing unless it is "true"'),
+  );
+  await marked('annotate', 'keep-paused-');
+  for (const [verb, pair, words] of [
+    ['annotate', 'minnodes=1', /does not know the annotation pullgate\.io\/minnodes, so it does nothing/],
+    ['annotate', 'bypass=', /bypass is empty, so it does nothing/],
+    ['annotate', 'revert=x', /revert does nothing, because this Deployment is not held/],
+    ['annotate', 'min-nodes=fifty', /min-nodes is not valid, so the flag is used instead/],
+    ['annotate', 'deadline-seconds=604801', /deadline-seconds is not valid/],
+    ['label', 'approved=x', /does not know the label pullgate\.io\/approved on a Deployment/],
+    ['label', 'mode=Off', /does nothing unless it is "off"/],
+    ['label', 'mode=audit', /does nothing unless it is "off"/],
+  ] as const) {
+    assert.match(await marked(verb, pair), words, pair);
+    await marked(verb, `${pair.slice(0, pair.indexOf('='))}-`);
+  }
+  assert.doesNotMatch(await marked('annotate', 'min-nodes=50%'), /pullgate-marks/);
+});

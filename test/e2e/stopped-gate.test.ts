@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { deploy, isHeld } from './deployment.ts';
 import { startGate } from './gate-process.ts';
 import { gatedLab } from './gated-lab.ts';
+import { told } from './told.ts';
 
 const world = gatedLab();
 
@@ -20,6 +21,10 @@ test('a gate that is stopped releases its holds and takes away what it registere
   assert.equal(isHeld(stored), false);
   assert.equal(stored.paused, false);
   assert.equal((await quiet.read()).paused, true, 'the users own pause');
+  assert.match(
+    (await told(shop, 'web', 'RolloutReleased')).note,
+    /^Pullgate stops, so the rollout was released after /,
+  );
   assert.equal(isHeld(await quiet.read()), false);
   for (const left of [
     ['get', 'mutatingwebhookconfiguration', 'pullgate'],

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import type { JsonObject } from '../../src/json.ts';
-import { BYPASS_ANNOTATION, HELD_LABEL, MODE_LABEL } from '../../src/names.ts';
+import { BYPASS_ANNOTATION, HELD_LABEL, MODE_LABEL, REVERT_ANNOTATION } from '../../src/names.ts';
 import type { CommandResult } from '../lab/command.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
-import { type Deployment, deploy, isHeld } from './deployment.ts';
+import { type Deployment, deploy, isHeld, manifestOf } from './deployment.ts';
 import { startGate } from './gate-process.ts';
 import { gatedLab } from './gated-lab.ts';
 import type { Namespace, Scope, ToldEvent } from './namespace.ts';
@@ -204,6 +204,115 @@ function commandAfter(title: string, { stderr }: CommandResult): string {
   assert.ok(line, stderr);
   return line.slice(`Warning: ${title}: `.length);
 }
+
+describe('go back with `pullgate.io/revert`', { concurrency: true }, () => {
+  /** Another image, and another environment. */
+  const both = (image: string) =>
+    JSON.stringify({
+      spec: {
+        template: { spec: { containers: [{ name: 'app', image, env: [{ name: 'V', value: '2' }] }] } },
+      },
+    });
+
+  test('what runs is restored, whole, and the command of the warning does it', async (t) => {
+    const shop = await world.namespace(t);
+    const web = await deploy(shop, 'web');
+    const timeline = shop.timeline();
+    const { template } = await web.read();
+    const held = await shop.kubectl(...patchWeb, both(missingImage(shop)));
+    await staysHeld(web);
+    const back = commandAfter('Go back', held);
+    assert.match(back, / annotate deployment web pullgate\.io\/revert=/);
+    const { stderr } = await paste(world.lab, back);
+    assert.match(stderr, /the hold of \S+\/web has ended: back to the running template, whole: /);
+    const stored = await web.read();
+    assert.equal(isHeld(stored), false);
+    assert.equal(stored.paused, false);
+    assert.deepEqual(stored.template, template);
+    assert.equal(stored.annotations[REVERT_ANNOTATION], undefined);
+    const { note } = await told(shop, 'web', 'HoldReverted');
+    assert.match(note, /^hold ended by pullgate-lab-admin: back to the running template, whole: /);
+    await web.rolledOut(20);
+    assert.equal(new Set(timeline.of('ReplicaSet').map(({ name }) => name)).size, 1);
+  });
+
+  test('in a namespace whose mode is reject by now: the same', async (t) => {
+    const shop = await world.namespace(t);
+    const web = await deploy(shop, 'web');
+    const { template } = await web.read();
+    await shop.kubectl(...patchWeb, both(missingImage(shop)));
+    await world.lab.kubectl(['label', 'namespace', shop.name, `${MODE_LABEL}=reject`, '--overwrite']);
+    await shop.kubectl('annotate', 'deployment', 'web', `${REVERT_ANNOTATION}=v2 is broken`);
+    const stored = await web.read();
+    assert.equal(isHeld(stored), false);
+    assert.deepEqual(stored.template, template);
+  });
+
+  test('it is refused with words if the ReplicaSet is gone', async (t) => {
+    const shop = await world.namespace(t);
+    const web = await deploy(shop, 'web');
+    await shop.kubectl(...patchWeb, both(missingImage(shop)));
+    await shop.kubectl('delete', 'replicaset', '--all', '--cascade=orphan');
+    const { code, stderr } = await shop.tryKubectl('annotate', 'deployment', 'web', `${REVERT_ANNOTATION}=x`);
+    assert.equal(code, 1);
+    assert.match(
+      stderr,
+      /\/web stays held: no ReplicaSet has the running template any more\. Apply the previous/,
+    );
+    await staysHeld(web);
+    assert.equal((await web.read()).annotations[REVERT_ANNOTATION], undefined);
+  });
+
+  test('a template with other changes that needs no new image says that its rollout starts now', async (t) => {
+    const shop = await world.namespace(t);
+    const web = await deploy(shop, 'web');
+    await shop.kubectl(...patchWeb, both(missingImage(shop)));
+    const { stderr } = await web.setImage(PAUSE_IMAGE);
+    assert.match(
+      stderr,
+      /has ended: the template needs no new image, but differs .*; its rollout starts now/,
+    );
+    await web.rolledOut(60);
+  });
+});
+
+describe('switch off while the image is known to be unavailable', { concurrency: true }, () => {
+  async function failed(shop: Namespace): Promise<void> {
+    const web = await deploy(shop, 'web');
+    await web.setImage(missingImage(shop));
+    await told(shop, 'web', 'PreloadFailed', 30);
+    const isTold = ({ status }: { status: { progressing?: { reason: string } } }) =>
+      status.progressing?.reason === 'ProgressDeadlineExceeded';
+    await until('rollout status fails', 10, web.read, isTold);
+  }
+
+  test('by the label of the Deployment: the warning says so', async (t) => {
+    const shop = await world.namespace(t);
+    await failed(shop);
+    const { stderr } = await shop.kubectl('label', 'deployment', 'web', `${MODE_LABEL}=off`);
+    assert.match(stderr, /its image is known to be unavailable: .*:missing: not found \(NotFound\)/);
+  });
+
+  test('by the label of the namespace: the event says so', async (t) => {
+    const shop = await world.namespace(t);
+    await failed(shop);
+    await world.lab.kubectl(['label', 'namespace', shop.name, `${MODE_LABEL}-`]);
+    const { type, note } = await told(shop, 'web', 'RolloutReleased');
+    assert.equal(type, 'Warning');
+    assert.match(note, /\(OptedOut\): .*its image is known to be unavailable: .*:missing: not found/);
+  });
+
+  test('by a server-side apply while held, nothing ends, and the warning says why it failed', async (t) => {
+    const shop = await world.namespace(t);
+    await failed(shop);
+    const manifest = manifestOf('web', { image: missingImage(shop) });
+    const { stderr } = await world.lab.kubectl(
+      ['-n', shop.name, 'apply', '--server-side', '--force-conflicts', '-f', '-'],
+      { input: JSON.stringify(manifest) },
+    );
+    assert.match(stderr, /is still held after \d+ s: .*:missing: not found \(NotFound\)/);
+  });
+});
 
 describe('paste the commands of the warning or of an event', { concurrency: true }, () => {
   test('the warning of a hold: lets the rollout through at once, without its image on the nodes', async (t) => {

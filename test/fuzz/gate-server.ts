@@ -33,6 +33,7 @@ const app = createAdmissionServer({
     await wait(1);
     return username === ADMIN;
   },
+  runningTemplate: async () => ({ kind: 'gone' }),
   preloadProgress: async ({ uid }) => ({
     verdict: VERDICTS[uid.length % VERDICTS.length] ?? { kind: 'waiting' },
     readyNodes: 1,

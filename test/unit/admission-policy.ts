@@ -20,6 +20,10 @@ export interface AdmissionPolicy {
   selects(...labels: readonly Readonly<Record<string, string>>[]): boolean;
   /** Whether the conditions under which the policy applies are met. */
   applies(request: PolicyRequest): boolean;
+  /** What the binding does with a request that is not fulfilled, such as `Deny`; nothing without a binding. */
+  actions(): readonly unknown[];
+  /** The text of each expression, of variables and validations. */
+  expressions(): string[];
   /** The messages of what is not fulfilled. An expression that cannot be evaluated refuses, as failurePolicy Fail has it. */
   refusals(request: PolicyRequest): string[];
 }
@@ -35,6 +39,11 @@ export function admissionPolicy(file: string): AdmissionPolicy {
       at(binding, 'spec', 'policyName') === at(policy, 'metadata', 'name') &&
       asArray(at(binding, 'spec', 'validationActions')).includes('Deny') &&
       at(policy, 'spec', 'failurePolicy') === 'Fail',
+    actions: () =>
+      at(binding, 'spec', 'policyName') === at(policy, 'metadata', 'name')
+        ? asArray(at(binding, 'spec', 'validationActions'))
+        : [],
+    expressions: () => [...list('variables'), ...list('validations')].map(textOf),
     selects(...labels) {
       const selector = at(policy, 'spec', 'matchConstraints', 'objectSelector');
       return labels.some((each) => isSelected(selector, each));
@@ -48,7 +57,11 @@ export function admissionPolicy(file: string): AdmissionPolicy {
       }
       return list('validations')
         .filter((one) => evaluated(one, { ...contextOf(request), variables }) !== true)
-        .map((one) => asString(at(one, 'message')) ?? '');
+        .map((one) => {
+          const expression = at(one, 'messageExpression');
+          const message = evaluated({ expression }, { ...contextOf(request), variables });
+          return asString(message) ?? asString(at(one, 'message')) ?? '';
+        });
     },
   };
 }

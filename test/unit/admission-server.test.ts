@@ -15,6 +15,7 @@ import { parseDecided } from '../../src/hold/decided.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { parseHold } from '../../src/hold/hold.ts';
 import type { PreloadProgress } from '../../src/hold/preload-progress.ts';
+import type { RunningLookup } from '../../src/hold/running-lookup.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
 import { deployment, NAME, NAMESPACE } from './deployment-builder.ts';
 import { logDouble } from './log-double.ts';
@@ -51,15 +52,17 @@ const serving = await createServingCertificate(authority, { hosts: ['127.0.0.1']
 const AUTHORITY = { ca: authority.certificatePem };
 
 type MayBypass = (user: AdmissionUser, namespace: string) => Promise<boolean>;
+type RunningTemplateOf = (request: AdmissionRequest, hash: string) => Promise<RunningLookup>;
 type PreloadProgressOf = (request: AdmissionRequest, ask: Ask) => Promise<PreloadProgress>;
 
-const notExpected = () => Promise.reject(new Error('only mode reject looks up how far a preload is'));
+const notExpected = () => Promise.reject(new Error('nothing is to be looked up'));
 
 async function start(
   mayBypass: MayBypass = async () => true,
   clock: Clock = systemClock,
   preloadProgress: PreloadProgressOf = notExpected,
   leaving?: AbortSignal,
+  runningTemplate: RunningTemplateOf = notExpected,
 ) {
   const { log, lines } = logDouble();
   const answers: { mode: string; decision: string; seconds: number }[] = [];
@@ -68,6 +71,7 @@ async function start(
     gate: { username: 'system:serviceaccount:pullgate:pullgate', exemptNamespaces: ['kube-system'] },
     mayBypass,
     preloadProgress,
+    runningTemplate,
     leaving,
     onAnswer: (mode, decision, seconds) => answers.push({ mode, decision, seconds }),
     clock,

@@ -41,6 +41,7 @@ test('the defaults are those of the docs', () => {
     maxConcurrentPulls: 200,
     startupTaints: [],
     pullerResources: PULLER_RESOURCES,
+    holds: undefined,
     settings: {
       parallelism: undefined,
       minNodes: '100%',
@@ -59,6 +60,7 @@ const flags: readonly (readonly [string, string, Pick, unknown])[] = [
   ['--listen', '[::1]:8443', ({ url }) => url, 'https://[::1]:8443'],
   ['--health-listen', '0.0.0.0:81', ({ healthListen }) => healthListen, { host: '0.0.0.0', port: 81 }],
   ['--url', 'https://gate.test:444', ({ url }) => url, 'https://gate.test:444'],
+  ['--holds', 'revert', ({ holds }) => holds, 'revert'],
   ['--failure-policy', 'Fail', ({ failurePolicy }) => failurePolicy, 'Fail'],
   ['--startup-taints', 'a.test/b,c', ({ startupTaints }) => startupTaints, ['a.test/b', 'c']],
   ['--bypass-needs-permission', 'true', ({ bypassNeedsPermission }) => bypassNeedsPermission, true],

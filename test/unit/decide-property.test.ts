@@ -11,6 +11,7 @@ import { parseDeployment } from '../../src/hold/deployment.ts';
 import { type Hold, parseHold, writeHold } from '../../src/hold/hold.ts';
 import { runningTemplate } from '../../src/hold/needs-pull.ts';
 import type { PreloadProgress } from '../../src/hold/preload-progress.ts';
+import type { RunningLookup } from '../../src/hold/running-lookup.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import { MODES, type Mode } from '../../src/names.ts';
 import { readManifests } from '../../src/registration/manifests.ts';
@@ -522,9 +523,10 @@ test('the two commands of a warning do what they say: let through, and go back',
     fc.property(update, (input) => {
       const decision = decide({ ...input, mode: 'pause', mayBypass: false });
       const held = plainJson(decision.object);
-      const next = (object: JsonObject) =>
+      const next = (object: JsonObject, running?: RunningLookup) =>
         decide({
           ...input,
+          running,
           mode: 'pause',
           oldObject: held,
           object,
@@ -536,7 +538,24 @@ test('the two commands of a warning do what they say: let through, and go back',
         const bypass = / annotate deployment web pullgate\.io\/bypass='([^']+)' --overwrite$/.exec(line)?.[1];
         if (bypass !== undefined) assert.equal(next(annotated(held, { [BYPASS]: bypass })).kind, 'Bypassed');
         const pairs = / set image deployment\/web (.+)$/.exec(line)?.[1];
-        if (pairs !== undefined) assert.equal(next(setImages(held, pairs)).kind, 'Reverted');
+        if (pairs !== undefined) {
+          const back = next(setImages(held, pairs));
+          assert.equal(back.kind, 'Reverted');
+          assert.equal(parseDeployment(back.object).templateHash, decision.hold?.from.template, 'whole');
+        }
+        const reason = / annotate deployment web pullgate\.io\/revert='([^']+)' --overwrite$/.exec(line)?.[1];
+        const template = asObject(at(input.oldObject, 'spec', 'template'));
+        if (reason === undefined || templateHash(template) !== decision.hold?.from.template) continue;
+        const running = { kind: 'found', template } as const;
+        const back = next(annotated(held, { 'pullgate.io/revert': reason }), running);
+        assert.equal(back.kind, 'Reverted');
+        assert.equal(marks(back.object).hold, undefined);
+        assert.deepEqual(plainJson(at(back.object, 'spec', 'template')), plainJson(template));
+        assert.deepEqual(
+          next(plainJson(back.object)).object,
+          plainJson(back.object),
+          'when admission is called again',
+        );
       }
     }),
     RUNS,

@@ -136,6 +136,12 @@ function render(state: State): JsonObject {
         },
       },
     },
-    status: { observedGeneration: 3, replicas: 2, updatedReplicas: 2, availableReplicas: 2 },
+    status: {
+      observedGeneration: 3,
+      replicas: 2,
+      updatedReplicas: 2,
+      readyReplicas: 2,
+      availableReplicas: 2,
+    },
   };
 }

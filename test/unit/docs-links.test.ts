@@ -15,6 +15,7 @@ import {
   MODE_LABEL,
   PULLER_LABEL,
   RENEW_ANNOTATION,
+  REVERT_ANNOTATION,
 } from '../../src/names.ts';
 import { anchorsOf } from './markdown.ts';
 
@@ -130,6 +131,7 @@ test('every label and annotation that a page names is one of ours', () => {
     HOLD_ANNOTATION,
     DECIDED_ANNOTATION,
     BYPASS_ANNOTATION,
+    REVERT_ANNOTATION,
     KEEP_PAUSED_ANNOTATION,
     RENEW_ANNOTATION,
     IMAGES_NOT_READY_TAINT,
@@ -148,7 +150,7 @@ test('every label and annotation that a page names is one of ours', () => {
 });
 
 test('whatever is applied or deleted with -k is a kustomization', () => {
-  const named = found(/kubectl (?:apply|delete) -k (\S+)/g);
+  const named = found(/kubectl (?:apply|delete|replace --force) -k (\S+)/g);
   assert.ok(named.length > 5);
   assert.deepEqual(
     named.filter(({ match }) => !existsSync(join(ROOT, match, 'kustomization.yaml'))),

@@ -83,6 +83,7 @@ test('the gate may do this and nothing else', () => {
       'list namespaces',
       'list nodes',
       'list pods',
+      'list replicasets.apps',
       'list resourcequotas',
       'patch deployments.apps',
       'patch deployments/status.apps',
@@ -176,6 +177,8 @@ test('every manifest has a place at the API server', () => {
       '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-puller-pods',
       '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-status',
       '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-status',
+      '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-marks',
+      '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-marks',
       '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/pullgate',
     ],
   );

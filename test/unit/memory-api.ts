@@ -39,7 +39,7 @@ export function memoryApi(clock: Clock) {
   const calls: Call[] = [];
   const listeners = new Map<string, Listener>();
   const hanging: { readonly part: string; readonly ms: number }[] = [];
-  const refusals: { when: (call: Call) => boolean; error: Error; times: number }[] = [];
+  const refusals: { when: (call: Call) => boolean; error: Error; times: number; carriesOut?: true }[] = [];
   const heldBack: { kind: string | undefined; readonly changes: (() => void)[] } = {
     kind: undefined,
     changes: [],
@@ -92,6 +92,7 @@ export function memoryApi(clock: Clock) {
     const rule = refusals.find(({ when, times }) => times > 0 && when(seen));
     if (rule !== undefined) {
       rule.times -= 1;
+      if (rule.carriesOut) answer();
       throw rule.error;
     }
     return answer();
@@ -169,6 +170,11 @@ export function memoryApi(clock: Clock) {
     /** The next calls of that kind are refused. */
     refuse(method: Call['method'], part: string, error: Error, times = 1): void {
       refusals.push({ when: (call) => call.method === method && call.path.includes(part), error, times });
+    },
+    /** The next call of that kind is carried out, but its answer is lost: this error is all that the caller gets. */
+    loseAnswer(method: Call['method'], part: string, error: Error): void {
+      const when = (call: Call) => call.method === method && call.path.includes(part);
+      refusals.push({ when, error, times: 1, carriesOut: true });
     },
     /** From now on calls whose path has that part are not answered, and time out after that long. */
     hang(part: string, ms = Number.POSITIVE_INFINITY): void {

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { parseDecided, type RecordedDecision, writeDecided } from '../../src/hold/decided.ts';
 import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
 import { preloadName } from '../../src/hold/preload-name.ts';
+import { asObject } from '../../src/json.ts';
 import {
   DECIDED_ANNOTATION,
   HELD_LABEL,
@@ -30,6 +31,7 @@ const look = (given: Situation) => assess(situation(given));
 const ready = look({ nodes: nodes(1), pods: [puller('n1').pulled(5)] });
 const pulling = look({ nodes: nodes(2), pods: [puller('n1').pulled(5)] });
 const failed = look({ nodes: nodes(1), pods: [puller('n1').attempt(2, 5).failing(NOT_FOUND)] });
+const pullingNone = look({ nodes: nodes(2) });
 const transient = look({ nodes: nodes(1), pods: [puller('n1').failing(REFUSED)] });
 const noNodesYet = look({ nodes: [], now: 60, noNodesSince: 0 });
 const noNodes = look({ nodes: [], now: 120, noNodesSince: 0 });
@@ -62,6 +64,13 @@ function timedOut(lastUpdateTime: string, message = 'ReplicaSet "web-1" has time
     status: { conditions: [{ ...condition, lastUpdateTime }] },
   });
 }
+
+/** Held, with the status of a Deployment none of whose pods is ready. */
+const nothingServes = (object = heldObject()) =>
+  parseDeployment({ ...object, status: { observedGeneration: 3, replicas: 2, updatedReplicas: 2 } });
+const toZero = (object = heldObject()) =>
+  parseDeployment({ ...object, spec: { ...asObject(object['spec']), replicas: 0 } });
+const failedToo = (assessment: Assessment) => told(assessment).status;
 
 const plain = parseDeployment(updated.object);
 const at = (deployment: Deployment, assessment?: Assessment, mode: Mode | undefined = 'pause') => ({
@@ -142,6 +151,30 @@ const table: readonly (readonly [string, NextStepInput, object])[] = [
     { step: 'release', reason: 'DeadlineExceeded' },
   ],
   ['after the deadline it stays held if none is', at(held(), overdueWithNone), { step: 'fail' }],
+  [
+    'while nothing serves, one ready node is enough',
+    at(nothingServes(), pulling),
+    { step: 'release', reason: 'NothingServes', paused: false },
+  ],
+  [
+    'while nothing serves, the first ready node is waited for',
+    at(nothingServes(), pullingNone),
+    { step: 'nothing' },
+  ],
+  ['a refusal is no release, even if nothing serves', at(nothingServes(), failed), { step: 'fail' }],
+  [
+    'scaled to zero while held it is released, so that the next scale-up starts the new version',
+    at(toZero(), pullingNone),
+    { step: 'release', reason: 'ScaledToZero', paused: false },
+  ],
+  ['a refusal keeps the hold of a Deployment at zero', at(toZero(), failed), { step: 'fail' }],
+  ['so does the deadline with no node ready', at(toZero(), overdueWithNone), { step: 'fail' }],
+  ['at zero, too, the preload is looked at first', at(toZero()), { step: 'preload' }],
+  [
+    'a failure that has passed is taken back before a release at zero',
+    at({ ...toZero(), templateHash: toZero().templateHash, status: failedToo(failed) }, pullingNone),
+    { step: 'recover' },
+  ],
   ['without an eligible node it waits', at(held(), noNodesYet), { step: 'nothing' }],
   [
     'without an eligible node for 2 minutes it is released',

@@ -19,7 +19,8 @@ function beside(watches: () => readonly Watch[], syncingMs: () => number | undef
     pulls: () => ({ running: 2, limit: 200 }),
     watches,
     stop: async () => undefined,
-    releaseAll: async () => undefined,
+    progress: () => undefined,
+    endAll: async () => undefined,
   };
   const status = async (url: string) => (await health.server.inject(url)).statusCode;
   return { ...health, controllers, status };

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { GateError } from '../../src/errors.ts';
 import { writeDecided } from '../../src/hold/decided.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { writeHold } from '../../src/hold/hold.ts';
@@ -94,6 +95,111 @@ test('a refused patch is tried again, even if the watch has nothing new to tell'
   assert.equal(world.web().paused, true);
   await world.pass(1000);
   assert.equal(world.web().paused, false);
+});
+
+for (const [what, error] of [
+  ['the connection broke', new GateError('PG_API_TIMEOUT', {})],
+  ['the retry was refused, as the hold is gone', refusal(422, 'Invalid')],
+] as const) {
+  test(`a release whose answer was lost is told, once: ${what}`, async () => {
+    const world = gateWorld();
+    world.api.loseAnswer('jsonPatch', WEB, error);
+    await holding(world);
+    await ready(world);
+    await world.pass(5000);
+    assert.equal(world.web().paused, false);
+    assert.equal(patches(world).length, 1);
+    assert.equal(reasons(world).filter((reason) => reason === 'RolloutReleased').length, 1);
+    assert.deepEqual(world.ended.holds.length, 1);
+  });
+}
+
+test('so is that of a Deployment whose namespace has no mode any more', async () => {
+  const world = gateWorld();
+  world.api.loseAnswer('jsonPatch', WEB, refusal(422, 'Invalid'));
+  await holding(world);
+  world.optIn(undefined);
+  await world.pass(5000);
+  assert.equal(world.web().paused, false);
+  assert.equal(reasons(world).filter((reason) => reason === 'RolloutReleased').length, 1);
+});
+
+test('a release that was refused because a user ended the hold is not told', async () => {
+  const world = await holding(gateWorld());
+  world.api.holdBackWatch('deployments');
+  const decided = { uid: UID, template: holdOf().template, by: 'alice', at: SINCE, reason: 'now' };
+  world.hold(
+    updated
+      .annotate(DECIDED_ANNOTATION, writeDecided({ ...decided, decision: 'Bypassed' }))
+      .metadata({ generation: 4 }).object,
+  );
+  await ready(world);
+  assert.equal(patches(world).length, 1);
+  world.api.catchUp();
+  await world.pass(5000);
+  assert.ok(!reasons(world).includes('RolloutReleased'));
+});
+
+/** What the status says of the pods that are ready. */
+function serving(world: World, readyReplicas: number): void {
+  world.api.update(WEB, (object) => ({
+    ...object,
+    status: { ...asObject(object['status']), readyReplicas },
+  }));
+}
+
+test('while nothing serves, the first ready node releases, and the event says why', async () => {
+  const world = await holding(gateWorld());
+  world.pulled('n1');
+  await world.pass(1000);
+  assert.equal(world.web().paused, true, 'the running version serves');
+  serving(world, 0);
+  await world.pass(1000);
+  assert.equal(world.web().paused, false);
+  const released = world.events.find(({ reason }) => reason === 'RolloutReleased');
+  assert.match(
+    released?.note ?? '',
+    /\(NothingServes\): no pod of this Deployment is ready, so its rollout starts now; 1 of 2 nodes have its images$/,
+  );
+});
+
+test('a hold that failed stays although nothing serves', async () => {
+  const world = await holding(gateWorld());
+  serving(world, 0);
+  await world.refusing(NOT_FOUND, 'n1', 'n2');
+  await world.pass(600_000);
+  assert.equal(world.web().paused, true);
+});
+
+test('scaled to zero and up again during a hold, it is the new version that starts', async () => {
+  const world = await holding(gateWorld());
+  const scale = (replicas: number) =>
+    world.api.update(WEB, (object) => ({ ...object, spec: { ...asObject(object['spec']), replicas } }));
+  scale(0);
+  await world.pass(1000);
+  assert.equal(world.web().paused, false);
+  const released = world.events.find(({ reason }) => reason === 'RolloutReleased');
+  assert.equal(released?.type, 'Normal');
+  assert.match(
+    released?.note ?? '',
+    /\(ScaledToZero\): no pod is wanted, so the next scale-up starts the new version$/,
+  );
+  scale(2);
+  await world.pass(1000);
+  assert.equal(world.web().paused, false);
+});
+
+test('opting a namespace out says that the image is known to be unavailable', async () => {
+  const world = await holding(gateWorld());
+  await world.refusing(NOT_FOUND, 'n1', 'n2');
+  world.optIn(undefined);
+  await world.pass(5000);
+  const released = world.events.find(({ reason }) => reason === 'RolloutReleased');
+  assert.equal(released?.type, 'Warning');
+  assert.match(
+    released?.note ?? '',
+    /\(OptedOut\): the rollout starts although its image is known to be unavailable: .*not found/,
+  );
 });
 
 test('a preload of that name that is for something else is made anew', async () => {
@@ -476,7 +582,7 @@ const heldNames = ({ api }: World) =>
 
 test('a gate that goes away for good releases every hold, ready or not', async () => {
   const world = await shutDown();
-  await world.releaseController.releaseAll();
+  await world.releaseController.endAll(undefined);
   assert.deepEqual(heldNames(world), []);
 });
 
@@ -489,14 +595,14 @@ test('one without its label is released, too, and so is a label without a hold',
     .label(HELD_LABEL, 'true')
     .spec({ paused: true });
   world.api.put(WEB.replace('web', 'api'), stray.object);
-  await world.releaseController.releaseAll();
+  await world.releaseController.endAll(undefined);
   assert.deepEqual(heldNames(world), []);
 });
 
 test('a Deployment that changes meanwhile is read again and released', async () => {
   const world = await shutDown();
   world.api.refuse('jsonPatch', WEB, refusal(422, 'Invalid'), 3);
-  await world.releaseController.releaseAll();
+  await world.releaseController.endAll(undefined);
   assert.deepEqual(heldNames(world), []);
 });
 
@@ -507,7 +613,7 @@ test('one that cannot be released keeps no other one held, and is told', async (
   ]) {
     const world = await shutDown();
     world.api.refuse('jsonPatch', WEB, error, 1000);
-    await assert.rejects(world.releaseController.releaseAll(), AggregateError);
+    await assert.rejects(world.releaseController.endAll(undefined), AggregateError);
     assert.deepEqual(heldNames(world), ['web']);
     assert.match(JSON.stringify(world.lines), /policy says no/);
   }
@@ -516,14 +622,14 @@ test('one that cannot be released keeps no other one held, and is told', async (
 test('one that is deleted meanwhile is no failure', async () => {
   const world = await shutDown();
   world.api.refuse('jsonPatch', WEB, refusal(404, 'NotFound'));
-  await world.releaseController.releaseAll();
+  await world.releaseController.endAll(undefined);
   assert.deepEqual(heldNames(world), ['web'], 'the double has it still');
 });
 
 test('puller pods are made as long as it is held only', async () => {
   const world = await shutDown();
   const before = world.api.called('create', PODS).length;
-  await world.releaseController.releaseAll();
+  await world.releaseController.endAll(undefined);
   await world.pass(10_000);
   assert.equal(world.api.called('create', PODS).length, before);
 });

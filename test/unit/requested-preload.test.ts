@@ -121,6 +121,20 @@ test('a ready one lets the update through, a failed one does not', async () => {
   assert.deepEqual((await ask()).verdict, { kind: 'failed', reason: 'words (NotFound)' });
 });
 
+test('while nothing serves, one ready node lets the update through', async () => {
+  const { ask, api, change } = world();
+  await ask();
+  change({ status: status('Preloading', false, { readyNodes: 1 }) });
+  assert.equal((await ask()).verdict.kind, 'waiting');
+  api.put(WEB, { ...running.object, status: { observedGeneration: 3, replicas: 2, updatedReplicas: 2 } });
+  assert.deepEqual((await ask()).verdict, {
+    kind: 'ready',
+    reason: 'no pod of this Deployment is ready, and a node has the images',
+  });
+  change({ status: status('Failed', false) });
+  assert.equal((await ask()).verdict.kind, 'failed');
+});
+
 test('two at once make one preload, and both wait', async () => {
   const { ask, api, events } = world();
   const both = await Promise.all([ask(), ask()]);

@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Decision, decide } from '../../src/admission/decide.ts';
+import { type Decision, decide, goesBack } from '../../src/admission/decide.ts';
 import { ownDecided } from '../../src/hold/decided.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { ownHold } from '../../src/hold/hold.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
+import { templateHash } from '../../src/template/template-hash.ts';
 import { deployment } from './deployment-builder.ts';
 
 const HOLD = 'pullgate.io/hold';
 const DECIDED = 'pullgate.io/decided';
 const HELD = 'pullgate.io/held';
+const REVERT = 'pullgate.io/revert';
 const REVISION = 'deployment.kubernetes.io/revision';
 const START = Date.UTC(2026, 0, 1);
 
@@ -20,6 +22,7 @@ type Annotations = Readonly<Record<string, string>>;
 const marks = fc.record(
   {
     'pullgate.io/bypass': fc.constantFrom('a', 'b', null),
+    'pullgate.io/revert': fc.constantFrom('a', 'b', null),
     'pullgate.io/keep-paused': fc.constantFrom('true', null),
     'pullgate.io/min-nodes': fc.constantFrom('1', '50%', null),
   },
@@ -40,6 +43,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constantFrom('ungated' as const, 'undo' as const, 'release' as const), version }),
 );
 
+const templates = [1, 2, 3].map((of) =>
+  asObject(asObject(deployment().image(`registry.test/app:${of}`).object['spec'])['template']),
+);
+
 /** A Deployment, its controller, and users. Nothing is asked of the gate in a step `ungated`. */
 function cluster() {
   let stored = deployment().object;
@@ -48,6 +55,7 @@ function cluster() {
   const replicaSets = new Map<number, Annotations>();
   let revision = 3;
   let lastWasUngated = false;
+  let reverts = 0;
 
   const versionOf = (object: unknown) =>
     Number(/app:(\d)/.exec(JSON.stringify(parseDeployment(object).template))?.[1]);
@@ -81,8 +89,26 @@ function cluster() {
       gateUsername: 'gate',
       exemptNamespaces: [],
     } as const;
-    const decision = decide({ ...input, oldObject: stored, object, mayBypass: true, dryRun: false, now });
+    const before = stored;
+    const back = goesBack(before, object, now);
+    const template = templates.find((one) => templateHash(one) === back);
+    const running = template === undefined ? undefined : ({ kind: 'found', template } as const);
+    const decision = decide({
+      ...input,
+      oldObject: before,
+      object,
+      running,
+      mayBypass: true,
+      dryRun: false,
+      now,
+    });
     stored = decision.object;
+    if (template !== undefined && decision.kind === 'Reverted') {
+      reverts += 1;
+      assert.deepEqual(parseDeployment(stored).template, template);
+      assert.equal(parseDeployment(stored).annotations[REVERT], undefined);
+      assert.equal(parseDeployment(stored).annotations[HOLD], undefined);
+    }
     return decision;
   }
 
@@ -143,6 +169,9 @@ function cluster() {
     get stored() {
       return stored;
     },
+    get reverts() {
+      return reverts;
+    },
     get now() {
       return now;
     },
@@ -175,8 +204,9 @@ function wishes(object: unknown): Annotations {
   return rest;
 }
 
-test('whatever came before, an undo is no bypass, changes no mark, and begins a hold of its own', () => {
+test('whatever came before, an undo is no bypass or revert, changes no mark, and begins a hold of its own', () => {
   let held = 0;
+  let reverts = 0;
   fc.assert(
     fc.property(
       fc.array(fc.tuple(step, fc.integer({ min: 1, max: 100_000 })), { minLength: 4, maxLength: 20 }),
@@ -193,14 +223,17 @@ test('whatever came before, an undo is no bypass, changes no mark, and begins a 
           if (undone === undefined) continue;
           if (undone.kind === 'Held') held += 1;
           assert.notEqual(undone.kind, 'Bypassed');
+          assert.notEqual(undone.kind, 'Reverted');
           assert.deepEqual(wishes(world.stored), wishes(before));
           const after = parseDeployment(world.stored);
           const times = [ownHold(after)?.since, ownDecided(after)?.at];
           for (const time of times) if (time !== undefined) assert.ok(Date.parse(time) >= world.now, time);
         }
+        reverts += world.reverts;
       },
     ),
     { numRuns: 1000 },
   );
   assert.ok(held > 200, `only ${held} undone`);
+  assert.ok(reverts > 100, `only ${reverts} reverted`);
 });

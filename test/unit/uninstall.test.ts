@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { GateEvent } from '../../src/cluster/events.ts';
+import { GateError } from '../../src/errors.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
-import { asArray, at } from '../../src/json.ts';
+import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
 import { HELD_LABEL, HOLD_ANNOTATION, WEBHOOK_CONFIGURATION } from '../../src/names.ts';
 import { endHolding } from '../../src/uninstall.ts';
 import { deployment } from './deployment-builder.ts';
@@ -9,6 +11,7 @@ import { heldObject, updated } from './held-deployment.ts';
 import { logDouble } from './log-double.ts';
 import { manualClock } from './manual-clock.ts';
 import { memoryApi, refusal } from './memory-api.ts';
+import { replicaSetOf } from './replica-set.ts';
 import { until } from './until.ts';
 
 const WEBHOOKS = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${WEBHOOK_CONFIGURATION}`;
@@ -21,8 +24,16 @@ function installed() {
   const api = memoryApi(clock);
   api.put(WEBHOOKS, { metadata: { name: WEBHOOK_CONFIGURATION }, webhooks: [{ name: 'pause.pullgate.io' }] });
   api.put(WEB, heldObject());
-  return { clock, api, log: logDouble().log };
+  const events: GateEvent[] = [];
+  return { clock, api, events, log: logDouble().log };
 }
+
+type Installed = ReturnType<typeof installed>;
+
+const optionsOf = ({ api, clock, events, log }: Installed) => ({
+  ...{ client: api.client, clock, log },
+  writeEvent: (event: GateEvent) => void events.push(event),
+});
 
 const isHeld = (object: unknown) => {
   const { annotations, labels, paused } = parseDeployment(object);
@@ -30,9 +41,10 @@ const isHeld = (object: unknown) => {
 };
 
 /** Runs to its end, whatever it waits for. */
-async function toItsEnd({ api, clock, log }: ReturnType<typeof installed>): Promise<void> {
+async function toItsEnd(world: Installed, holds?: 'release' | 'revert' | 'stop'): Promise<void> {
+  const { clock } = world;
   let over = false;
-  const running = endHolding(api.client, { clock, log }).finally(() => {
+  const running = endHolding(optionsOf(world), holds).finally(() => {
     over = true;
   });
   running.catch(() => undefined);
@@ -54,7 +66,7 @@ test('every hold is released, and the webhooks are gone before the first release
 
 test('what an API server still had held by a webhook that it did not know to be gone is released, too', async () => {
   const world = installed();
-  const running = endHolding(world.api.client, world);
+  const running = endHolding(optionsOf(world), undefined);
   await until(() => world.clock.timers().length > 0);
   world.api.put(API, heldObject(updated.metadata({ name: 'api', uid: 'uid-api' })));
   assert.ok((world.clock.timers()[0] ?? 0) > 5000, 'an API server waits for an answer for 5 s');
@@ -102,7 +114,7 @@ test('a namespace in which no release is ever answered keeps no other namespace 
   world.api.put(WEB, web);
   world.api.hang('/namespaces/hostile/');
   // It never ends: that is for the time limit of each call.
-  void endHolding(world.api.client, world);
+  void endHolding(optionsOf(world), undefined);
   await until(() => !isHeld(world.api.objects.get(WEB)));
 });
 
@@ -128,4 +140,70 @@ test('holds of all pages of a large cluster are released', async () => {
   await toItsEnd({ ...world, api: { ...world.api, client: { ...world.api.client, get } } });
   assert.deepEqual(asked.slice(0, 2), [undefined, 'next']);
   assert.equal(isHeld(world.api.objects.get(WEB)), false);
+});
+
+/** The stored Deployment as the leader marks it when its image cannot be had. */
+function failed(object: JsonObject): JsonObject {
+  const message = 'pullgate: registry.test/app:2: not found (NotFound)';
+  const condition = { type: 'Progressing', status: 'False', reason: 'ProgressDeadlineExceeded', message };
+  return { ...object, status: { ...asObject(object['status']), conditions: [condition] } };
+}
+
+const imageOf = (object: unknown) =>
+  at(asArray(at(object, 'spec', 'template', 'spec', 'containers'))[0], 'image');
+
+const ends: readonly (readonly [string, 'release' | 'revert' | undefined, string, string])[] = [
+  ['by default', undefined, '2 RolloutReleased', '1 HoldReverted'],
+  ['with --holds release', 'release', '2 RolloutReleased', '2 RolloutReleased'],
+  ['with --holds revert', 'revert', '1 HoldReverted', '1 HoldReverted'],
+];
+for (const [when, holds, well, bad] of ends) {
+  test(`${when}: a hold that goes well, and one whose image is known to be unavailable`, async () => {
+    const world = installed();
+    const { api, events } = world;
+    const ofApi = updated.metadata({ name: 'api', uid: 'uid-api' });
+    api.put(API, failed(heldObject(ofApi, { uid: 'uid-api' })));
+    const running = deployment().metadata({ name: 'api', uid: 'uid-api' });
+    for (const builder of [deployment(), running]) api.put(...replicaSetOf(builder.object));
+    await toItsEnd(world, holds);
+    for (const [path, want] of [
+      [WEB, well],
+      [API, bad],
+    ] as const) {
+      const stored = api.objects.get(path);
+      assert.equal(isHeld(stored), false);
+      const about = events.filter(({ regarding }) => path.endsWith(`/${regarding.name}`));
+      assert.deepEqual(
+        about.map(({ reason }) => `${String(imageOf(stored)).at(-1)} ${reason}`),
+        [want],
+      );
+      assert.equal(/known to be unavailable: .*not found/.test(about[0]?.note ?? ''), path === API);
+    }
+  });
+}
+
+test('a failed hold whose running ReplicaSet is gone is released, and its event says what starts', async () => {
+  const world = installed();
+  world.api.put(WEB, failed(heldObject()));
+  await toItsEnd(world);
+  assert.equal(isHeld(world.api.objects.get(WEB)), false);
+  assert.deepEqual(
+    world.events.map(({ reason, type }) => `${type} ${reason}`),
+    ['Warning RolloutReleased'],
+  );
+  assert.match(world.events[0]?.note ?? '', /known to be unavailable/);
+});
+
+test('with --holds stop nothing is changed while a Deployment is held, and the error names it', async () => {
+  const world = installed();
+  await assert.rejects(
+    toItsEnd(world, 'stop'),
+    (error) =>
+      error instanceof GateError && error.code === 'PG_HOLDS_OPEN' && /shop\/web/.test(error.message),
+  );
+  assert.ok(isHeld(world.api.objects.get(WEB)));
+  assert.equal(asArray(at(world.api.objects.get(WEBHOOKS), 'webhooks')).length, 1);
+  world.api.put(WEB, deployment().object);
+  await toItsEnd(world, 'stop');
+  assert.deepEqual(asArray(at(world.api.objects.get(WEBHOOKS), 'webhooks')), []);
 });

@@ -56,49 +56,73 @@ test('going back names the containers whose image differs, init containers too, 
   );
 });
 
-test('going back never names a volume, which `set image` does not know', () => {
-  const from = web
-    .initContainer('migrate', 'registry.test/migrate:1')
-    .imageVolume('models', 'registry.test/models:1');
-  const next = from.image('registry.test/app:2').imageVolume('models', 'registry.test/migrate:1');
-  assert.equal(
-    warnings(from, next).at(-1),
-    'Go back: kubectl -n shop set image deployment/web app=registry.test/app:1',
-  );
-});
+const REVERT =
+  "Go back: kubectl -n shop annotate deployment web pullgate.io/revert='2026-01-01T00:00:00.000Z' --overwrite";
 
-test('after a restart with policy Always there are no images to go back to', () => {
-  const always = web.policy('Always');
-  assert.ok(!warnings(always, always.restartedAt('today')).some((line) => line.startsWith('Go back')));
-});
-
-const NO_COMMAND = 'Go back: apply the previous manifest again (kubectl rollout undo refuses while paused)';
-
-test('where `set image` could not go back, no such command is offered', () => {
+test('where `set image` would not restore the whole template, the command is a revert', () => {
   const volume = web.imageVolume('models', 'registry.test/models:1');
   const unable: [DeploymentBuilder, DeploymentBuilder][] = [
     [volume, volume.imageVolume('models', 'registry.test/models:2')],
     [web, web.image('registry.test/proxy:1', 'proxy')],
+    [volume, volume.image('registry.test/app:2').imageVolume('models', 'registry.test/models:2')],
+    [web, v2.podSpec({ hostname: 'v2' })],
+    [web.policy('Always'), web.policy('Always').restartedAt('today')],
     [web.policy('Always'), v2.policy('Always').restartedAt('today')],
   ];
-  for (const [old, next] of unable) assert.equal(warnings(old, next).at(-1), NO_COMMAND);
+  for (const [old, next] of unable) assert.equal(warnings(old, next).at(-1), REVERT);
 });
 
 test('no text of a stranger gets into a command to paste', () => {
   for (const image of ["x'; rm -rf /; '", 'a$(reboot)', 'a b', 'a`b`', 'a\nb', '[::1]:5000/*'])
-    assert.equal(warnings(web.image(image), v2).at(-1), NO_COMMAND);
+    assert.equal(warnings(web.image(image), v2).at(-1), REVERT);
 });
 
-test('a held update that changes nothing about the hold is silent, a resume is answered', () => {
+const WHY = 'registry.test/app:2: not found (NotFound)';
+
+/** The stored Deployment as the leader marks it when its image cannot be had. */
+function failed(object: JsonObject): JsonObject {
+  const progressing = { status: 'False', reason: 'ProgressDeadlineExceeded', message: `pullgate: ${WHY}` };
+  return { ...object, status: { conditions: [{ type: 'Progressing', ...progressing }] } };
+}
+
+test('whoever ends gating is told that the image is known to be unavailable', () => {
+  const held = failed(decided(web.object, v2.object).object);
+  const metadata = held['metadata'] as JsonObject;
+  const off = { ...(metadata['labels'] as JsonObject), 'pullgate.io/mode': 'off' };
+  const urgent = { ...(metadata['annotations'] as JsonObject), 'pullgate.io/bypass': 'urgent' };
+  for (const change of [{ labels: off }, { annotations: urgent }]) {
+    const decision = decided(held, { ...held, metadata: { ...metadata, ...change } });
+    assert.equal(
+      warningsFor(decision, { ...ID, oldObject: held }, NOW)[1],
+      `pullgate: its image is known to be unavailable: ${WHY}`,
+    );
+  }
+});
+
+test('a bypass of a Deployment that its user paused says that it stays paused, and how to resume it', () => {
+  const paused = web.spec({ paused: true });
+  assert.deepEqual(warnings(paused, v2.spec({ paused: true }).annotate('pullgate.io/bypass', 'on fire')), [
+    'pullgate: shop/web is let through without its images on the nodes: on fire',
+    'pullgate: it stays paused, as its user paused it; start the rollout: kubectl -n shop rollout resume deployment/web',
+  ]);
+});
+
+test('a held update that changes nothing about the hold is told how far it is, a resume is answered', () => {
   const held = decided(web.object, v2.object).object;
   const spec = held['spec'] as JsonObject;
   const scaled = decided(held, { ...held, spec: { ...spec, replicas: 9 } });
-  assert.deepEqual(warningsFor(scaled, ID, NOW), []);
+  const far = (update: object) => warningsFor(scaled, { ...ID, ...update }, NOW + 12_000);
+  const see = `see: kubectl -n shop get ipl ${scaled.hold?.preload}`;
+  const state = 'pullgate: shop/web is still held after 12 s';
+  assert.deepEqual(far({}), [`${state}: its nodes do not have registry.test/app:2 yet; ${see}`]);
+  assert.deepEqual(far({ progress: { ready: 1, desired: 3 } }), [`${state}: 1 of 3 nodes are ready; ${see}`]);
+  assert.deepEqual(far({ oldObject: failed(held) }), [`${state}: ${WHY}; ${see}`]);
   const resumed = decided(held, { ...held, spec: { ...spec, paused: false } });
   assert.match(
     warningsFor(resumed, ID, NOW)[0] ?? '',
     /^pullgate: shop\/web is still held after 0 s, stays paused until/,
   );
+  assert.equal(warningsFor(resumed, { ...ID, oldObject: failed(held) }, NOW)[1], `pullgate: ${WHY}`);
 });
 
 test('a refused bypass is said, on a new hold and on a held one', () => {
@@ -119,7 +143,7 @@ test('what ends a hold or lets through is one line, what needs nothing is silent
   const held = decided(web.object, v2.object).object;
   const metadata = held['metadata'] as JsonObject;
   assert.deepEqual(warningsFor(decided(held, { ...web.object, metadata }), ID, NOW), [
-    'pullgate: the hold of shop/web has ended: this template needs no image beyond what runs',
+    'pullgate: the hold of shop/web has ended: this is the running template',
   ]);
   assert.deepEqual(warnings(web, v2.annotate('pullgate.io/bypass', 'on fire')), [
     'pullgate: shop/web is let through without its images on the nodes: on fire',
@@ -158,11 +182,13 @@ test('while held it is told by the update that wrote it, and not again by the ne
   });
   const told = (old: JsonObject, next: JsonObject) =>
     warningsFor(decided(old, next), { ...ID, oldObject: old }, NOW);
-  assert.deepEqual(told(held, annotated('fifty')), [FIFTY]);
+  const [state, ...others] = told(held, annotated('fifty'));
+  assert.match(state ?? '', /is still held/);
+  assert.deepEqual(others, [FIFTY]);
   const spec = held['spec'] as JsonObject;
-  assert.deepEqual(told(annotated('fifty'), { ...annotated('fifty'), spec: { ...spec, replicas: 9 } }), []);
-  assert.equal(told(annotated('fifty'), annotated('sixty')).length, 1);
-  assert.deepEqual(told(annotated('fifty'), annotated('50%')), []);
+  assert.equal(told(annotated('fifty'), { ...annotated('fifty'), spec: { ...spec, replicas: 9 } }).length, 1);
+  assert.equal(told(annotated('fifty'), annotated('sixty')).length, 2);
+  assert.equal(told(annotated('fifty'), annotated('50%')).length, 1);
 });
 
 test('a setting that is looser than a floor is told to be ignored, and why', () => {
@@ -220,7 +246,7 @@ test('every line is printable ASCII, and the whole fits what the API server pass
     for (const line of lines) assert.match(line, /^[\x20-\x7e]+$/);
     for (const line of lines) if (line.startsWith('pullgate:')) assert.ok(line.length <= 256, line);
     assert.ok(lines.join('').length <= 4096);
-    assert.ok(!lines.some((line) => line.startsWith('Go back: kubectl')));
+    assert.ok(!lines.some((line) => line.includes(' set image ')));
     for (const value of Object.values(auditAnnotationsFor(decision))) assert.ok(value.length <= 512);
   }
 });
