@@ -80,7 +80,7 @@ export const SETTINGS = {
     flag: undefined,
     range: {
       allowed:
-        "a label selector such as pool=web,disk!=hdd,zone in (a,b),!gpu of at most 50 requirements and 4096 characters that does not contradict the pod template's nodeSelector",
+        "a label selector such as pool=web,zone in (a,b),!gpu (50 requirements at most) that fits the pod template's nodeSelector",
       parse: parseNodeSelector,
     },
   },

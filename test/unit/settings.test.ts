@@ -84,8 +84,8 @@ test('an invalid one reads: what was written, what is allowed, what happens inst
       "the gate's --min-nodes is used instead",
   ]);
   assert.deepEqual(text('node-selector', 'disk=hdd'), [
-    'pullgate.io/node-selector is "disk=hdd"; it must be a label selector such as pool=web,disk!=hdd,zone in (a,b),!gpu of at most 50 requirements and 4096 characters ' +
-      "that does not contradict the pod template's nodeSelector; it is left out",
+    'pullgate.io/node-selector is "disk=hdd"; it must be a label selector such as pool=web,zone in (a,b),!gpu (50 requirements at most) ' +
+      "that fits the pod template's nodeSelector; it is left out",
   ]);
 });
 
