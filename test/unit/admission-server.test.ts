@@ -485,6 +485,30 @@ describe('many requests at once', () => {
     await gate.close();
   });
 
+  test('a revert is answered with the running template, looked up by its hash', async () => {
+    const hashes: string[] = [];
+    const template = asObject(at(web.object, 'spec', 'template'));
+    const gate = await start(
+      async () => false,
+      systemClock,
+      notExpected,
+      undefined,
+      async (_, hash) => {
+        hashes.push(hash);
+        return { kind: 'found', template };
+      },
+    );
+    const held = patched(v2.object, await ask(gate, review(web.object, v2.object)));
+    const metadata = asObject(held['metadata']);
+    const annotations = { ...asObject(metadata['annotations']), 'pullgate.io/revert': 'v2 is broken' };
+    const asked = { ...held, metadata: { ...metadata, annotations } };
+    const back = patched(asked, await ask(gate, review(held, asked)));
+    assert.deepEqual(hashes, [parseDeployment(web.object).templateHash]);
+    assert.deepEqual(at(back, 'spec', 'template'), template);
+    assert.equal(at(back, 'metadata', 'annotations', 'pullgate.io/revert'), undefined);
+    await gate.close();
+  });
+
   test('beyond the budget the answer is 503, and when to come again; others have room', async () => {
     const clock = manualClock();
     const gate = await start(undefined, clock, () => never);
