@@ -1,5 +1,6 @@
 import { createAuthority } from './certs/authority.ts';
 import { createServingCertificate } from './certs/serving-certificate.ts';
+import { wait } from './clock.ts';
 import { createApiClient } from './cluster/api-client.ts';
 import type { Cluster } from './cluster/credentials.ts';
 import { actAs } from './cluster/service-account-token.ts';
@@ -13,6 +14,9 @@ import { checkServerVersion } from './registration/server-version.ts';
 
 /** A process lives for one authority: it makes a new one, and publishes it, at each start. */
 const CERTIFICATE_DAYS = 365;
+
+/** How long a stop waits for Events to be written. Thousands may be queued, and a terminal does not wait for them. */
+const EVENTS_MS = 5000;
 
 /**
  * A gate beside a cluster, one alone: it puts into the cluster what it needs, and takes it away again when it stops, every
@@ -82,7 +86,7 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
           // API servers go on asking for a moment: only once nobody is answered any more, no hold can follow the last release.
           await server.close();
           await controllers.endAll(config.holds === 'stop' ? undefined : config.holds);
-          await events.settled();
+          await Promise.race([events.settled(), wait(clock, EVENTS_MS, new AbortController().signal)]);
         });
       } finally {
         await server.close();
