@@ -96,6 +96,7 @@ export function readConfig(argv: readonly string[], podAccount = POD_ACCOUNT): C
       deadlineSeconds: flags.deadlineSeconds,
       ttlSecondsAfterFinished: flags.ttlSeconds,
       tightenOnly: flags.bypassNeedsPermission === 'true',
+      alwaysPullImages: flags.alwaysPullImages === 'true',
     },
     logLevel: flags.logLevel,
   };
@@ -159,6 +160,15 @@ export function command(): Command {
       set(
         '--unsupported-server [bool]',
         'start on Kubernetes before 1.30, for a trial: no match conditions, and features that need newer APIs are absent',
+      )
+        .choices(['true', 'false'])
+        .preset('true')
+        .default('false'),
+    )
+    .addOption(
+      set(
+        '--always-pull-images [bool]',
+        'say that the API server has the plugin AlwaysPullImages, so that any change of a pod template needs its images pulled',
       )
         .choices(['true', 'false'])
         .preset('true')
@@ -246,6 +256,7 @@ interface Flags {
   readonly failurePolicy: 'Ignore' | 'Fail';
   readonly bypassNeedsPermission: 'true' | 'false';
   readonly unsupportedServer: 'true' | 'false';
+  readonly alwaysPullImages: 'true' | 'false';
   readonly maxConcurrentPulls: number;
   readonly startupTaints?: readonly string[];
   readonly pullerRequests: Quantities;

@@ -13,10 +13,12 @@ import type { Logger } from './log.ts';
 import { createLogLimit } from './log-limit.ts';
 import { GATE_SERVICE_ACCOUNT } from './names.ts';
 import type { Metrics } from './observe/metrics.ts';
+import { createBackgroundMaking } from './preload/background-making.ts';
 import { floorOf } from './preload/preload-spec.ts';
 import { PULL_TIMES, type PullTimes } from './preload/pull-times.ts';
 import { requestPreload } from './preload/requested-preload.ts';
 import { runningTemplate } from './release/running-template.ts';
+import { templateFinder } from './release/template-finder.ts';
 
 export interface GateOptions {
   readonly config: Config;
@@ -56,6 +58,8 @@ export function gateServer(
   tls: { readonly cert: string; readonly key: string },
 ): FastifyInstance {
   const limitLog = createLogLimit(clock);
+  const making = createBackgroundMaking({ clock, log, limitLog });
+  const findTemplate = templateFinder(client, clock);
   return createAdmissionServer({
     tls,
     gate: {
@@ -68,12 +72,16 @@ export function gateServer(
     preloadProgress: async ({ namespace, name, user, oldObject, dryRun }, ask) =>
       await requestPreload(
         { namespace, name, username: user.username, oldObject, dryRun, ...ask },
-        { client, clock, log, limitLog, writeEvent, settings: config.settings, pullTimes },
+        {
+          ...{ client, clock, log, limitLog, writeEvent, settings: config.settings, pullTimes, making },
+          runningTemplate: findTemplate,
+        },
       ),
     runningTemplate: ({ oldObject, namespace }, hash) =>
       runningTemplate(client, { ...parseDeployment(oldObject), namespace }, hash, clock),
     ...(progress !== undefined && { progress }),
     floor: floorOf(config.settings),
+    rules: { alwaysPullImages: config.settings.alwaysPullImages },
     leaving,
     onAnswer: metrics?.admission,
     clock,

@@ -63,6 +63,9 @@ export const DEPLOYMENT_ANNOTATIONS: readonly string[] = [
 ];
 export const DEPLOYMENT_LABELS: readonly string[] = [MODE_LABEL, HELD_LABEL];
 
+/** On an ImagePreload that the gate made: what its spec was computed from, see `preload/made-for.ts`. */
+export const MADE_FOR_ANNOTATION = 'pullgate.io/made-for';
+
 /** On every puller pod: the watch selects by it. */
 export const PULLER_LABEL = 'pullgate.io/puller';
 /** On a puller pod: name of the ImagePreload that made it. */

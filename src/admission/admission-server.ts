@@ -2,6 +2,7 @@ import fastify, { type FastifyInstance, type FastifyRequest, type onRequestHookH
 import type { Clock } from '../clock.ts';
 import { limitConnections } from '../connection-limit.ts';
 import { GateError } from '../errors.ts';
+import type { PullRules } from '../hold/needs-pull.ts';
 import type { PreloadProgress } from '../hold/preload-progress.ts';
 import type { RunningLookup } from '../hold/running-lookup.ts';
 import type { Floor } from '../hold/settings.ts';
@@ -86,6 +87,7 @@ interface AdmissionServerOptions {
     | undefined;
   /** What the settings of a Deployment may not be looser than; undefined if they may. */
   readonly floor?: Floor | undefined;
+  readonly rules?: PullRules | undefined;
   /** Aborted when this replica begins to leave: from then on each answer is the last one of its connection. */
   readonly leaving?: AbortSignal | undefined;
   /** Each call of one of the modes, once. `Error`: the answer was one, or nobody waited for it any more. */
@@ -102,8 +104,19 @@ interface AdmissionServerOptions {
  * update pass as it came: nothing is held by mistake.
  */
 export function createAdmissionServer(options: AdmissionServerOptions): FastifyInstance {
-  const { tls, gate, mayBypass, preloadProgress, runningTemplate, floor, leaving, onAnswer, clock, log } =
-    options;
+  const {
+    tls,
+    gate,
+    mayBypass,
+    preloadProgress,
+    runningTemplate,
+    floor,
+    rules,
+    leaving,
+    onAnswer,
+    clock,
+    log,
+  } = options;
   const limitLog = createLogLimit(clock);
   const limitDecisions = createLogLimit(clock, DECISION_RATE);
   const { answerError, answerNoRequest } = createErrorAnswers(log, limitLog);
@@ -192,6 +205,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
       ...(back !== undefined && {
         running: await lookUp(() => runningTemplate(request, back)).catch(unansweredIfBusy),
       }),
+      rules,
       dryRun,
       now,
     };

@@ -3,7 +3,7 @@ import { ownDecided, type RecordedDecision, writeDecided } from '../hold/decided
 import { type Deployment, parseDeployment } from '../hold/deployment.ts';
 import { withMarks } from '../hold/held-object.ts';
 import { type Hold, ownHold, parseHold, type RunningTemplate } from '../hold/hold.ts';
-import { imagesToPull, runningTemplate } from '../hold/needs-pull.ts';
+import { imagesToPull, type PullRules, runningTemplate } from '../hold/needs-pull.ts';
 import { preloadName } from '../hold/preload-name.ts';
 import type { PreloadProgress } from '../hold/preload-progress.ts';
 import type { RunningLookup } from '../hold/running-lookup.ts';
@@ -43,6 +43,7 @@ export interface DecideInput {
    * if `endsGating` says so, or if the decision without it is `Refused`.
    */
   readonly mayBypass: boolean;
+  readonly rules?: PullRules | undefined;
   readonly dryRun: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
@@ -185,7 +186,7 @@ function decideHeld(update: Update, hold: Hold): Decision {
   const bypass = bypassReason(old, next);
   if (bypass !== undefined && input.mayBypass) return end('Bypassed', bypass);
 
-  const needed = imagesToPull(hold.from, next.template, hash);
+  const needed = imagesToPull(hold.from, next.template, hash, input.rules);
   if (needed.length === 0) return end('Reverted', whyNotNeeded(update, hold, paused));
 
   const superseded = hash !== hold.template;
@@ -195,7 +196,7 @@ function decideHeld(update: Update, hold: Hold): Decision {
   const held: Hold = { ...begun, userPaused };
   const annotations = superseded ? decidedMark(update, 'Superseded', reason) : decidedBefore(old);
   const marked = withMarks(object, { hold: held, paused: true, annotations });
-  const exceeded = exceededBound(next, hold.from) ?? exceededMarks(marked);
+  const exceeded = exceededBound(next, hold.from, input.rules) ?? exceededMarks(marked);
   if (exceeded !== undefined)
     return input.mayBypass ? end('LimitExceeded', exceeded) : refusedAsTooLarge(update, exceeded);
   return {
@@ -256,7 +257,7 @@ function decideUnheld(update: Update): Decision {
 
   if (isOff(next)) return record('OptedOut', `label ${MODE_LABEL}=${MODE_OFF}`);
   const from = runningTemplate(old.template, old.templateHash);
-  const needed = imagesToPull(from, next.template, hash);
+  const needed = imagesToPull(from, next.template, hash, input.rules);
   if (needed.length === 0) return record('NotNeeded', 'no image to pull');
   if (next.replicas === 0) return record('NotNeeded', 'replicas is 0');
   // Nothing runs that could go on. Held, the pods of the old template would be started instead: scaling is never held.
@@ -269,7 +270,7 @@ function decideUnheld(update: Update): Decision {
     input.mayBypass || input.mode === 'audit'
       ? record('LimitExceeded', exceeded)
       : refusedAsTooLarge(update, exceeded);
-  const beyond = exceededBound(next, from);
+  const beyond = exceededBound(next, from, input.rules);
   if (beyond !== undefined) return tooLarge(beyond);
 
   const images = needed.map(({ image }) => image);

@@ -17,6 +17,7 @@ export type EventReason =
   | 'PreloadNodeFailed'
   | 'PreloadFailed'
   | 'PreloadReady'
+  | 'PodsMayBeRefused'
   | 'ImageDiverged'
   | 'RolloutReleased'
   | 'HoldSuperseded'

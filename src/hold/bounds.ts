@@ -4,6 +4,7 @@ import { neededTemplate, refusedTemplate } from '../template/needed-template.ts'
 import type { Deployment } from './deployment.ts';
 import { withMarks } from './held-object.ts';
 import { HOLD_CHARACTERS, type RunningTemplate } from './hold.ts';
+import type { PullRules } from './needs-pull.ts';
 import { preloadNeeds } from './preload-needs.ts';
 
 /** The most bytes of names and values of all annotations of an object (apimachinery, TotalAnnotationSizeLimitB). */
@@ -20,11 +21,15 @@ const OBJECT_BYTES = 1.5 * 1024 * 1024 - ANNOTATIONS_ROOM;
  * Returns why the gate cannot preload for this Deployment, such as `tolerations has 200 entries, more than 100`. Admission, which has
  * the whole object, and the leader, which has the cached part, get the same answer.
  */
-export function exceededBound(deployment: Deployment, from: RunningTemplate): string | undefined {
+export function exceededBound(
+  deployment: Deployment,
+  from: RunningTemplate,
+  rules: PullRules = {},
+): string | undefined {
   return (
     deployment.refused ??
     refusedTemplate(neededTemplate(deployment.template)) ??
-    preloadNeeds(deployment, from).refused
+    preloadNeeds(deployment, from, rules).refused
   );
 }
 

@@ -1,12 +1,13 @@
-import { asObject, at } from '../json.ts';
+import { asObject, at, type JsonObject } from '../json.ts';
 import { type BoundedReader, createBoundedReader } from '../template/bounded-reader.ts';
 import { isObjectName, NAME_CHARACTERS } from '../template/object-name.ts';
+import { podRequests } from '../template/pod-requests.ts';
 import { readScheduling, type Scheduling } from '../template/scheduling.ts';
 import { weighsMoreThan } from '../template/weight.ts';
 import type { Deployment } from './deployment.ts';
 import type { RunningTemplate } from './hold.ts';
-import { imagesToPull } from './needs-pull.ts';
-import { narrowed } from './node-selector.ts';
+import { imagesToPull, type PullRules } from './needs-pull.ts';
+import { contradictsTemplate, narrowed } from './node-selector.ts';
 import { type Floor, settingsOf } from './settings.ts';
 
 /** The fields of an ImagePreload's spec that say what is pulled, where, and with which account. */
@@ -45,20 +46,51 @@ export interface BoundedNeeds {
   readonly refused: string | undefined;
 }
 
+export interface NeedsOptions extends PullRules {
+  /** What the settings of the Deployment may not be looser than. */
+  readonly floor?: Floor | undefined;
+  /** The spec of its pods as admission makes it. Without one, the needs are those of the template, without requests. */
+  readonly podSpec?: JsonObject | undefined;
+}
+
 /**
- * Returns what the Deployment's template needs beyond the images of `from`. The scheduling includes the node selector of the
- * settings, if `floor` admits one.
+ * Returns what the Deployment's pods need beyond the images of `from`. The scheduling includes the node selector of the settings, if
+ * `floor` admits one.
  */
 export function preloadNeeds(
   deployment: Pick<Deployment, 'annotations' | 'template' | 'templateHash'>,
   from: RunningTemplate,
-  floor?: Floor,
+  { floor, podSpec: admitted, ...rules }: NeedsOptions = {},
 ): BoundedNeeds {
   const { template, templateHash } = deployment;
-  const podSpec = asObject(template['spec']);
+  const own = asObject(template['spec']);
+  const podSpec = admitted ?? own;
   const { nodeSelector } = settingsOf(deployment, floor).settings;
-  const scheduling = nodeSelector === undefined ? podSpec : narrowed(podSpec, nodeSelector);
-  return readNeeds({ ...podSpec, images: imagesToPull(from, template, templateHash), scheduling });
+  // Where the setting contradicts what admission has made of the pods, no pod could land on the nodes that it selects.
+  const narrows = nodeSelector !== undefined && !contradictsTemplate(nodeSelector, { spec: podSpec });
+  const scheduling = {
+    ...(narrows ? narrowed(podSpec, nodeSelector) : podSpec),
+    requests: admitted && podRequests(admitted),
+  };
+  return readNeeds({
+    serviceAccountName: own['serviceAccountName'],
+    imagePullSecrets: podSpec['imagePullSecrets'],
+    images: admitted
+      ? admittedImages(from, admitted, templateHash, rules)
+      : imagesToPull(from, template, templateHash, rules),
+    scheduling,
+  });
+}
+
+/**
+ * An update that is held needs an image by its template. If admission changes that into one that runs, every image of the pod is listed:
+ * an ImagePreload has one at least.
+ */
+function admittedImages(from: RunningTemplate, podSpec: JsonObject, hash: string, rules: PullRules) {
+  const needed = imagesToPull(from, { spec: podSpec }, hash, rules);
+  return needed.length > 0
+    ? needed
+    : imagesToPull({ template: '', images: {} }, { spec: podSpec }, hash, rules);
 }
 
 /** Reads the spec of an ImagePreload. */

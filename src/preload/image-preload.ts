@@ -2,6 +2,7 @@ import { type CountOrPercent, parseCountOrPercent } from '../hold/count-or-perce
 import { type PreloadNeeds, readNeeds } from '../hold/preload-needs.ts';
 import { LONGEST_DEADLINE_SECONDS, LONGEST_NODE_TIMEOUT_SECONDS } from '../hold/settings.ts';
 import { asArray, asNumber, asString, at } from '../json.ts';
+import { MADE_FOR_ANNOTATION } from '../names.ts';
 import { NAME_CHARACTERS } from '../template/object-name.ts';
 import { weighsMoreThan } from '../template/weight.ts';
 import { beginning, elide, TEXT_LIMIT } from '../text.ts';
@@ -22,6 +23,8 @@ export interface ImagePreload {
   /** Absent for one made by hand: a pre-pull without a rollout. */
   readonly owner?: { readonly kind: string; readonly name: string; readonly uid: string };
   readonly spec: ImagePreloadSpec;
+  /** The annotation `pullgate.io/made-for`. */
+  readonly madeFor?: string;
   /** Why the gate does not carry out what was asked for. `spec` asks for nothing then. */
   readonly refused?: string;
   readonly status?: ImagePreloadStatus;
@@ -148,6 +151,7 @@ export function parseImagePreload(raw: unknown): ImagePreload {
   const owner = parseOwner(at(metadata, 'ownerReferences'));
   const status = at(raw, 'status') ?? undefined;
   const { spec, refused } = parseSpec(at(raw, 'spec'));
+  const madeFor = asString(at(metadata, 'annotations', MADE_FOR_ANNOTATION));
   return {
     namespace: asString(at(metadata, 'namespace')) ?? '',
     name: asString(at(metadata, 'name')) ?? '',
@@ -156,6 +160,7 @@ export function parseImagePreload(raw: unknown): ImagePreload {
     createdAt: parseTimestamp(at(metadata, 'creationTimestamp')) ?? 0,
     deleting: typeof at(metadata, 'deletionTimestamp') === 'string',
     ...(owner !== undefined && { owner }),
+    ...(madeFor !== undefined && { madeFor: elide(madeFor, STATUS_LIMITS.word) }),
     spec,
     ...(refused !== undefined && { refused }),
     ...(status !== undefined && { status: parseStatus(status) }),

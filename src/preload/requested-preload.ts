@@ -18,8 +18,17 @@ import { asObject, asString, at, type JsonObject } from '../json.ts';
 import type { Logger } from '../log.ts';
 import type { LogLimit } from '../log-limit.ts';
 import { API_GROUP_PATH, API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL } from '../names.ts';
+import { podAsAdmitted } from './admitted-pod.ts';
+import type { BackgroundMaking, Made } from './background-making.ts';
 import { type ImagePreload, parseImagePreload } from './image-preload.ts';
-import { type PreloadSettings, preloadManifest, preloadSpec, preloadsTheSame } from './preload-spec.ts';
+import { podsRefusedFact } from './pods-refused.ts';
+import {
+  isNeededPreload,
+  isUsablePodSpec,
+  type PreloadSettings,
+  preloadManifest,
+  preloadSpec,
+} from './preload-spec.ts';
 import type { PullTimes } from './pull-times.ts';
 import { failed, requestProgress, STALE, UNANSWERED } from './request-progress.ts';
 
@@ -44,6 +53,9 @@ export interface RequestedPreloadsOptions {
   readonly writeEvent: (event: GateEvent) => void;
   readonly settings: PreloadSettings;
   readonly pullTimes: PullTimes;
+  readonly making: BackgroundMaking;
+  /** Finds the template of this hash among the ReplicaSets of the Deployment. */
+  readonly runningTemplate: (deployment: Deployment, hash: string) => Promise<JsonObject | undefined>;
 }
 
 /**
@@ -52,6 +64,11 @@ export interface RequestedPreloadsOptions {
  */
 const BUDGET_MS = 3000;
 const CALL_MS = 1000;
+/**
+ * To wait for the dry run and the new ImagePreload, so that a refusal of it is told at once. Both take some 50 ms; where webhooks are
+ * slow, the update is answered before.
+ */
+const MAKE_MS = 500;
 
 /**
  * Sees to it that the preload exists that an update waits for, and tells how far it is; on a dry run it only tells. Several
@@ -118,11 +135,10 @@ async function progressOf(
   }
 
   const wanted = withUid(parseDeployment(request.object), live);
-  const spec = preloadSpec(wanted, from, settings);
   const collection = `${API_GROUP_PATH}/namespaces/${namespace}/imagepreloads`;
   const there = await read(`${collection}/${preload}`);
   const stored = there === undefined ? undefined : parseImagePreload(there);
-  if (stored !== undefined && isUsable(stored, wanted, spec)) {
+  if (stored !== undefined && isUsable(stored, wanted, from, settings)) {
     if (!request.dryRun) writeEvent(rejectedFact(request, stored));
     return requestProgress(stored, pullTimes, clock.now(), servesNothing(live));
   }
@@ -134,21 +150,49 @@ async function progressOf(
       if (!isNotFound(error) && !isConflict(error)) throw error;
     });
   }
+  const waitMs = Math.max(0, Math.min(MAKE_MS, endsAt - clock.monotonic()));
+  const made = await options.making.make({ namespace, name: preload }, waitMs, () =>
+    makePreload(request, wanted, options),
+  );
+  if (made?.kind === 'Refused') return failed(made.words);
+  return requestProgress(unborn(clock.now()), pullTimes, clock.now());
+}
+
+async function makePreload(
+  request: PreloadRequest,
+  wanted: Deployment,
+  options: RequestedPreloadsOptions,
+): Promise<Made> {
+  const { client, log, limitLog, writeEvent, settings } = options;
+  const { namespace, name, preload, from } = request;
+  const pod = await podAsAdmitted(
+    {
+      deployment: wanted,
+      isUsable: (podSpec) => isUsablePodSpec(wanted, from, settings, podSpec),
+      runningTemplate: () => options.runningTemplate(wanted, from.template),
+    },
+    { client, log, limitLog },
+  );
+  if (pod.refusal !== undefined) writeEvent(podsRefusedFact(wanted, preload, pod.refusal));
+  const spec = preloadSpec(wanted, from, settings, pod.podSpec);
+  const collection = `${API_GROUP_PATH}/namespaces/${namespace}/imagepreloads`;
   try {
+    const manifest = preloadManifest(wanted, preload, spec, settings);
     const made = parseImagePreload(
-      await client.create(collection, preloadManifest(wanted, preload, spec), {}, call()),
+      await client.create(collection, manifest, {}, { deadlineMs: CALL_MS, retry: false }),
     );
-    log.info({ deployment: `${namespace}/${name}`, preload, images: spec.images }, 'preload made');
+    const { source } = pod;
+    log.info({ deployment: `${namespace}/${name}`, preload, images: spec.images, source }, 'preload made');
     writeEvent(rejectedFact(request, made));
+    return { kind: 'Created' };
   } catch (error) {
     // A policy or a quota: let through instead, it would be as if nobody had asked.
-    if (error instanceof ApiError && (isForbidden(error) || isInvalid(error))) {
-      return failed(`ImagePreload ${preload} was refused: ${error.apiMessage}`);
-    }
+    if (error instanceof ApiError && (isForbidden(error) || isInvalid(error)))
+      return { kind: 'Refused', words: `ImagePreload ${preload} was refused: ${error.apiMessage}` };
     // Another replica was asked, too, or the old one is still going: the next answer tells how far it is.
-    if (!isAlreadyExists(error)) throw error;
+    if (isAlreadyExists(error)) return { kind: 'Existing' };
+    throw error;
   }
-  return requestProgress(unborn(clock.now()), pullTimes, clock.now());
 }
 
 async function liveDeployment(
@@ -178,9 +222,15 @@ function withUid(wanted: Deployment, { namespace, name, uid, revision }: Deploym
 }
 
 /** Not one of another Deployment, nor edited, nor one that has had its time. */
-function isUsable(stored: ImagePreload, wanted: Deployment, spec: ReturnType<typeof preloadSpec>): boolean {
+function isUsable(
+  stored: ImagePreload,
+  wanted: Deployment,
+  from: RunningTemplate,
+  settings: PreloadSettings,
+): boolean {
   const over = stored.deleting || stored.status?.finishedAt !== undefined;
-  return !over && stored.owner?.uid === wanted.uid && preloadsTheSame(stored.spec, spec, wanted);
+  if (over || stored.owner?.uid !== wanted.uid) return false;
+  return isNeededPreload(stored, preloadSpec(wanted, from, settings), wanted, settings);
 }
 
 /** One of which nothing is known yet. */

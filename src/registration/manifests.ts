@@ -20,7 +20,7 @@ export async function readManifests(): Promise<Manifests> {
   const [base, crd, policies, webhooks] = await Promise.all([
     readFiles('service-account', 'rbac', 'priority-class'),
     readFiles('crd'),
-    readFiles('puller-pod-policy', 'status-policy', 'marks-policy'),
+    readFiles('puller-pod-policy', 'status-policy', 'marks-policy', 'made-for-policy'),
     readFiles('webhook-configuration'),
   ]);
   return { base, crd: asObject(crd[0]), policies, webhookConfiguration: asObject(webhooks[0]) };

@@ -2,7 +2,7 @@ import { exceededBound } from '../hold/bounds.ts';
 import { ownDecided } from '../hold/decided.ts';
 import type { Deployment } from '../hold/deployment.ts';
 import { type Hold, ownHold, parseHold, type RunningTemplate } from '../hold/hold.ts';
-import { imagesToPull } from '../hold/needs-pull.ts';
+import { imagesToPull, type PullRules } from '../hold/needs-pull.ts';
 import { awaitedPreload, preloadName } from '../hold/preload-name.ts';
 import {
   CONDITION_PREFIX,
@@ -23,6 +23,7 @@ export interface NextStepInput {
   readonly mode: Mode | undefined;
   /** Of the preload that `preloadFor` names; undefined until there is one. */
   readonly assessment: Assessment | undefined;
+  readonly rules?: PullRules | undefined;
 }
 
 /** The ImagePreload that a Deployment should have. */
@@ -73,10 +74,10 @@ export type NextStep =
 const HOLDING: ReadonlySet<Mode | undefined> = new Set<Mode>(['pause', 'reject']);
 
 /** Pure: looks at what is stored, never at what happened, so it may run at any time and any number of times. */
-export function nextStep({ deployment, mode, assessment }: NextStepInput): NextStep {
+export function nextStep({ deployment, mode, assessment, rules = {} }: NextStepInput): NextStep {
   if (deployment.deleting) return { step: 'nothing' };
   const annotation = deployment.annotations[HOLD_ANNOTATION];
-  if (annotation === undefined) return withoutHold(deployment, mode, assessment);
+  if (annotation === undefined) return withoutHold({ deployment, mode, assessment, rules });
 
   const hold = parseHold(annotation);
   const paused = pausedAfterHold(deployment);
@@ -88,10 +89,10 @@ export function nextStep({ deployment, mode, assessment }: NextStepInput): NextS
   if (!deployment.paused) return { step: 'drop', reason: 'Resumed', paused: false };
   if (!HOLDING.has(mode) || isOff(deployment)) return { step: 'release', reason: 'OptedOut', hold, paused };
   // Admission makes no such hold; an earlier version did.
-  if (exceededBound(deployment, hold.from) !== undefined)
+  if (exceededBound(deployment, hold.from, rules) !== undefined)
     return { step: 'release', reason: 'LimitExceeded', hold, paused };
   // Admission ends such a hold itself; this one was stored while it was away.
-  if (!needsPull(deployment, hold)) return { step: 'release', reason: 'Reverted', hold, paused };
+  if (!needsPull(deployment, hold, rules)) return { step: 'release', reason: 'Reverted', hold, paused };
   if (assessment === undefined) {
     const preload = heldFor(deployment, hold);
     return isFailedBefore(deployment, hold, preload) ? { step: 'recover' } : { step: 'preload', preload };
@@ -131,10 +132,14 @@ export function failStep(deployment: Deployment, words: string): NextStep {
 }
 
 /** The ImagePreload that a Deployment should have by what is stored; undefined if it needs none. */
-export function preloadFor(deployment: Deployment, mode: Mode | undefined): NeededPreload | undefined {
+export function preloadFor(
+  deployment: Deployment,
+  mode: Mode | undefined,
+  rules: PullRules = {},
+): NeededPreload | undefined {
   const hold = ownHold(deployment);
   if (hold !== undefined) return heldFor(deployment, hold);
-  return besideFor(deployment, mode);
+  return besideFor(deployment, mode, rules);
 }
 
 function heldFor(deployment: Deployment, hold: Hold): NeededPreload {
@@ -146,20 +151,33 @@ const UNKNOWN: RunningTemplate = { template: '', images: {} };
 /** The Deployment controller counts from it: a Deployment's creation, which is nobody's to hold. */
 const FIRST_REVISION = '1';
 
-function besideFor(deployment: Deployment, mode: Mode | undefined): NeededPreload | undefined {
-  const needed = neededBeside(deployment, mode);
-  return needed === undefined || exceededBound(deployment, needed.from) !== undefined ? undefined : needed;
+function besideFor(
+  deployment: Deployment,
+  mode: Mode | undefined,
+  rules: PullRules,
+): NeededPreload | undefined {
+  const needed = neededBeside(deployment, mode, rules);
+  if (needed === undefined) return undefined;
+  return exceededBound(deployment, needed.from, rules) === undefined ? needed : undefined;
 }
 
 /** Returns why there is no preload for a rollout that began without the gate being asked; undefined if there is one to make. */
-export function exceededBeside(deployment: Deployment, mode: Mode | undefined): string | undefined {
+export function exceededBeside(
+  deployment: Deployment,
+  mode: Mode | undefined,
+  rules: PullRules,
+): string | undefined {
   if (deployment.annotations[HOLD_ANNOTATION] !== undefined) return undefined;
-  const needed = neededBeside(deployment, mode);
-  return needed === undefined ? undefined : exceededBound(deployment, needed.from);
+  const needed = neededBeside(deployment, mode, rules);
+  return needed === undefined ? undefined : exceededBound(deployment, needed.from, rules);
 }
 
 /** For a rollout that is under way without having waited: in mode audit, or because the gate was not asked. */
-function neededBeside(deployment: Deployment, mode: Mode | undefined): NeededPreload | undefined {
+function neededBeside(
+  deployment: Deployment,
+  mode: Mode | undefined,
+  rules: PullRules,
+): NeededPreload | undefined {
   const { revision, refused } = deployment;
   if (mode === undefined || isOff(deployment) || !isRolloutUnderWay(deployment)) return undefined;
   if (revision === '' || revision === FIRST_REVISION) return undefined;
@@ -167,7 +185,7 @@ function neededBeside(deployment: Deployment, mode: Mode | undefined): NeededPre
   const decided = ownDecided(deployment);
   const asked = decided?.template === hash;
   if (asked && decided.decision !== 'Audited') return undefined;
-  if (refused === undefined && imagesToPull(UNKNOWN, deployment.template, hash).length === 0)
+  if (refused === undefined && imagesToPull(UNKNOWN, deployment.template, hash, rules).length === 0)
     return undefined;
   return { name: preloadName(deployment, hash), from: UNKNOWN, why: asked ? 'Audit' : 'Ungated' };
 }
@@ -176,21 +194,17 @@ function isOff({ labels }: Deployment): boolean {
   return labels[MODE_LABEL] === MODE_OFF;
 }
 
-function needsPull({ template, templateHash }: Deployment, hold: Hold): boolean {
-  return imagesToPull(hold.from, template, templateHash).length > 0;
+function needsPull({ template, templateHash }: Deployment, hold: Hold, rules: PullRules): boolean {
+  return imagesToPull(hold.from, template, templateHash, rules).length > 0;
 }
 
-function withoutHold(
-  deployment: Deployment,
-  mode: Mode | undefined,
-  assessment: Assessment | undefined,
-): NextStep {
+function withoutHold({ deployment, mode, assessment, rules = {} }: NextStepInput): NextStep {
   if (deployment.labels[HELD_LABEL] !== undefined) {
     return { step: 'drop', reason: 'Unreadable', paused: pausedAfterHold(deployment) };
   }
   // The Deployment controller takes the condition back itself, but not while its owner keeps it paused.
   if (deployment.paused) return isFailedByGate(deployment) ? { step: 'recover' } : { step: 'nothing' };
-  const preload = besideFor(deployment, mode);
+  const preload = besideFor(deployment, mode, rules);
   return preload === undefined || assessment !== undefined
     ? { step: 'nothing' }
     : { step: 'preload', preload };

@@ -15,17 +15,22 @@ import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import { type Deployment, isMarked, parseDeployment } from '../hold/deployment.ts';
 import { ownHold } from '../hold/hold.ts';
+import type { JsonObject } from '../json.ts';
+import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
 import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
 import { API_GROUP_PATH, DECIDED_ANNOTATION, HELD_LABEL, type Mode } from '../names.ts';
+import { type AdmittedPod, podAsAdmitted } from '../preload/admitted-pod.ts';
 import type { Assessment } from '../preload/assess.ts';
 import type { ImagePreload, ImagePreloadSpec } from '../preload/image-preload.ts';
+import { podsRefusedFact } from '../preload/pods-refused.ts';
 import {
   floorOf,
+  isNeededPreload,
+  isUsablePodSpec,
   type PreloadSettings,
   preloadManifest,
   preloadSpec,
-  preloadsTheSame,
 } from '../preload/preload-spec.ts';
 import {
   decisionFacts,
@@ -57,6 +62,7 @@ import {
 } from './release-holds.ts';
 import { releasePatch } from './release-patch.ts';
 import { settingFacts } from './setting-facts.ts';
+import { templateFinder } from './template-finder.ts';
 
 type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;
 
@@ -107,6 +113,11 @@ const STALE_RETRY_MS = 1000;
 const TOLD_AFTER_MS = 5000;
 /** One attempt, so that its failure can be told within 15 s. */
 const CREATE = { retry: false, deadlineMs: 12_000 };
+/**
+ * ImagePreloads that are being made at a time. Each has the whole Deployment in memory, of up to 1.5 MiB, and may wait for a webhook
+ * of its namespace.
+ */
+const MAKING_AT_A_TIME = 16;
 
 export function createReleaseController(options: ReleaseControllerOptions): ReleaseController {
   const { client, clock, random, log, writeEvent, deployments, preloads } = options;
@@ -114,6 +125,9 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   /** How often in a row a Deployment was refused as changed. */
   const stale = new Map<string, number>();
   const limitLog = createLogLimit(clock, FAILURE_RATE);
+  const making = createLimiter(MAKING_AT_A_TIME, clock);
+  const findTemplate = templateFinder(client, clock);
+  const rules = { alwaysPullImages: options.settings.alwaysPullImages };
   const since = new WeakMap<Deployment, number>();
   /** Ends of holds whose patch was sent and not confirmed: the answer may have been lost. By the Deployment's key. */
   const unconfirmed = new LRUCache<string, EndedHold>({ max: 1000 });
@@ -134,10 +148,10 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     if (mode !== undefined) {
       for (const fact of decisionFacts(deployment, mode, assessment, clock.now())) writeEvent(fact);
       for (const invalid of settingFacts(deployment, floorOf(options.settings))) writeEvent(invalid);
-      const exceeded = exceededBeside(deployment, mode);
+      const exceeded = exceededBeside(deployment, mode, rules);
       if (exceeded !== undefined) writeEvent(exceededFact(deployment, exceeded));
     }
-    const step = nextStep({ deployment, mode, assessment });
+    const step = nextStep({ deployment, mode, assessment, rules });
     try {
       const retryIn = await carryOut(deployment, step);
       stale.delete(key);
@@ -153,28 +167,22 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   }
 
   function assessmentFor(deployment: Deployment, mode: Mode | undefined): Assessment | undefined {
-    const needed = preloadFor(deployment, mode);
+    const needed = preloadFor(deployment, mode, rules);
     if (needed === undefined) return undefined;
     const key = `${deployment.namespace}/${needed.name}`;
     const there = preloads.get(key);
     if (there === undefined || there.deleting) return undefined;
-    const spec = preloadSpec(deployment, needed.from, options.settings);
-    return isTheOne(there, deployment, needed, spec) ? options.assessmentOf(key) : undefined;
+    return isTheOne(there, deployment, needed) ? options.assessmentOf(key) : undefined;
   }
 
   /** Whether this is really the preload that is needed. One that was forged or edited counts for nothing. */
-  function isTheOne(
-    there: ImagePreload,
-    deployment: Deployment,
-    { why }: NeededPreload,
-    spec: ImagePreloadSpec,
-  ): boolean {
+  function isTheOne(there: ImagePreload, deployment: Deployment, { why, from }: NeededPreload): boolean {
     // One of an earlier hold for the same template: what it saw, and when it began, is of the past.
     const over = why === 'Hold' && there.status?.finishedAt !== undefined;
     if (over || there.owner?.uid !== deployment.uid) return false;
-    return there.trimmed === undefined
-      ? preloadsTheSame(there.spec, spec, deployment)
-      : there.spec.templateHash === spec.templateHash;
+    if (there.trimmed !== undefined) return there.spec.templateHash === deployment.templateHash;
+    const { settings } = options;
+    return isNeededPreload(there, preloadSpec(deployment, from, settings), deployment, settings);
   }
 
   async function carryOut(deployment: Deployment, step: NextStep): Promise<number | undefined> {
@@ -204,7 +212,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   /** Whether the hold would stay if it were for the namespace as it is stored now. */
   async function carriesThrough(deployment: Deployment): Promise<boolean> {
     const stored = parseNamespace(await client.get(`/api/v1/namespaces/${deployment.namespace}`));
-    const step = nextStep({ deployment, mode: modeOf(stored), assessment: undefined });
+    const step = nextStep({ deployment, mode: modeOf(stored), assessment: undefined, rules });
     return !(step.step === 'release' && step.reason === 'OptedOut');
   }
 
@@ -257,23 +265,43 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
 
   /** Makes the ImagePreload that the stored template needs. One that is not what would be made is made anew. */
   async function ensurePreload(deployment: Deployment, needed: NeededPreload): Promise<number | undefined> {
-    const spec = preloadSpec(deployment, needed.from, options.settings);
-    const { name } = needed;
-    const there = preloads.get(`${deployment.namespace}/${name}`);
-    if (there !== undefined) return await useExisting(deployment, needed, there, spec);
+    const there = preloads.get(`${deployment.namespace}/${needed.name}`);
+    if (there === undefined) return await making(deployment.namespace, () => makePreload(deployment, needed));
+    return await useExisting(deployment, needed, there);
+  }
+
+  async function makePreload(deployment: Deployment, needed: NeededPreload): Promise<number | undefined> {
+    const whole = parseDeployment(await client.get(deploymentPath(deployment)));
+    if (whole.uid !== deployment.uid || whole.templateHash !== deployment.templateHash) return STALE_RETRY_MS;
+    const pod = await podOf(whole, needed);
+    // A dry run may have taken seconds.
+    const now = deployments.get(`${deployment.namespace}/${deployment.name}`);
+    if (now?.uid !== whole.uid || preloadFor(now, options.modeOf(now.namespace), rules)?.name !== needed.name)
+      return STALE_RETRY_MS;
+    if (pod.refusal !== undefined) writeEvent(podsRefusedFact(deployment, needed.name, pod.refusal));
+    const spec = preloadSpec(whole, needed.from, options.settings, pod.podSpec);
     if (!(await createPreload(deployment, needed, spec))) return undefined;
-    log.info({ ...fieldsOf(deployment), preload: name, images: spec.images }, 'preload made');
+    log.info({ ...fieldsOf(deployment), preload: needed.name, images: spec.images }, 'preload made');
     for (const fact of preloadMadeFacts(deployment, needed)) writeEvent(fact);
     return undefined;
+  }
+
+  function podOf(whole: Deployment, { why, from }: NeededPreload): Promise<AdmittedPod> {
+    const input = {
+      deployment: whole,
+      isUsable: (podSpec: JsonObject) => isUsablePodSpec(whole, from, options.settings, podSpec),
+      // Of a rollout that has begun, the ReplicaSet tells itself.
+      runningTemplate: why === 'Hold' ? () => findTemplate(whole, from.template) : undefined,
+    };
+    return podAsAdmitted(input, { client, log, limitLog });
   }
 
   async function useExisting(
     deployment: Deployment,
     needed: NeededPreload,
     there: ImagePreload,
-    spec: ImagePreloadSpec,
   ): Promise<number | undefined> {
-    if (!there.deleting && isTheOne(there, deployment, needed, spec)) {
+    if (!there.deleting && isTheOne(there, deployment, needed)) {
       if (there.trimmed !== undefined) options.onPreloadAwaited(`${there.namespace}/${there.name}`);
       return undefined;
     }
@@ -292,7 +320,8 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     const since = askedAt.get(key) ?? clock.monotonic();
     askedAt.set(key, since);
     try {
-      await client.create(collection(deployment), preloadManifest(deployment, name, spec), {}, CREATE);
+      const manifest = preloadManifest(deployment, name, spec, options.settings);
+      await client.create(collection(deployment), manifest, {}, CREATE);
     } catch (error) {
       if (isAlreadyExists(error)) return false;
       if (why === 'Hold') await tellRefusal(deployment, name, error, since);

@@ -19,7 +19,10 @@ type Review =
       /** Default 403. */
       readonly code?: number;
     }
-  | { readonly kind: 'Mutating'; readonly patch: (pod: JsonObject) => readonly JsonObject[] };
+  | {
+      readonly kind: 'Mutating';
+      readonly patch: (pod: JsonObject) => readonly JsonObject[] | Promise<readonly JsonObject[]>;
+    };
 
 /**
  * A webhook of somebody else's, for the pods of this namespace alone. It is served from here: the API server calls
@@ -43,7 +46,10 @@ export async function podWebhook(
     async (request, response) => {
       asked += 1;
       const body = await json(request);
-      const answer = { uid: at(body, 'request', 'uid'), ...answerTo(review, at(body, 'request', 'object')) };
+      const answer = {
+        uid: at(body, 'request', 'uid'),
+        ...(await answerTo(review, at(body, 'request', 'object'))),
+      };
       response.setHeader('content-type', 'application/json');
       response.end(
         JSON.stringify({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response: answer }),
@@ -99,7 +105,7 @@ export async function podWebhook(
   return remove;
 }
 
-function answerTo(review: Review, object: unknown): JsonObject {
+async function answerTo(review: Review, object: unknown): Promise<JsonObject> {
   const pod = asObject(object);
   if (review.kind === 'Validating') {
     const message = review.refusal(pod);
@@ -107,7 +113,7 @@ function answerTo(review: Review, object: unknown): JsonObject {
       ? { allowed: true }
       : { allowed: false, status: { code: review.code ?? 403, message } };
   }
-  const patch = Buffer.from(JSON.stringify(review.patch(pod))).toString('base64');
+  const patch = Buffer.from(JSON.stringify(await review.patch(pod))).toString('base64');
   return { allowed: true, patchType: 'JSONPatch', patch };
 }
 

@@ -81,7 +81,7 @@ async function heldFor(
 }
 
 test('the API server has nothing to say against the expressions of the policies', async () => {
-  for (const name of ['pullgate-bypass-permission', 'pullgate-status']) {
+  for (const name of ['pullgate-bypass-permission', 'pullgate-status', 'pullgate-made-for']) {
     const policy = await until(
       `the API server has checked the types of ${name}`,
       20,

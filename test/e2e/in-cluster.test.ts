@@ -233,6 +233,8 @@ test('the uninstall Job ends what is held, as often as it is run, and nothing is
     '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-marks',
     '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-status',
     '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-status',
+    '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-made-for',
+    '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-made-for',
   ]) {
     await until(
       `${path} is gone`,

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
+import { PAUSE_IMAGE } from '../lab/images.ts';
+import { simulateNodes } from '../sim/simulated-nodes.ts';
 import { deploy } from './deployment.ts';
 import { gatedLab } from './gated-lab.ts';
 import { until } from './until.ts';
@@ -7,6 +10,7 @@ import { until } from './until.ts';
 const world = gatedLab();
 const LABEL = 'pullgate-e2e/disk';
 const TAINT = 'pullgate-e2e/dedicated';
+const GPU = 'example.com/gpu';
 
 async function whoHas(image: string): Promise<string[]> {
   const nodes = world.lab.nodes();
@@ -97,5 +101,65 @@ describe('a node where the pods could not land', { concurrency: true }, () => {
     await web.setImage(image);
     await web.released(60);
     assert.deepEqual(await whoHas(image), [one, other]);
+  });
+
+  test('have a RuntimeClass that selects nodes, tainted ones or others', async (t) => {
+    const classes = [
+      { name: 'pullgate-e2e-label', node: one, scheduling: { nodeSelector: { [LABEL]: 'ssd' } } },
+      {
+        name: 'pullgate-e2e-taint',
+        node: other,
+        scheduling: {
+          nodeSelector: { 'kubernetes.io/hostname': other },
+          tolerations: [{ key: TAINT, operator: 'Exists' }],
+        },
+      },
+    ];
+    await Promise.all(
+      classes.map(async ({ name, node, scheduling }) => {
+        const metadata = { name };
+        const runtimeClass = { apiVersion: 'node.k8s.io/v1', kind: 'RuntimeClass', metadata, scheduling };
+        await world.api.create('/apis/node.k8s.io/v1/runtimeclasses', { ...runtimeClass, handler: 'runc' });
+        t.after(() => world.api.delete(`/apis/node.k8s.io/v1/runtimeclasses/${name}`));
+        const shop = await world.namespace(t);
+        const image = await shop.push('v2');
+        const web = await deploy(shop, 'web', { pod: { runtimeClassName: name } });
+        await web.setImage(image);
+        await web.released(30);
+        await web.rolledOut(30);
+        assert.deepEqual(await whoHas(image), [node], name);
+        assert.equal((await shop.preloads())[0]?.status?.ready, '1/1', name);
+      }),
+    );
+  });
+
+  test('have pods that get a toleration at admission, such as those with a GPU', async (t) => {
+    const shop = await world.namespace(t);
+    const nodes = await simulateNodes(t, world.api, 2);
+    const [gpu = '', plain = ''] = nodes.names();
+    const patch = (path: string, body: JsonObject) =>
+      world.api.mergePatch(`/api/v1/nodes/${gpu}${path}`, body);
+    const { spec } = asObject(await world.api.get(`/api/v1/nodes/${gpu}`));
+    const taint = { key: GPU, value: 'present', effect: 'NoSchedule' };
+    await patch('', { spec: { taints: [...asArray(at(spec, 'taints')), taint] } });
+    await patch('/status', { status: { capacity: { [GPU]: '1' }, allocatable: { [GPU]: '1' } } });
+    const image = `registry.test/${shop.name}:2`;
+    nodes.registry.answer(image, { seconds: 0.5 });
+    const resources = { limits: { [GPU]: '1' } };
+    const containers = [{ name: 'app', image: PAUSE_IMAGE, resources }];
+    const web = await deploy(shop, 'web', { pod: { ...nodes.pod, containers } });
+    await shop.kubectl(
+      'patch',
+      'deployment',
+      'web',
+      '-p',
+      '{"spec":{"strategy":{"type":"Recreate","rollingUpdate":null}}}',
+    );
+    await web.setImage(image);
+    await web.released(30);
+    const [preload] = await shop.preloads();
+    assert.equal(preload?.spec.scheduling.requests?.[GPU], '1');
+    assert.ok(nodes.having(image).includes(gpu), `${gpu}, not only ${plain}`);
+    await web.rolledOut(30);
   });
 });

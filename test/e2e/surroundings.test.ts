@@ -12,6 +12,7 @@ import { isPullerPod, type Namespace, type Scope } from './namespace.ts';
 import { assertOnEveryNode } from './on-every-node.ts';
 import { registryDouble } from './registry-double.ts';
 import { assertServesOn } from './serves-on.ts';
+import { told } from './told.ts';
 import { until } from './until.ts';
 
 const world = gatedLab();
@@ -108,7 +109,12 @@ describe('have a quota, a full node or a policy webhook that refuses the puller 
     requests: { cpu: '10m', memory: '16Mi' },
     limits: { cpu: '100m', memory: '32Mi' },
   };
-  const LET_IN: readonly { what: string; object: JsonObject; container: JsonObject }[] = [
+  const LET_IN: readonly {
+    what: string;
+    object: JsonObject;
+    container: JsonObject;
+    requests: Readonly<Record<string, string>>;
+  }[] = [
     {
       what: 'a quota on requests and limits',
       object: quota('compute', {
@@ -118,6 +124,7 @@ describe('have a quota, a full node or a policy webhook that refuses the puller 
         'limits.memory': '1Gi',
       }),
       container: { resources },
+      requests: { cpu: '10m', memory: String(16 * 2 ** 20) },
     },
     {
       what: 'a LimitRange with defaults',
@@ -127,6 +134,7 @@ describe('have a quota, a full node or a policy webhook that refuses the puller 
         max: { cpu: '1', memory: '512Mi' },
       }),
       container: {},
+      requests: { cpu: '20m', memory: String(32 * 2 ** 20) },
     },
     {
       what: 'a LimitRange that wants more than they ask for, and limits close to the requests',
@@ -136,15 +144,17 @@ describe('have a quota, a full node or a policy webhook that refuses the puller 
         maxLimitRequestRatio: { cpu: '2', memory: '2' },
       }),
       container: { resources: { requests: { cpu: '50m', memory: '96Mi' } } },
+      requests: { cpu: '50m', memory: String(96 * 2 ** 20) },
     },
     {
       // The pod that runs, and one more: it pulls first, and is the new one then.
       what: 'a quota that counts pods, finished ones as well,',
       object: quota('counted', { 'count/pods': '2' }),
       container: {},
+      requests: {},
     },
   ];
-  for (const { what, object, container } of LET_IN) {
+  for (const { what, object, container, requests } of LET_IN) {
     test(`${what} lets them in`, async (t) => {
       const shop = await world.namespace(t);
       await shop.apply(object);
@@ -158,8 +168,116 @@ describe('have a quota, a full node or a policy webhook that refuses the puller 
       assert.ok(timeline.of('Pod').some(({ object: pod }) => isPullerPod(pod)));
       const failed = (await shop.events('web')).filter(({ type }) => type === 'Warning');
       assert.deepEqual(failed, []);
+      // What the LimitRange writes into the pods, or what they say themselves.
+      const [preload] = await shop.preloads();
+      assert.deepEqual(preload?.spec.scheduling.requests ?? {}, requests);
     });
   }
+});
+
+/** Pullgate's dry run is of a pod that the Deployment owns: its ReplicaSet does not exist yet. */
+function isDryRun(pod: JsonObject): boolean {
+  return asArray(at(pod, 'metadata', 'ownerReferences')).some((owner) => at(owner, 'kind') === 'Deployment');
+}
+
+const imageOf = (pod: JsonObject) => asString(at(asArray(at(pod, 'spec', 'containers'))[0], 'image')) ?? '';
+
+describe('the pod as admitted', { concurrency: true }, () => {
+  test('have a webhook that adds a native sidecar, or one that rewrites images', async (t) => {
+    const shop = await world.namespace(t);
+    const [image, sidecar] = [await shop.push('v2'), await shop.push('sidecar')];
+    const written = image.replace(/:v2$/, ':as-written');
+    const web = await deploy(shop, 'web');
+    const added = [{ name: 'proxy', image: sidecar, restartPolicy: 'Always' }];
+    await podWebhook(t, shop, {
+      kind: 'Mutating',
+      patch: (pod) =>
+        isPullerPod(pod)
+          ? []
+          : [
+              { op: 'add', path: '/spec/initContainers', value: added },
+              ...(imageOf(pod) === written
+                ? [{ op: 'replace', path: '/spec/containers/0/image', value: image }]
+                : []),
+            ],
+    });
+    await web.setImage(written);
+    await web.released(30);
+    const [preload] = await shop.preloads();
+    assert.deepEqual(preload?.spec.images.map((one) => one.image).sort(), [image, sidecar].sort());
+    for (const one of [image, sidecar]) await assertOnEveryNode(world.lab, one);
+    await web.rolledOut(30);
+  });
+
+  test('have a policy that refuses the pods of the new version', async (t) => {
+    const shop = await world.namespace(t);
+    const image = await shop.push('v2');
+    const web = await deploy(shop, 'web');
+    const timeline = shop.timeline();
+    const end = await podWebhook(t, shop, {
+      kind: 'Validating',
+      refusal: (pod) =>
+        imageOf(pod) === image && !isPullerPod(pod) ? 'version 2 is not signed off' : undefined,
+    });
+    await web.setImage(image);
+    const { type, note } = await told(shop, 'web', 'PodsMayBeRefused');
+    assert.equal(type, 'Warning');
+    assert.match(note, /^a dry run as Pullgate's account was refused: .*version 2 is not signed off/);
+    await web.released(30);
+    assertServesOn(timeline, 1);
+    assert.equal((await shop.events('web')).filter(({ reason }) => reason === 'PodsMayBeRefused').length, 1);
+    await end();
+    await web.rolledOut(60);
+  });
+
+  test(`have a policy that refuses only pods of Pullgate's dry run`, async (t) => {
+    const shop = await world.namespace(t);
+    const image = await shop.push('v2');
+    const web = await deploy(shop, 'web');
+    let refused = 0;
+    await podWebhook(t, shop, {
+      kind: 'Validating',
+      refusal(pod) {
+        if (!isDryRun(pod)) return undefined;
+        refused += 1;
+        return 'every pod has a ReplicaSet here';
+      },
+    });
+    await web.setImage(image);
+    await web.released(30);
+    await web.rolledOut(30);
+    assert.equal(refused, 2, 'the new template and the running one');
+    assert.deepEqual(
+      (await shop.events('web')).filter(({ type }) => type === 'Warning'),
+      [],
+    );
+  });
+
+  test('have a webhook that does not answer the dry run', async (t) => {
+    const shop = await world.namespace(t);
+    const image = await shop.push('v2');
+    const [node = ''] = world.lab.nodes();
+    const value = { 'kubernetes.io/hostname': node };
+    await podWebhook(t, shop, {
+      kind: 'Mutating',
+      patch: (pod) =>
+        isDryRun(pod)
+          ? new Promise(() => undefined)
+          : isPullerPod(pod)
+            ? []
+            : [{ op: 'add', path: '/spec/nodeSelector', value }],
+    });
+    const web = await deploy(shop, 'web');
+    await web.setImage(image);
+    await web.released(30);
+    const [preload] = await shop.preloads();
+    assert.deepEqual(preload?.spec.scheduling.nodeSelector, value);
+    assert.deepEqual(
+      preload?.spec.images.map((one) => one.image),
+      [image],
+    );
+    await web.rolledOut(30);
+  });
 });
 
 describe('have injected sidecars, or a PodDisruptionBudget that selects everything', {

@@ -54,6 +54,8 @@ export function apiServer(ground: Ground): Component {
       '--authorization-mode=Node,RBAC',
       `--service-cluster-ip-range=${SERVICE_NETWORK}`,
       '--allow-privileged=true',
+      // Beside those that are on by default. GPU clusters have it; it only acts on pods that request extended resources.
+      '--enable-admission-plugins=ExtendedResourceToleration',
       '--kubelet-preferred-address-types=InternalIP',
       `--kubelet-client-certificate=${admin.certificate}`,
       `--kubelet-client-key=${admin.key}`,

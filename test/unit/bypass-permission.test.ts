@@ -7,6 +7,7 @@ import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
 
 const policy = admissionPolicy('components/bypass-permission/admission-policy.yaml');
 const statusPolicy = admissionPolicy('status-policy.yaml');
+const madeForPolicy = admissionPolicy('made-for-policy.yaml');
 const web = deployment();
 const off = web.label('pullgate.io/mode', 'off');
 const RIGHT = 'bypass imagepreloads.pullgate.io in shop';
@@ -26,9 +27,10 @@ function isAsked(next: DeploymentBuilder, stored?: DeploymentBuilder): boolean {
   return policy.selects(...labels) && policy.applies(reviewOf(next, stored));
 }
 
-test('both policies are bound, and refuse what they cannot judge', () => {
+test('all policies are bound, and refuse what they cannot judge', () => {
   assert.ok(policy.isBound());
   assert.ok(statusPolicy.isBound());
+  assert.ok(madeForPolicy.isBound());
 });
 
 test('who creates a Deployment that is opted out, or opts one out, needs the verb bypass in its namespace', () => {
@@ -65,4 +67,24 @@ test('the status of an ImagePreload is the gate’s alone to write', () => {
   assert.deepEqual(refusals(account), []);
   for (const username of ['', 'kubernetes-admin', `${account}-2`, 'system:serviceaccount:shop:pullgate'])
     assert.equal(refusals(username).length, 1, username);
+});
+
+test('only the gate says what an ImagePreload was made for; an update may keep or remove that', () => {
+  const preload = (value?: string) => ({
+    metadata: value === undefined ? {} : { annotations: { 'pullgate.io/made-for': value } },
+  });
+  const isJudged = (object: object, oldObject: object | null) =>
+    madeForPolicy.applies({ object: { ...object }, oldObject: oldObject && { ...oldObject } });
+  assert.equal(isJudged(preload('a'), null), true);
+  assert.equal(isJudged(preload('b'), preload('a')), true);
+  assert.equal(isJudged(preload('a'), preload()), true);
+  for (const [now, before] of [
+    [preload(), null],
+    [preload('a'), preload('a')],
+    [preload(), preload('a')],
+  ] as const)
+    assert.equal(isJudged(now, before), false);
+  const refusals = (username: string) => madeForPolicy.refusals({ request: { userInfo: { username } } });
+  assert.deepEqual(refusals(`system:serviceaccount:${GATE_NAMESPACE}:${GATE_SERVICE_ACCOUNT}`), []);
+  assert.match(refusals('a-developer')[0] ?? '', /reserved for the ImagePreloads that Pullgate creates/);
 });

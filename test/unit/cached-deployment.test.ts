@@ -121,7 +121,7 @@ test('a revision that is no number is none, for admission and for the leader', (
 
 test('every annotation that the leader reads is one that is kept', async () => {
   const exported = Object.entries(await import('../../src/names.ts'));
-  const notOfDeployments = /^(RENEW|ATTEMPT|FIRST_ATTEMPT|BOOT_ID|BYPASS|REVERT|REVISION)_/;
+  const notOfDeployments = /^(RENEW|MADE_FOR|ATTEMPT|FIRST_ATTEMPT|BOOT_ID|BYPASS|REVERT|REVISION)_/;
   const annotations = exported.flatMap(([name, value]) =>
     name.endsWith('_ANNOTATION') && !notOfDeployments.test(name) ? [value] : [],
   );

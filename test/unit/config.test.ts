@@ -49,6 +49,7 @@ test('the defaults are those of the docs', () => {
       deadlineSeconds: 3600,
       ttlSecondsAfterFinished: 3600,
       tightenOnly: false,
+      alwaysPullImages: false,
     },
     logLevel: 'info',
   } satisfies Config);

@@ -614,3 +614,13 @@ describe('who decided what cannot be forged', () => {
     });
   }
 });
+
+test('where the cluster has AlwaysPullImages a restart is held, and going back ends the hold', () => {
+  const restarted = web.policy('IfNotPresent').restartedAt('2026-01-01T00:00:00Z');
+  const running = web.policy('IfNotPresent');
+  assert.equal(update(running.object, restarted.object).kind, 'NotNeeded');
+  const more = { rules: { alwaysPullImages: true } };
+  const held = update(running.object, restarted.object, more);
+  assert.equal(held.kind, 'Held');
+  assert.equal(update(stored(restarted, held).object, running.object, more).kind, 'Reverted');
+});

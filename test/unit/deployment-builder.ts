@@ -8,6 +8,7 @@ export const PRELOAD_SETTINGS = {
   deadlineSeconds: 3600,
   ttlSecondsAfterFinished: 3600,
   tightenOnly: false,
+  alwaysPullImages: false,
 } as const;
 
 export const UID = '8f2d1c1e-0000-4000-8000-000000000001';

@@ -15,6 +15,7 @@ const GENUINE = preloadManifest(
   parseDeployment(updated.object),
   NAME,
   preloadSpec(parseDeployment(updated.object), holdOf().from, PRELOAD_SETTINGS),
+  PRELOAD_SETTINGS,
 );
 
 /** The awaited preload as somebody with the role `edit` makes it, before the gate does. */

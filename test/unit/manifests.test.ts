@@ -179,6 +179,8 @@ test('every manifest has a place at the API server', () => {
       '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-status',
       '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-marks',
       '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-marks',
+      '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-made-for',
+      '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-made-for',
       '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/pullgate',
     ],
   );

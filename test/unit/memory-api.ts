@@ -9,7 +9,7 @@ import { asArray, asObject, asString, at, type JsonObject } from '../../src/json
 import { applyJsonPatch } from './json-patch.ts';
 
 export interface Call {
-  readonly method: 'get' | 'create' | 'jsonPatch' | 'strategicPatch' | 'delete';
+  readonly method: 'get' | 'create' | 'dryRun' | 'jsonPatch' | 'strategicPatch' | 'delete';
   readonly path: string;
   readonly body: unknown;
   /** Of the clock. */
@@ -98,6 +98,7 @@ export function memoryApi(clock: Clock) {
     return answer();
   }
 
+  let admit = (object: JsonObject) => object;
   const unused = () => {
     throw new Error('not part of this double');
   };
@@ -113,8 +114,9 @@ export function memoryApi(clock: Clock) {
         if (items.length === 0 && !/^[a-z]+s$/.test(kind)) throw refusal(404, 'NotFound');
         return { items: items.map(([, object]) => object).filter(selectedBy(query?.['labelSelector'])) };
       }),
-    create: (path, body) =>
-      serve({ method: 'create', path, body }, () => {
+    create: (path, body, query) =>
+      serve({ method: query?.['dryRun'] === 'All' ? 'dryRun' : 'create', path, body }, () => {
+        if (query?.['dryRun'] === 'All') return admit(asObject(body));
         const metadata = asObject(at(body, 'metadata'));
         const key = `${path}/${asString(metadata['name'])}`;
         if (objects.has(key)) throw refusal(409, 'AlreadyExists');
@@ -175,6 +177,10 @@ export function memoryApi(clock: Clock) {
     loseAnswer(method: Call['method'], part: string, error: Error): void {
       const when = (call: Call) => call.method === method && call.path.includes(part);
       refusals.push({ when, error, times: 1, carriesOut: true });
+    },
+    /** From now on an object that is created by dry run is answered as admission makes it. */
+    admits(change: (object: JsonObject) => JsonObject): void {
+      admit = change;
     },
     /** From now on calls whose path has that part are not answered, and time out after that long. */
     hang(part: string, ms = Number.POSITIVE_INFINITY): void {

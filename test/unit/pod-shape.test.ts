@@ -43,6 +43,12 @@ test('the API server asks the policy about the gate’s account, and nobody else
   }
 });
 
+test('a dry run, of which nothing is stored, is not judged', () => {
+  const username = `system:serviceaccount:${GATE_NAMESPACE}:${GATE_SERVICE_ACCOUNT}`;
+  const asked = (dryRun: boolean) => policy.applies({ request: { userInfo: { username }, dryRun } });
+  assert.deepEqual([asked(true), asked(false)], [false, true]);
+});
+
 test('the policy lets the puller pod through, and what admission plugins add to it', () => {
   assert.deepEqual(refusals(pod), []);
   const completed = withSpec(pod, {

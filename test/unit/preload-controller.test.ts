@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Query } from '../../src/cluster/api-client.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { runningTemplate } from '../../src/hold/needs-pull.ts';
 import { preloadName } from '../../src/hold/preload-name.ts';
@@ -135,8 +136,9 @@ test('a pod that the watch never showed is made again after a minute', async () 
   const { create } = world.api.client;
   let swallowed = 0;
   Object.assign(world.api.client, {
-    create: (path: string, body: unknown) => {
-      if (!path.startsWith(PODS) || swallowed > 0) return create(path, body);
+    create: (path: string, body: unknown, query?: Query) => {
+      if (!path.startsWith(PODS) || query?.['dryRun'] !== undefined || swallowed > 0)
+        return create(path, body, query);
       swallowed += 1;
       return Promise.resolve({});
     },
@@ -598,7 +600,7 @@ function requested(world: World, image: string, seconds: number): string {
   const wanted = parseDeployment(deployment().image(image).object);
   const name = preloadName(wanted, templateHash(wanted.template));
   const spec = preloadSpec(wanted, holdOf().from, { ...PRELOAD_SETTINGS, ttlSecondsAfterFinished: 600 });
-  const manifest = preloadManifest(wanted, name, spec);
+  const manifest = preloadManifest(wanted, name, spec, PRELOAD_SETTINGS);
   const creationTimestamp = new Date(Date.parse(SINCE) + seconds * 1000).toISOString();
   const metadata = {
     ...asObject(manifest['metadata']),

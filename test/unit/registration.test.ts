@@ -233,10 +233,12 @@ test('both things that go again carry the label of a process', async () => {
 });
 
 const ADMISSION = '/apis/admissionregistration.k8s.io/v1';
-const POLICIES = ['pullgate-puller-pods', 'pullgate-status'].map((name) => ({
-  policy: `${ADMISSION}/validatingadmissionpolicies/${name}`,
-  binding: `${ADMISSION}/validatingadmissionpolicybindings/${name}`,
-}));
+const POLICIES = ['pullgate-puller-pods', 'pullgate-status', 'pullgate-marks', 'pullgate-made-for'].map(
+  (name) => ({
+    policy: `${ADMISSION}/validatingadmissionpolicies/${name}`,
+    binding: `${ADMISSION}/validatingadmissionpolicybindings/${name}`,
+  }),
+);
 
 test('the policies are in place before the first update is gated, and they stay', async () => {
   const { client, calls, store } = fakeApi();

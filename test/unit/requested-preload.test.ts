@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import type { CallOptions } from '../../src/cluster/api-client.ts';
+import { describe, test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { ApiClient, CallOptions } from '../../src/cluster/api-client.ts';
 import type { GateEvent } from '../../src/cluster/events.ts';
 import { GateError } from '../../src/errors.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
@@ -9,6 +10,7 @@ import { preloadName } from '../../src/hold/preload-name.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
 import { createLogLimit } from '../../src/log-limit.ts';
 import { MODE_LABEL } from '../../src/names.ts';
+import { createBackgroundMaking } from '../../src/preload/background-making.ts';
 import { parseImagePreload } from '../../src/preload/image-preload.ts';
 import type { PreloadSettings } from '../../src/preload/preload-spec.ts';
 import { PULL_TIMES } from '../../src/preload/pull-times.ts';
@@ -38,6 +40,7 @@ function world(settings: Partial<PreloadSettings> = {}) {
   const { log, lines } = logDouble();
   const limitLog = createLogLimit(clock);
   const events: GateEvent[] = [];
+  const making = createBackgroundMaking({ clock, log, limitLog });
   api.put(SHOP, shop('reject'));
   api.put(WEB, running.object);
   const ask = (fields: Partial<PreloadRequest> = {}, client = api.client) =>
@@ -61,6 +64,8 @@ function world(settings: Partial<PreloadSettings> = {}) {
         writeEvent: (event) => void events.push(event),
         settings: { ...PRELOAD_SETTINGS, ...settings },
         pullTimes: PULL_TIMES,
+        making,
+        runningTemplate: async () => undefined,
       },
     );
   const stored = () => parseImagePreload(api.objects.get(PATH));
@@ -70,7 +75,8 @@ function world(settings: Partial<PreloadSettings> = {}) {
       const spec = { ...asObject(object['spec']), ...asObject(fields['spec']) };
       return { ...object, ...fields, metadata, spec };
     });
-  const writes = () => api.calls.filter(({ method }) => method !== 'get').map(({ method }) => method);
+  const writes = () =>
+    api.calls.filter(({ method }) => !['get', 'dryRun'].includes(method)).map(({ method }) => method);
   return { api, clock, events, lines, ask, stored, change, writes };
 }
 
@@ -311,7 +317,7 @@ test('a webhook that is down for ImagePreloads is told in its words', async () =
   assert.match(progress.trouble ?? '', /failed calling webhook "a\.test"/);
 });
 
-test('all calls together take 3 s at most: the API server waits 5 s', async () => {
+test('all calls before the answer take 3 s at most: the API server waits 5 s', async () => {
   const { ask, api, clock, change } = world();
   await ask();
   change({ spec: { templateHash: 'of another template' } });
@@ -331,7 +337,8 @@ test('all calls together take 3 s at most: the API server waits 5 s', async () =
       create: (path, body, query, options) => slow(options, client.create(path, body, query, options)),
     },
   );
-  assert.deepEqual(deadlines, [1000, 1000, 1000, 300, 0]);
+  assert.deepEqual(deadlines.slice(0, 4), [1000, 1000, 1000, 300]);
+  assert.deepEqual(deadlines.slice(4), [5000, 1000], 'the dry run and the ImagePreload are not waited for');
 });
 
 test('whatever else the API server refuses is thrown: failurePolicy decides', async () => {
@@ -352,4 +359,49 @@ test('however many forged reviews there are, they are one line a minute', async 
   api.put(WEB, undefined);
   for (let n = 0; n < 100; n += 1) assert.equal((await ask()).verdict.kind, 'stale');
   assert.equal(lines.length, 1);
+});
+
+describe('while a webhook hangs', () => {
+  const slowly = (clock: ReturnType<typeof manualClock>, api: ReturnType<typeof memoryApi>): ApiClient => ({
+    ...api.client,
+    async create(path, body, query, options) {
+      if (query?.['dryRun'] === 'All')
+        await new Promise<void>((resolve) => clock.setTimer(4000, () => resolve()));
+      return await api.client.create(path, body, query, options);
+    },
+  });
+
+  async function settle(clock: ReturnType<typeof manualClock>, ms: number): Promise<void> {
+    await nextTurn();
+    clock.advance(ms);
+    await nextTurn();
+  }
+
+  test('the update is answered, and the preload made when the dry run is answered', async () => {
+    const { ask, api, clock, stored, writes } = world();
+    const client = slowly(clock, api);
+    const answer = ask({}, client);
+    await settle(clock, 500);
+    assert.equal((await answer).verdict.kind, 'waiting');
+    assert.deepEqual(writes(), []);
+    const again = ask({}, client);
+    await settle(clock, 500);
+    assert.equal((await again).verdict.kind, 'waiting');
+    await settle(clock, 3000);
+    assert.deepEqual(writes(), ['create']);
+    assert.deepEqual(api.called('dryRun', SHOP).length, 1, 'one for both');
+    assert.equal(stored().owner?.uid, UID);
+  });
+
+  test('a refusal of the preload that comes late is told when the client asks again, once', async () => {
+    const { ask, api, clock } = world();
+    const client = slowly(clock, api);
+    api.refuse('create', PRELOADS, refusal(403, 'Forbidden', 'exceeded quota'));
+    const answer = ask({}, client);
+    await settle(clock, 500);
+    assert.equal((await answer).verdict.kind, 'waiting');
+    await settle(clock, 3500);
+    assert.equal((await ask()).verdict.kind, 'failed');
+    assert.equal((await ask()).verdict.kind, 'waiting');
+  });
 });

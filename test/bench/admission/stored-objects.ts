@@ -51,7 +51,7 @@ function storedFor(
   const wanted = parseDeployment(object);
   const name = preloadName(live, templateHash(wanted.template));
   const spec = preloadSpec(wanted, runningTemplate(live.template), settings);
-  const manifest = preloadManifest(wanted, name, spec);
+  const manifest = preloadManifest(wanted, name, spec, settings);
   const ready = decision === 'reject, ready';
   const condition = {
     type: 'Ready',

@@ -98,7 +98,7 @@ const MAKERS: Readonly<Record<Kind, (identity: Identity, chance: Chance) => Json
       metadata: { ...asObject(owner['metadata']), ...identity, uid: `deployments-${identity.name}` },
     });
     const spec = preloadSpec(parsed, holdOf().from, { ...PRELOAD_SETTINGS, ttlSecondsAfterFinished: 60 });
-    const manifest = preloadManifest(parsed, identity.name, spec);
+    const manifest = preloadManifest(parsed, identity.name, spec, PRELOAD_SETTINGS);
     return {
       ...manifest,
       metadata: {
