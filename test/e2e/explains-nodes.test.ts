@@ -91,7 +91,7 @@ describe('look at nodes that fail, are late or left out, with the same two comma
       () => explanationOf(shop),
       (now) => now.listed?.['READY'] === '2/2',
     );
-    const leaves = '; this node no longer counts; 2 of [23] nodes are ready; see kubectl ';
+    const leaves = '; this node no longer counts; 2 of [23] nodes are ready; [^;]+; see kubectl ';
     assert.match(
       noteIn(described, 'PreloadNodeFailed', '(PullFailed)'),
       new RegExp(`${failing}: ${image}: .*connection refused \\(PullFailed\\)${leaves}`),
