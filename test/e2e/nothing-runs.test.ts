@@ -2,11 +2,13 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { test } from 'node:test';
+import { asArray, asString, at } from '../../src/json.ts';
 import { HUB_ADDRESS } from '../lab/addresses.ts';
 import { withControllersHeldBack } from './controllers-held-back.ts';
 import { deploy } from './deployment.ts';
 import { gatedLab } from './gated-lab.ts';
-import type { Namespace, Scope } from './namespace.ts';
+import { isPullerPod, type Namespace, type Scope } from './namespace.ts';
+import type { Timeline } from './timeline.ts';
 import { until } from './until.ts';
 
 const world = gatedLab();
@@ -46,6 +48,7 @@ test('nothing of an image runs while it is preloaded', async (t) => {
     (seen) => seen.includes('/v1'),
   );
 
+  const timeline = shop.timeline();
   await web.setImage(v2);
   await withControllersHeldBack(async () => {
     await web.released(60);
@@ -54,10 +57,10 @@ test('nothing of an image runs while it is preloaded', async (t) => {
     await until(
       'every puller pod has ended',
       20,
-      () => pullerStates(shop),
-      (states) =>
-        states.length === world.lab.nodes().length && states.every((state) => state === 'StartError'),
+      () => pullerEnds(timeline),
+      (ends) => ends.size === world.lab.nodes().length,
     );
+    for (const [pod, reason] of pullerEnds(timeline)) assert.equal(reason, 'StartError', pod);
     assert.deepEqual(traces, ['/v1']);
   });
 
@@ -71,17 +74,14 @@ test('nothing of an image runs while it is preloaded', async (t) => {
   assert.deepEqual(traces, ['/v1', '/v2']);
 });
 
-async function pullerStates(namespace: Namespace): Promise<string[]> {
-  const path = '{.items[*].status.containerStatuses[*].state.terminated.reason}';
-  const { stdout } = await namespace.kubectl(
-    'get',
-    'pods',
-    '-l',
-    'pullgate.io/puller',
-    '-o',
-    `jsonpath=${path}`,
-  );
-  return stdout.split(' ').filter(Boolean);
+/** Why the container of each puller pod has ended. The pods themselves go with the release. */
+function pullerEnds(timeline: Timeline): Map<string, string> {
+  const reasons = timeline.of('Pod').flatMap(({ name, object }): [string, string][] => {
+    const [status] = asArray(at(object, 'status', 'containerStatuses'));
+    const reason = asString(at(status, 'state', 'terminated', 'reason'));
+    return isPullerPod(object) && reason !== undefined ? [[name, reason]] : [];
+  });
+  return new Map(reasons);
 }
 
 test('an image without a shell, or anything but its one program, is preloaded', async (t) => {
