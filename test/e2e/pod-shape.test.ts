@@ -50,7 +50,7 @@ before(async () => {
   await until(
     'the policy is in effect',
     30,
-    () => refusal(account.create(pods, shell, DRY_RUN)),
+    () => refusal(account.create(pods, shell)),
     (words) => REFUSED_BY_POLICY.test(words),
   );
 });
@@ -111,7 +111,7 @@ describe('the gate’s account can create puller pods and nothing else', () => {
       await t.test(`with ${what}`, async () => {
         // As the administrator may, so that nothing but the policy stands in its way. The label is kept to the gate.
         const asAdmin = await refusal(api.create(pods, withMetadata(pod, { labels: {} }), DRY_RUN));
-        const words = await refusal(account.create(pods, pod, DRY_RUN));
+        const words = await refusal(account.create(pods, pod));
         if (refusedBefore === undefined) {
           assert.equal(asAdmin, '');
           assert.match(words, REFUSED_BY_POLICY);
@@ -122,6 +122,10 @@ describe('the gate’s account can create puller pods and nothing else', () => {
         }
       });
     }
+  });
+
+  test('a dry run is not judged, as the API server stores nothing of it', async () => {
+    await account.create(pods, withContainer(puller('asked'), { command: ['/wait'] }), DRY_RUN);
   });
 
   test('no container is added to a pod that exists', async () => {
