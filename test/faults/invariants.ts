@@ -84,8 +84,29 @@ function* judgeRelease(
   );
   const lacking = sets.map((nodes) => nodes.filter((node) => arrivedAt(history, node, image) > release.at));
   if (sets.some((nodes, index) => nodes.length > 0 && lacking[index]?.length === 0)) return;
+  // A hold never prolongs an outage: one node is enough while no pod is ready.
+  const anyHas = sets.some((nodes, index) => nodes.length > (lacking[index]?.length ?? 0));
+  if (anyHas && servedNothing(history, deployment, release)) return;
   const nodes = [...new Set(lacking.flat())].toSorted().join(', ');
   yield `${deployment} was released early: ${nodes || 'no node'} lacked ${image} at ${new Date(release.at).toISOString()}`;
+}
+
+/** Whether at the time of the release, or as short before or after as watches differ, pods were wanted and none was ready. */
+function servedNothing(
+  history: History,
+  deployment: string,
+  { at: releasedAt, heardAt }: { readonly at: number; readonly heardAt: number },
+): boolean {
+  const versions = versionsOf(history, deployment);
+  const last = versions.findLastIndex((version) => version.heardAt <= releasedAt - NODE_SLACK_MS);
+  return versions
+    .slice(Math.max(0, last))
+    .some(
+      (version) =>
+        version.heardAt <= heardAt &&
+        version.stored.replicas > 0 &&
+        version.stored.status.readyReplicas === 0,
+    );
 }
 
 /** The first version with that image that is not held. */

@@ -14,13 +14,16 @@ interface State {
   readonly image?: string;
   readonly paused: boolean;
   readonly held: boolean;
+  /** Pods. */
+  readonly ready?: number;
 }
 
-function deployment(when: number, { image = IMAGE, paused, held }: State): Seen {
+function deployment(when: number, { image = IMAGE, paused, held, ready = 1 }: State): Seen {
   const marks = { labels: { [HELD_LABEL]: 'true' }, annotations: { [HOLD_ANNOTATION]: '{}' } };
   const object: JsonObject = {
     metadata: { name: 'web', ...(held && marks) },
     spec: { paused, template: { spec: { containers: [{ name: 'app', image }] } } },
+    status: { readyReplicas: ready },
   };
   return { at: when, kind: 'Deployment', name: 'web', object };
 }
@@ -70,6 +73,12 @@ for (const [what, good] of [
       arrivals: THERE.slice(0, 1),
     }),
   ],
+  [
+    'one node that has it, while no pod was ready',
+    history([BEFORE, HELD, deployment(50 * SECOND, { paused: true, held: true, ready: 0 }), RELEASED], {
+      arrivals: THERE.slice(0, 1),
+    }),
+  ],
 ] as const) {
   test(`right: ${what}`, () => assert.deepEqual(judge(good), []));
 }
@@ -98,6 +107,13 @@ for (const [what, bad, words] of [
     'released while one node lacked the image',
     history([BEFORE, HELD, RELEASED], { arrivals: THERE.slice(0, 1) }),
     /released early: node-2 lacked/,
+  ],
+  [
+    'released on no node, although no pod was ready',
+    history([BEFORE, HELD, deployment(50 * SECOND, { paused: true, held: true, ready: 0 }), RELEASED], {
+      arrivals: [],
+    }),
+    /released early: node-1, node-2 lacked/,
   ],
   [
     'released before the image was whole',
