@@ -12,11 +12,16 @@ const MEGABYTES = 400;
  */
 export async function mountContentStore(lab: Lab, node: string): Promise<void> {
   const folder = contentStore(node);
-  await shell(
-    lab,
-    node,
-    `mount -t tmpfs -o size=${MEGABYTES}m,mode=755 tmpfs '${folder}' && mkdir -p '${folder}/ingest'`,
-  );
+  // With what is there already: a pod may have come before, and without the blobs of the pause image no other would start.
+  const script = `set -e
+new=$(mktemp -d)
+mount -t tmpfs -o size=${MEGABYTES}m,mode=755 tmpfs "$new"
+cp -a '${folder}/.' "$new"
+mkdir -p "$new/ingest"
+mount --bind "$new" '${folder}'
+umount "$new"
+rmdir "$new"`;
+  await shell(lab, node, script);
 }
 
 /** Until the returned function is called. */
