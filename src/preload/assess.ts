@@ -1,8 +1,8 @@
 import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
 import type { EligibleNodes, ExcludedNodes } from './eligible-nodes.ts';
 import type { ImageAbsences } from './image-absence.ts';
-import { countImage, type ImageCount } from './image-counts.ts';
-import type { ImagePreload, PreloadImage } from './image-preload.ts';
+import { countImage } from './image-counts.ts';
+import type { ImagePreload, ImageStatus, PreloadImage } from './image-preload.ts';
 import {
   isOfThisBoot,
   isWorthKeeping,
@@ -101,7 +101,7 @@ export interface Assessment {
   readonly excluded: readonly ExcludedNodes[];
   /** A node that counts and is not ready. */
   readonly late: string | undefined;
-  readonly images: readonly ImageCount[];
+  readonly images: readonly ImageStatus[];
   readonly failures: readonly NodeFailure[];
   readonly wanted: readonly WantedPull[];
   /** Pulls under way. */

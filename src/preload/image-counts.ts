@@ -1,24 +1,13 @@
-import { type DigestNodes, divergence, type PulledImage } from './image-divergence.ts';
-import type { PreloadImage } from './image-preload.ts';
+import { divergence, type PulledImage } from './image-divergence.ts';
+import type { ImageStatus, PreloadImage } from './image-preload.ts';
 import type { JudgedNode } from './judged-node.ts';
 
-export interface ImageCount {
-  readonly image: string;
-  readonly digests: readonly string[];
-  /** Which nodes have which digest, if the image is not the same everywhere. */
-  readonly digestNodes?: readonly DigestNodes[];
-  readonly alreadyPresent: number;
-  readonly pulled: number;
-  readonly failed: number;
-  readonly slowest?: { readonly node: string; readonly seconds: number };
-}
-
-export function countImage(image: PreloadImage, index: number, nodes: readonly JudgedNode[]): ImageCount {
+export function countImage(image: PreloadImage, index: number, nodes: readonly JudgedNode[]): ImageStatus {
   const imageIDs = new Set<string>();
   let alreadyPresent = 0;
   let pulled = 0;
   let failed = 0;
-  let slowest: ImageCount['slowest'];
+  let slowest: ImageStatus['slowest'];
   for (const { node, slots } of nodes) {
     const slot = slots[index];
     // What a node only lists has no digest that is known.

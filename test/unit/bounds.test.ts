@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { type DecideInput, type Decision, decide } from '../../src/admission/decide.ts';
+import type { Decision } from '../../src/admission/decide.ts';
 import { warningsFor } from '../../src/admission/warnings.ts';
 import { exceededBound } from '../../src/hold/bounds.ts';
 import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
@@ -9,31 +9,16 @@ import { parseDecided } from '../../src/hold/decided.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { parseHold, writeHold } from '../../src/hold/hold.ts';
 import { asStringMap, at, type JsonObject } from '../../src/json.ts';
+import { decideUpdate, NOW } from './decide-update.ts';
 import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
 import { gateWorld, PODS, type World } from './gate-world.ts';
 import { heldObject, holdOf } from './held-deployment.ts';
 
-const NOW = Date.UTC(2026, 0, 1);
 /** apimachinery, TotalAnnotationSizeLimitB. */
 const ANNOTATIONS_BYTES = 262_144;
 const V2 = 'registry.test/app:2';
 const web = deployment();
 const list = <T>(length: number, entry: (n: number) => T): T[] => Array.from({ length }, (_, n) => entry(n));
-
-function update(old: JsonObject, object: JsonObject, more: Partial<DecideInput> = {}): Decision {
-  return decide({
-    mode: 'pause',
-    oldObject: old,
-    object,
-    username: 'a-developer',
-    gateUsername: 'gate',
-    exemptNamespaces: [],
-    mayBypass: true,
-    dryRun: false,
-    now: NOW,
-    ...more,
-  });
-}
 
 const annotationsOf = (object: JsonObject) => asStringMap(at(object, 'metadata', 'annotations'));
 const bytesOf = (object: JsonObject) =>
@@ -96,7 +81,7 @@ describe('an update that the leader could not carry', () => {
 
     test(`such as one with ${what} goes ahead in every mode, and says why`, () => {
       for (const mode of ['pause', 'reject', 'audit'] as const) {
-        const decision = update(web.object, object, { mode });
+        const decision = decideUpdate(web.object, object, { mode });
         assertPassed(decision, why);
         assert.equal(decision.asks, undefined);
         assert.partialDeepStrictEqual(recordOf(decision), { decision: 'LimitExceeded', by: 'a-developer' });
@@ -119,24 +104,24 @@ describe('an update that the leader could not carry', () => {
     });
 
     test(`such as one with ${what} ends a hold`, () => {
-      const held = update(web.object, web.image('registry.test/app:3').object).object;
+      const held = decideUpdate(web.object, web.image('registry.test/app:3').object).object;
       const annotations = annotationsOf(held);
       const spec = { ...Object(held['spec']), template: at(object, 'spec', 'template') };
-      const decision = update(held, { ...held, spec });
+      const decision = decideUpdate(held, { ...held, spec });
       assert.ok(annotations['pullgate.io/hold']);
       assertPassed(decision, why);
     });
   }
 
   test('is decided in the same way when admission is called for it again', () => {
-    const first = update(web.object, web.podSpec(tolerations).image(V2).object);
-    const again = update(web.object, first.object, { now: NOW + 5 });
+    const first = decideUpdate(web.object, web.podSpec(tolerations).image(V2).object);
+    const again = decideUpdate(web.object, first.object, { now: NOW + 5 });
     assert.deepEqual([again.kind, again.object], [first.kind, first.object]);
   });
 
   test('is a bypass if it asks for one', () => {
     const urgent = web.podSpec(tolerations).image(V2).annotate('pullgate.io/bypass', 'urgent');
-    assert.equal(update(web.object, urgent.object).kind, 'Bypassed');
+    assert.equal(decideUpdate(web.object, urgent.object).kind, 'Bypassed');
   });
 
   test('is one whose running version has more images than a hold can name', () => {
@@ -144,7 +129,7 @@ describe('an update that the leader could not carry', () => {
       (made, n) => made.image(`registry.test/${'x'.repeat(100)}:${n}`, `container-${n}`),
       web,
     );
-    const decision = update(running.object, web.image(V2).object);
+    const decision = decideUpdate(running.object, web.image(V2).object);
     assertPassed(decision, /^its hold would name all running images in \d+ characters, more than 32768$/);
   });
 
@@ -152,7 +137,7 @@ describe('an update that the leader could not carry', () => {
     const env = list(20_000, (n) => ({ name: `V${n}`, value: 'x'.repeat(60) }));
     const next = web.podSpec({ volumes: [{ name: 'large', projected: { sources: env } }] }).image(V2);
     assertPassed(
-      update(web.object, next.object),
+      decideUpdate(web.object, next.object),
       /^with a hold it would have \d+ bytes, more than 1564672, and etcd/,
     );
   });
@@ -172,39 +157,39 @@ describe('an update beyond a limit, by a user who may not bypass,', () => {
   test('is denied in the modes that make rollouts wait, and says what is too large and what to do', () => {
     for (const mode of ['pause', 'reject'] as const)
       assertDenied(
-        update(web.object, large.object, { ...inTheWay, mode }),
+        decideUpdate(web.object, large.object, { ...inTheWay, mode }),
         large.object,
         /^pullgate: the update of shop\/web is denied: tolerations has 101 entries, more than 100, so Pullgate cannot hold the rollout, and a-developer may not bypass\. Make it smaller, or ask a user who has the verb bypass on imagepreloads\.pullgate\.io to send this update$/,
       );
     assertDenied(
-      update(web.object, note.object, inTheWay),
+      decideUpdate(web.object, note.object, inTheWay),
       note.object,
       /its annotations would have \d+ bytes/,
     );
   });
 
   test('goes ahead in mode audit, where nothing waits', () => {
-    assertPassed(update(web.object, large.object, { ...inTheWay, mode: 'audit' }), /tolerations/);
+    assertPassed(decideUpdate(web.object, large.object, { ...inTheWay, mode: 'audit' }), /tolerations/);
   });
 
   test('does not end a hold', () => {
-    const held = update(web.object, web.image(V2).object).object;
+    const held = decideUpdate(web.object, web.image(V2).object).object;
     const annotations = { ...annotationsOf(held), note: 'x'.repeat(250 * 1024) };
     const larger = { ...held, metadata: { ...Object(held['metadata']), annotations } };
     const spec = { ...Object(held['spec']), template: at(large.object, 'spec', 'template') };
     const another = { ...held, spec };
     for (const mode of ['pause', 'reject', 'audit'] as const) {
-      assertDenied(update(held, larger, { ...inTheWay, mode }), larger, /its annotations would have/);
-      assertDenied(update(held, another, { ...inTheWay, mode }), another, /tolerations/);
+      assertDenied(decideUpdate(held, larger, { ...inTheWay, mode }), larger, /its annotations would have/);
+      assertDenied(decideUpdate(held, another, { ...inTheWay, mode }), another, /tolerations/);
     }
   });
 
   test('still ends a hold if it needs no new image', () => {
-    const held = update(web.object, web.image(V2).object).object;
+    const held = decideUpdate(web.object, web.image(V2).object).object;
     const annotations = { ...annotationsOf(held), note: 'x'.repeat(250 * 1024) };
     const spec = { ...Object(held['spec']), template: at(web.object, 'spec', 'template') };
     const back = { ...held, spec, metadata: { ...Object(held['metadata']), annotations } };
-    assert.equal(update(held, back, inTheWay).kind, 'Reverted');
+    assert.equal(decideUpdate(held, back, inTheWay).kind, 'Reverted');
   });
 });
 
@@ -221,7 +206,7 @@ describe('annotations that are nearly full', () => {
         (bytes, mode, image) => {
           const object = filled(web.image(image).restartedAt('today'), bytes).object;
           assert.equal(bytesOf(object), bytes);
-          const decision = update(web.object, object, { mode });
+          const decision = decideUpdate(web.object, object, { mode });
           assert.ok(bytesOf(decision.object) <= ANNOTATIONS_BYTES);
           if (decision.kind !== 'Held') return;
           assert.ok(bytesOf(decision.object) <= ANNOTATIONS_BYTES - 8192, 'no room for a bypass');
@@ -232,7 +217,7 @@ describe('annotations that are nearly full', () => {
   });
 
   test('let the update go ahead with a warning', () => {
-    const decision = update(web.object, filled(web.image(V2), ANNOTATIONS_BYTES - 4096).object);
+    const decision = decideUpdate(web.object, filled(web.image(V2), ANNOTATIONS_BYTES - 4096).object);
     assertPassed(
       decision,
       /^with a hold its annotations would have \d+ bytes; the API server accepts 262144$/,
@@ -242,25 +227,27 @@ describe('annotations that are nearly full', () => {
 
   test('leave the record out where it does not fit', () => {
     const full = filled(web.image(V2), ANNOTATIONS_BYTES);
-    const decision = update(web.object, full.object);
+    const decision = decideUpdate(web.object, full.object);
     assertPassed(decision, /annotations/);
     assert.deepEqual(annotationsOf(decision.object), annotationsOf(full.object));
   });
 
   test('keep the record that is stored, if that one fits', () => {
     const record =
-      annotationsOf(update(web.object, web.restartedAt('today').object).object)['pullgate.io/decided'] ?? '';
+      annotationsOf(decideUpdate(web.object, web.restartedAt('today').object).object)[
+        'pullgate.io/decided'
+      ] ?? '';
     const recorded = web.annotate('pullgate.io/decided', record);
-    const decision = update(recorded.object, filled(recorded.image(V2), ANNOTATIONS_BYTES).object);
+    const decision = decideUpdate(recorded.object, filled(recorded.image(V2), ANNOTATIONS_BYTES).object);
     assertPassed(decision, /annotations/);
     assert.equal(annotationsOf(decision.object)['pullgate.io/decided'], record);
   });
 
   test('that grow during a hold end it, as the API server would refuse them with the hold', () => {
-    const held = update(web.object, web.image(V2).object).object;
+    const held = decideUpdate(web.object, web.image(V2).object).object;
     const metadata = { ...Object(held['metadata']) };
     const annotations = { ...metadata.annotations, note: 'x'.repeat(ANNOTATIONS_BYTES - 5000) };
-    const decision = update(held, { ...held, metadata: { ...metadata, annotations } });
+    const decision = decideUpdate(held, { ...held, metadata: { ...metadata, annotations } });
     assertPassed(decision, /^with a hold its annotations would have/);
     assert.ok(bytesOf(decision.object) <= ANNOTATIONS_BYTES);
   });
@@ -333,7 +320,7 @@ describe('the leader', () => {
   test('tells what admission let through, and by whom it was asked for', async () => {
     const world = gateWorld({ startMs: NOW });
     world.start();
-    world.hold(update(web.object, large.object).object);
+    world.hold(decideUpdate(web.object, large.object).object);
     await world.pass(1000);
     assert.deepEqual([...warnings(world)], [`LimitExceeded: ${why}; asked for by a-developer`]);
   });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type DecideInput, decide, goesBack } from '../../src/admission/decide.ts';
+import { goesBack } from '../../src/admission/decide.ts';
 import { warningsFor } from '../../src/admission/warnings.ts';
 import { parseDecided } from '../../src/hold/decided.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
@@ -17,35 +17,20 @@ import {
   REVERT_ANNOTATION,
 } from '../../src/names.ts';
 import { runningTemplate } from '../../src/release/running-template.ts';
+import { decideUpdate, NOW } from './decide-update.ts';
 import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
 import { manualClock } from './manual-clock.ts';
 import { memoryApi, refusal } from './memory-api.ts';
 import { replicaSetOf } from './replica-set.ts';
 
-const NOW = Date.UTC(2026, 0, 1);
 const ID = { namespace: 'shop', name: 'web' };
 const web = deployment();
 /** Another image, and another environment. */
 const v2 = web.image('registry.test/app:2').podSpec({ hostname: 'v2' });
 
-function decided(oldObject: JsonObject, object: JsonObject, more: Partial<DecideInput> = {}) {
-  return decide({
-    mode: 'pause',
-    oldObject,
-    object,
-    username: 'a-developer',
-    gateUsername: 'gate',
-    exemptNamespaces: [],
-    mayBypass: true,
-    dryRun: false,
-    now: NOW,
-    ...more,
-  });
-}
-
 /** As it is stored while it is held. */
 const heldAs = (next: DeploymentBuilder = v2, from: DeploymentBuilder = web) =>
-  decided(from.object, next.object).object;
+  decideUpdate(from.object, next.object).object;
 
 function annotated(object: JsonObject, annotations: Readonly<Record<string, string>>): JsonObject {
   const metadata = asObject(object['metadata']);
@@ -77,7 +62,7 @@ for (const mode of MODES) {
     const held = heldAs();
     const next = asked(held);
     assert.equal(goesBack(held, next, NOW), parseDeployment(web.object).templateHash);
-    const { kind, object } = decided(held, next, { mode, running: found });
+    const { kind, object } = decideUpdate(held, next, { mode, running: found });
     assert.equal(kind, 'Reverted');
     assertBack(object, /^back to the running template, whole: v2 is broken$/);
   });
@@ -86,7 +71,7 @@ for (const mode of MODES) {
 test('a revert needs no permission, and keeps what else the update changes', () => {
   const held = heldAs();
   const scaled = asked({ ...held, spec: { ...asObject(held['spec']), replicas: 9 } });
-  const { object } = decided(held, scaled, { mayBypass: false, running: found });
+  const { object } = decideUpdate(held, scaled, { mayBypass: false, running: found });
   assertBack(object, /^back/);
   assert.equal(parseDeployment(object).replicas, 9);
 });
@@ -99,13 +84,13 @@ test('opting out in the same update needs its permission all the same', () => {
     ...off,
     metadata: { ...metadata, labels: { ...asObject(metadata['labels']), [MODE_LABEL]: MODE_OFF } },
   };
-  assert.equal(decided(held, next, { mayBypass: false, running: found }).kind, 'Refused');
+  assert.equal(decideUpdate(held, next, { mayBypass: false, running: found }).kind, 'Refused');
 });
 
 test('decided on again, on its own result, it is the same', () => {
   const held = heldAs();
-  const first = decided(held, asked(held), { running: found });
-  const second = decided(held, first.object, { now: NOW + 1000 });
+  const first = decideUpdate(held, asked(held), { running: found });
+  const second = decideUpdate(held, first.object, { now: NOW + 1000 });
   assert.equal(goesBack(held, first.object, NOW + 1000), undefined);
   assert.deepEqual(second.object, first.object);
   assert.equal(second.reason, first.reason);
@@ -113,10 +98,10 @@ test('decided on again, on its own result, it is the same', () => {
 
 test('a user who paused before, or asks to stay paused, stays paused', () => {
   const paused = heldAs(v2.spec({ paused: true }), web.spec({ paused: true }));
-  assert.equal(parseDeployment(decided(paused, asked(paused), { running: found }).object).paused, true);
+  assert.equal(parseDeployment(decideUpdate(paused, asked(paused), { running: found }).object).paused, true);
   const held = heldAs();
   const keep = annotated(asked(held), { [KEEP_PAUSED_ANNOTATION]: 'true' });
-  assert.equal(parseDeployment(decided(held, keep, { running: found }).object).paused, true);
+  assert.equal(parseDeployment(decideUpdate(held, keep, { running: found }).object).paused, true);
 });
 
 const refusals = [
@@ -128,7 +113,7 @@ for (const [kind, code, words] of refusals) {
   test(`it is refused with words, and nothing changes: ${kind}`, () => {
     const held = heldAs();
     const next = asked(held);
-    const decision = decided(held, next, { running: { kind } });
+    const decision = decideUpdate(held, next, { running: { kind } });
     assert.equal(decision.denial?.code, code);
     assert.match(decision.denial?.message ?? '', words);
     assert.equal(decision.object, next);
@@ -139,10 +124,10 @@ test('a reason that is stored already, an empty one, and one without a hold coun
   const held = heldAs();
   const stored = asked(held);
   assert.equal(goesBack(stored, stored, NOW), undefined);
-  assert.equal(decided(stored, stored).kind, 'Reheld');
-  assert.equal(decided(held, asked(held, '')).kind, 'Reheld');
+  assert.equal(decideUpdate(stored, stored).kind, 'Reheld');
+  assert.equal(decideUpdate(held, asked(held, '')).kind, 'Reheld');
   assert.equal(goesBack(web.object, asked(v2.object), NOW), undefined);
-  assert.equal(decided(web.object, asked(v2.object)).kind, 'Held');
+  assert.equal(decideUpdate(web.object, asked(v2.object)).kind, 'Held');
 });
 
 test('one that comes with the marks of another time counts for nothing, and is told to be ignored', () => {
@@ -151,7 +136,7 @@ test('one that comes with the marks of another time counts for nothing, and is t
   const record = { ...parseDecided(parseDeployment(held).annotations[DECIDED_ANNOTATION]), v: 1, at };
   const restored = annotated(asked(held), { [DECIDED_ANNOTATION]: JSON.stringify(record) });
   assert.equal(goesBack(held, restored, NOW), undefined);
-  const decision = decided(held, restored, { running: found });
+  const decision = decideUpdate(held, restored, { running: found });
   assert.equal(decision.kind, 'Reheld');
   assert.deepEqual(decision.ignored, [REVERT_ANNOTATION]);
   assert.equal(parseDeployment(decision.object).annotations[REVERT_ANNOTATION], undefined);
@@ -160,7 +145,7 @@ test('one that comes with the marks of another time counts for nothing, and is t
 test('a template with other changes that needs no new image: the warning says that its rollout starts now', () => {
   const held = heldAs();
   const spec = { ...asObject(held['spec']), template: templateOf(web.podSpec({ hostname: 'v2' }).object) };
-  const decision = decided(held, { ...held, spec });
+  const decision = decideUpdate(held, { ...held, spec });
   assert.equal(decision.kind, 'Reverted');
   assert.deepEqual(warningsFor(decision, { ...ID, oldObject: held }, NOW), [
     'pullgate: the hold of shop/web has ended: the template needs no new image, but differs from the running one; ' +
@@ -170,7 +155,7 @@ test('a template with other changes that needs no new image: the warning says th
 
 test('set image is offered as the way back only where images are all that changed', () => {
   const back = (next: DeploymentBuilder) =>
-    warningsFor(decided(web.object, next.object), ID, NOW)
+    warningsFor(decideUpdate(web.object, next.object), ID, NOW)
       .find((line) => line.startsWith('Go back: '))
       ?.slice('Go back: '.length);
   assert.equal(

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type DecideInput, type Decision, decide, endsGating } from '../../src/admission/decide.ts';
+import { type Decision, endsGating } from '../../src/admission/decide.ts';
 import { warningsFor } from '../../src/admission/warnings.ts';
 import { ownDecided, writeDecided } from '../../src/hold/decided.ts';
 import { parseDeployment } from '../../src/hold/deployment.ts';
 import { ownHold, writeHold } from '../../src/hold/hold.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
+import { decideUpdate, NOW } from './decide-update.ts';
 import { deployment, UID } from './deployment-builder.ts';
 import { holdOf } from './held-deployment.ts';
 
-const NOW = Date.UTC(2026, 0, 1);
 const DAY = 86_400_000;
 const BYPASS = 'pullgate.io/bypass';
 const DECIDED = 'pullgate.io/decided';
@@ -21,21 +21,6 @@ const REVISION = 'deployment.kubernetes.io/revision';
 const web = deployment();
 const v2 = web.image('registry.test/app:2');
 const v3 = web.image('registry.test/app:3');
-
-function update(oldObject: JsonObject, object: JsonObject, more: Partial<DecideInput> = {}): Decision {
-  return decide({
-    mode: 'pause',
-    oldObject,
-    object,
-    username: 'a-developer',
-    gateUsername: 'gate',
-    exemptNamespaces: [],
-    mayBypass: true,
-    dryRun: false,
-    now: NOW,
-    ...more,
-  });
-}
 
 const annotationsOf = (object: unknown) => parseDeployment(object).annotations;
 
@@ -59,11 +44,14 @@ function undone(stored: JsonObject, { object }: typeof web, ofReplicaSet: object
 
 /** v2 came days ago with these marks, and v3 an hour ago, with others. */
 function twice(at2: object, at3: object): { readonly stored: JsonObject; readonly replicaSet: object } {
-  const second = update(web.object, merged(web.object, v2, at2), { now: NOW - 3 * DAY }).object;
+  const second = decideUpdate(web.object, merged(web.object, v2, at2), { now: NOW - 3 * DAY }).object;
   const running = { ...second, spec: { ...asObject(second['spec']), paused: undefined } };
   const { [HOLD]: _, ...marks } = annotationsOf(running);
   const released = annotated(running, marks);
-  const third = update(released, merged(released, v3, at3), { now: NOW - 3600_000, mode: 'audit' }).object;
+  const third = decideUpdate(released, merged(released, v3, at3), {
+    now: NOW - 3600_000,
+    mode: 'audit',
+  }).object;
   return { stored: third, replicaSet: annotationsOf(second) };
 }
 
@@ -73,7 +61,7 @@ const words = (decision: Decision) =>
 describe('rollout undo', () => {
   test('asks for no bypass, although that of the old revision is another one than is stored', () => {
     const { stored, replicaSet } = twice({ [BYPASS]: 'urgent A' }, { [BYPASS]: 'urgent B' });
-    const decision = update(stored, undone(stored, v2, replicaSet));
+    const decision = decideUpdate(stored, undone(stored, v2, replicaSet));
     assert.deepEqual([decision.kind, decision.bypassRefused], ['Held', false]);
     assert.equal(annotationsOf(decision.object)[BYPASS], 'urgent B');
     assert.equal(
@@ -92,7 +80,7 @@ describe('rollout undo', () => {
     const { stored, replicaSet } = twice(old, {});
     const { [BYPASS]: _, [KEEP_PAUSED]: __, [MIN_NODES]: ___, ...left } = annotationsOf(stored);
     const now = annotated(stored, { ...left, 'pullgate.io/deadline-seconds': '7200' });
-    const decision = update(now, undone(now, v2, replicaSet));
+    const decision = decideUpdate(now, undone(now, v2, replicaSet));
     const { [HOLD]: hold, [DECIDED]: decided, ...rest } = annotationsOf(decision.object);
     assert.ok(hold && decided);
     const { [DECIDED]: ____, ...before } = annotationsOf(now);
@@ -103,21 +91,24 @@ describe('rollout undo', () => {
   test('begins a hold of its own: neither `since` nor the decision is that of the hold before', () => {
     const { stored, replicaSet } = twice({}, {});
     assert.ok(HOLD in replicaSet);
-    const { kind, object, hold } = update(stored, undone(stored, v2, replicaSet));
+    const { kind, object, hold } = decideUpdate(stored, undone(stored, v2, replicaSet));
     assert.deepEqual([kind, hold?.since], ['Held', '2026-01-01T00:00:00.000Z']);
     assert.equal(ownDecided(parseDeployment(object))?.at, '2026-01-01T00:00:00.000Z');
   });
 
   test('in mode reject waits for a preload with the settings that are stored', () => {
     const { stored, replicaSet } = twice({ [MIN_NODES]: '1' }, { [MIN_NODES]: '100%' });
-    const { asks, denial } = update(stored, undone(stored, v2, replicaSet), { mode: 'reject' });
+    const { asks, denial } = decideUpdate(stored, undone(stored, v2, replicaSet), { mode: 'reject' });
     assert.equal(denial?.code, 429);
     assert.equal(annotationsOf(asks?.object)[MIN_NODES], '100%');
   });
 
   test('to a revision of before the first decision brings back nothing either', () => {
     const { stored } = twice({}, {});
-    const decision = update(stored, undone(stored, web, { [BYPASS]: 'of the first day', [MIN_NODES]: '1' }));
+    const decision = decideUpdate(
+      stored,
+      undone(stored, web, { [BYPASS]: 'of the first day', [MIN_NODES]: '1' }),
+    );
     assert.deepEqual([decision.kind, decision.ignored], ['Held', [BYPASS, MIN_NODES]]);
   });
 
@@ -125,13 +116,13 @@ describe('rollout undo', () => {
     const { stored: decided, replicaSet } = twice({ [BYPASS]: 'urgent A' }, {});
     const record = { [DECIDED]: (replicaSet as Record<string, string>)[DECIDED] };
     const stored = annotated(decided, { [REVISION]: '7', ...record });
-    const decision = update(stored, undone(stored, v2, replicaSet));
+    const decision = decideUpdate(stored, undone(stored, v2, replicaSet));
     assert.deepEqual([decision.kind, decision.ignored], ['Held', [BYPASS]]);
   });
 
   test('that restores nothing but records is silent about it', () => {
     const { stored, replicaSet } = twice({}, {});
-    const decision = update(stored, undone(stored, v2, replicaSet));
+    const decision = decideUpdate(stored, undone(stored, v2, replicaSet));
     assert.deepEqual(decision.ignored, []);
     assert.doesNotMatch(words(decision), /ignored/);
   });
@@ -143,37 +134,37 @@ describe('a bypass that comes with its update counts', () => {
   const urgent = { [BYPASS]: 'urgent B' };
 
   test('from a client that sends only what it changes', () => {
-    assert.equal(update(stored, merged(stored, next, urgent)).kind, 'Bypassed');
+    assert.equal(decideUpdate(stored, merged(stored, next, urgent)).kind, 'Bypassed');
   });
 
   test('from one that sends the whole object as it is stored: edit, replace', () => {
     const { object } = next;
     const whole = annotated({ ...stored, spec: object['spec'] }, { ...annotationsOf(stored), ...urgent });
-    assert.equal(update(stored, whole).kind, 'Bypassed');
+    assert.equal(decideUpdate(stored, whole).kind, 'Bypassed');
   });
 
   test('from a manifest in Git that replaces everything, and once: kept there, it is none', () => {
     const manifest = annotated(next.object, urgent);
-    const first = update(stored, manifest);
+    const first = decideUpdate(stored, manifest);
     assert.deepEqual([first.kind, first.ignored], ['Bypassed', []]);
     const after = annotated(first.object, { ...annotationsOf(first.object), [REVISION]: '9' });
     const later = annotated(web.image('registry.test/app:5').object, urgent);
-    assert.equal(update(after, later, { now: NOW + 1000 }).kind, 'Held');
+    assert.equal(decideUpdate(after, later, { now: NOW + 1000 }).kind, 'Held');
   });
 
   test('where nothing was ever decided', () => {
-    assert.equal(update(web.object, merged(web.object, v2, urgent)).kind, 'Bypassed');
+    assert.equal(decideUpdate(web.object, merged(web.object, v2, urgent)).kind, 'Bypassed');
   });
 
   test('when the update that was decided on is of this second', () => {
-    const before = update(web.object, v2.object).object;
-    assert.equal(update(before, merged(before, v2, urgent)).kind, 'Bypassed');
+    const before = decideUpdate(web.object, v2.object).object;
+    assert.equal(decideUpdate(before, merged(before, v2, urgent)).kind, 'Bypassed');
   });
 
   test('when admission is called again, by a replica whose clock is behind', () => {
-    const before = update(web.object, v2.object, { now: NOW + 3000 }).object;
-    const first = update(before, merged(before, v2, urgent), { now: NOW });
-    const second = update(before, first.object, { now: NOW + 20 });
+    const before = decideUpdate(web.object, v2.object, { now: NOW + 3000 }).object;
+    const first = decideUpdate(before, merged(before, v2, urgent), { now: NOW });
+    const second = decideUpdate(before, first.object, { now: NOW + 20 });
     assert.equal(first.kind, 'Bypassed');
     assert.deepEqual(second, first);
   });
@@ -184,7 +175,7 @@ describe('a manifest that was read from the cluster days ago', () => {
   const copy = annotated(merged(stored, v2), replicaSet);
 
   test('asks for nothing by its annotations', () => {
-    const decision = update(stored, annotated(copy, { ...replicaSet, [BYPASS]: 'urgent C' }));
+    const decision = decideUpdate(stored, annotated(copy, { ...replicaSet, [BYPASS]: 'urgent C' }));
     assert.deepEqual([decision.kind, decision.ignored], ['Held', [BYPASS, MIN_NODES]]);
     assert.equal(annotationsOf(decision.object)[MIN_NODES], '100%');
   });
@@ -198,16 +189,16 @@ describe('a manifest that was read from the cluster days ago', () => {
       at: new Date(NOW).toISOString(),
     } as const;
     const record = { [DECIDED]: writeDecided({ ...foreign, reason: '' }), [BYPASS]: 'urgent C' };
-    assert.equal(update(stored, annotated(copy, record)).kind, 'Held');
+    assert.equal(decideUpdate(stored, annotated(copy, record)).kind, 'Held');
   });
 
   test('and was held then keeps nothing paused that was not', () => {
     const { stored, replicaSet } = twice({}, {});
     const copy = annotated(merged(stored, v2), replicaSet);
     const held = { ...copy, spec: { ...asObject(copy['spec']), paused: true } };
-    const { object, hold } = update(stored, held);
+    const { object, hold } = decideUpdate(stored, held);
     assert.equal(hold?.userPaused, false);
-    const { kind, object: same } = update(stored, {
+    const { kind, object: same } = decideUpdate(stored, {
       ...annotated(stored, replicaSet),
       spec: { ...asObject(stored['spec']), paused: true },
     });
@@ -231,7 +222,7 @@ describe('what was written while a Deployment was opted out', () => {
   } as const;
 
   test('names nobody once it is opted in again', () => {
-    const decision = update(
+    const decision = decideUpdate(
       off.annotate(DECIDED, writeDecided(forged)).object,
       v2.annotate(DECIDED, writeDecided(forged)).object,
     );
@@ -243,13 +234,13 @@ describe('what was written while a Deployment was opted out', () => {
   test('is no hold: a template is not let through because it says that its image runs', () => {
     const running = holdOf(v2, { from: { template: 'x', images: { app: 'registry.test/app:3' } } });
     const planted = off.annotate(HOLD, writeHold(running)).spec({ paused: true });
-    const decision = update(
+    const decision = decideUpdate(
       planted.object,
       planted.label('pullgate.io/mode', null).image('registry.test/app:3').object,
     );
     assert.deepEqual([decision.kind, decision.hold?.from.images], ['Held', { app: 'registry.test/app:2' }]);
     assert.equal(decision.hold?.userPaused, false);
-    const same = update(planted.object, planted.label('pullgate.io/mode', null).object);
+    const same = decideUpdate(planted.object, planted.label('pullgate.io/mode', null).object);
     const { paused, annotations } = parseDeployment(same.object);
     assert.deepEqual([same.kind, paused, annotations[HOLD]], ['NotNeeded', false, undefined]);
   });

@@ -1,36 +1,20 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type DecideInput, type Decision, decide } from '../../src/admission/decide.ts';
 import { auditAnnotationsFor, warningsFor } from '../../src/admission/warnings.ts';
 import type { JsonObject } from '../../src/json.ts';
+import { decideUpdate, NOW } from './decide-update.ts';
 import { type DeploymentBuilder, deployment, NAME, NAMESPACE } from './deployment-builder.ts';
 
-const NOW = Date.UTC(2026, 0, 1);
 const ID = { namespace: NAMESPACE, name: NAME };
 const web = deployment();
 const v2 = web.image('registry.test/app:2');
 
-function decided(old: JsonObject, object: JsonObject, more: Partial<DecideInput> = {}): Decision {
-  return decide({
-    mode: 'pause',
-    oldObject: old,
-    object,
-    username: 'a-developer',
-    gateUsername: 'gate',
-    exemptNamespaces: [],
-    mayBypass: true,
-    dryRun: false,
-    now: NOW,
-    ...more,
-  });
-}
-
 function warnings(old: DeploymentBuilder, next: DeploymentBuilder): string[] {
-  return warningsFor(decided(old.object, next.object), ID, NOW);
+  return warningsFor(decideUpdate(old.object, next.object), ID, NOW);
 }
 
 test('a hold says what is waited for, where to look, and the two commands', () => {
-  const decision = decided(web.object, v2.object);
+  const decision = decideUpdate(web.object, v2.object);
   const preload = decision.hold?.preload;
   assert.deepEqual(warningsFor(decision, ID, NOW), [
     `pullgate: the rollout of shop/web is held until its nodes have registry.test/app:2; watch: kubectl -n shop get ipl ${preload} -w`,
@@ -40,7 +24,7 @@ test('a hold says what is waited for, where to look, and the two commands', () =
 });
 
 test('the bypass in the command is another one each time, so that it can be pasted again after a refusal', () => {
-  const decision = decided(web.object, v2.object);
+  const decision = decideUpdate(web.object, v2.object);
   assert.notDeepEqual(warningsFor(decision, ID, NOW), warningsFor(decision, ID, NOW + 1));
 });
 
@@ -86,12 +70,12 @@ function failed(object: JsonObject): JsonObject {
 }
 
 test('whoever ends gating is told that the image is known to be unavailable', () => {
-  const held = failed(decided(web.object, v2.object).object);
+  const held = failed(decideUpdate(web.object, v2.object).object);
   const metadata = held['metadata'] as JsonObject;
   const off = { ...(metadata['labels'] as JsonObject), 'pullgate.io/mode': 'off' };
   const urgent = { ...(metadata['annotations'] as JsonObject), 'pullgate.io/bypass': 'urgent' };
   for (const change of [{ labels: off }, { annotations: urgent }]) {
-    const decision = decided(held, { ...held, metadata: { ...metadata, ...change } });
+    const decision = decideUpdate(held, { ...held, metadata: { ...metadata, ...change } });
     assert.equal(
       warningsFor(decision, { ...ID, oldObject: held }, NOW)[1],
       `pullgate: its image is known to be unavailable: ${WHY}`,
@@ -108,16 +92,16 @@ test('a bypass of a Deployment that its user paused says that it stays paused, a
 });
 
 test('a held update that changes nothing about the hold is told how far it is, a resume is answered', () => {
-  const held = decided(web.object, v2.object).object;
+  const held = decideUpdate(web.object, v2.object).object;
   const spec = held['spec'] as JsonObject;
-  const scaled = decided(held, { ...held, spec: { ...spec, replicas: 9 } });
+  const scaled = decideUpdate(held, { ...held, spec: { ...spec, replicas: 9 } });
   const far = (update: object) => warningsFor(scaled, { ...ID, ...update }, NOW + 12_000);
   const see = `see: kubectl -n shop get ipl ${scaled.hold?.preload}`;
   const state = 'pullgate: shop/web is still held after 12 s';
   assert.deepEqual(far({}), [`${state}: its nodes do not have registry.test/app:2 yet; ${see}`]);
   assert.deepEqual(far({ progress: { ready: 1, desired: 3 } }), [`${state}: 1 of 3 nodes are ready; ${see}`]);
   assert.deepEqual(far({ oldObject: failed(held) }), [`${state}: ${WHY}; ${see}`]);
-  const resumed = decided(held, { ...held, spec: { ...spec, paused: false } });
+  const resumed = decideUpdate(held, { ...held, spec: { ...spec, paused: false } });
   assert.match(
     warningsFor(resumed, ID, NOW)[0] ?? '',
     /^pullgate: shop\/web is still held after 0 s, stays paused until/,
@@ -127,11 +111,11 @@ test('a held update that changes nothing about the hold is told how far it is, a
 
 test('a refused bypass is said, on a new hold and on a held one', () => {
   const urgent = v2.annotate('pullgate.io/bypass', 'urgent').object;
-  const begun = decided(web.object, urgent, { mayBypass: false });
-  const held = decided(web.object, v2.object).object;
+  const begun = decideUpdate(web.object, urgent, { mayBypass: false });
+  const held = decideUpdate(web.object, v2.object).object;
   const metadata = held['metadata'] as JsonObject;
   const annotations = { ...(metadata['annotations'] as JsonObject), 'pullgate.io/bypass': 'urgent' };
-  const again = decided(held, { ...held, metadata: { ...metadata, annotations } }, { mayBypass: false });
+  const again = decideUpdate(held, { ...held, metadata: { ...metadata, annotations } }, { mayBypass: false });
   for (const decision of [begun, again])
     assert.equal(
       warningsFor(decision, ID, NOW)[1],
@@ -140,9 +124,9 @@ test('a refused bypass is said, on a new hold and on a held one', () => {
 });
 
 test('what ends a hold or lets through is one line, what needs nothing is silent', () => {
-  const held = decided(web.object, v2.object).object;
+  const held = decideUpdate(web.object, v2.object).object;
   const metadata = held['metadata'] as JsonObject;
-  assert.deepEqual(warningsFor(decided(held, { ...web.object, metadata }), ID, NOW), [
+  assert.deepEqual(warningsFor(decideUpdate(held, { ...web.object, metadata }), ID, NOW), [
     'pullgate: the hold of shop/web has ended: this is the running template',
   ]);
   assert.deepEqual(warnings(web, v2.annotate('pullgate.io/bypass', 'on fire')), [
@@ -163,15 +147,15 @@ const FIFTY =
 test('an invalid setting is one more line, on a new hold and on one that is superseded', () => {
   const wrong = v2.annotate(MIN_NODES, 'fifty');
   assert.equal(warnings(web, wrong).at(-1), FIFTY);
-  const held = decided(web.object, wrong.object).object;
+  const held = decideUpdate(web.object, wrong.object).object;
   const { template } = wrong.image('registry.test/app:3').object['spec'] as JsonObject;
-  const superseded = decided(held, { ...held, spec: { ...(held['spec'] as JsonObject), template } });
+  const superseded = decideUpdate(held, { ...held, spec: { ...(held['spec'] as JsonObject), template } });
   assert.equal(superseded.kind, 'Superseded');
   assert.equal(warningsFor(superseded, { ...ID, oldObject: held }, NOW).at(-1), FIFTY);
 });
 
 test('while held it is told by the update that wrote it, and not again by the next one', () => {
-  const held = decided(web.object, v2.object).object;
+  const held = decideUpdate(web.object, v2.object).object;
   const metadata = held['metadata'] as JsonObject;
   const annotated = (value: string) => ({
     ...held,
@@ -181,7 +165,7 @@ test('while held it is told by the update that wrote it, and not again by the ne
     },
   });
   const told = (old: JsonObject, next: JsonObject) =>
-    warningsFor(decided(old, next), { ...ID, oldObject: old }, NOW);
+    warningsFor(decideUpdate(old, next), { ...ID, oldObject: old }, NOW);
   const [state, ...others] = told(held, annotated('fifty'));
   assert.match(state ?? '', /is still held/);
   assert.deepEqual(others, [FIFTY]);
@@ -193,7 +177,7 @@ test('while held it is told by the update that wrote it, and not again by the ne
 
 test('a setting that is looser than a floor is told to be ignored, and why', () => {
   const floor = { minNodes: '100%', nodeTimeoutSeconds: 900, deadlineSeconds: 3600 } as const;
-  const decision = decided(web.object, v2.annotate(MIN_NODES, '1').object);
+  const decision = decideUpdate(web.object, v2.annotate(MIN_NODES, '1').object);
   assert.equal(
     warningsFor(decision, ID, NOW, floor).at(-1),
     'pullgate: pullgate.io/min-nodes is "1"; it must be a percentage of at least 100%, because --bypass-needs-permission is set; ' +
@@ -240,7 +224,7 @@ test('every line is printable ASCII, and the whole fits what the API server pass
   ])
     next = next.annotate(`pullgate.io/${name}`, `\u00e9\n${'z'.repeat(9000)}`);
   for (const mayBypass of [true, false]) {
-    const decision = decided(from.object, next.object, { mayBypass });
+    const decision = decideUpdate(from.object, next.object, { mayBypass });
     const lines = warningsFor(decision, ID, NOW);
     assert.ok(lines.length > 0);
     for (const line of lines) assert.match(line, /^[\x20-\x7e]+$/);
@@ -253,21 +237,21 @@ test('every line is printable ASCII, and the whole fits what the API server pass
 
 test('a long first line is cut before the command in it, not within', () => {
   const next = web.image(`registry.test/${'x'.repeat(240)}:2`);
-  const decision = decided(web.object, next.object);
+  const decision = decideUpdate(web.object, next.object);
   const first = warningsFor(decision, ID, NOW)[0] ?? '';
   assert.equal(first.length, 256);
   assert.ok(first.endsWith(`...; watch: kubectl -n shop get ipl ${decision.hold?.preload} -w`), first);
 });
 
 test('the audit annotations name the decision, and for a hold its preload and images', () => {
-  const decision = decided(web.object, v2.object);
+  const decision = decideUpdate(web.object, v2.object);
   assert.deepEqual(auditAnnotationsFor(decision), {
     decision: 'Held',
     reason: 'registry.test/app:2',
     preload: decision.hold?.preload,
     images: 'registry.test/app:2',
   });
-  assert.deepEqual(auditAnnotationsFor(decided(web.object, web.object)), {
+  assert.deepEqual(auditAnnotationsFor(decideUpdate(web.object, web.object)), {
     decision: 'Unchanged',
     reason: 'the template did not change',
   });
