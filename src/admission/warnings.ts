@@ -142,7 +142,7 @@ function holdWarnings(
   return back === undefined ? lines : [...lines, GO_BACK + back];
 }
 
-/** Tells whoever applies a held version again how far it is, or why it cannot be had. */
+/** Returns how far the preload of a held version is, or why it fails, for a user who applies that version again. */
 function stillHeldWarnings(decision: Decision, update: Update, now: number): string[] {
   const { hold, images } = decision;
   if (hold === undefined) return [];

@@ -163,7 +163,7 @@ const WORDS: readonly (readonly [RegExp, PullFailureReason])[] = [
   [/service unavailable|bad gateway|gateway time-?out|internal server error/i, 'ServerError'],
   [/no space left on device|disk quota exceeded/i, 'NoSpace'],
   [/wrong diff id|filesystem layer verification failed/, 'DigestMismatch'],
-  // What else goes wrong with the files of a layer, or with what the node is told of its registries, happens on the node.
+  // Other errors with the files of a layer, or with the registry settings of the node, are errors of the node.
   [/failed to (?:extract|register) layer|no (?:resolve|pull) hosts/, 'Unknown'],
   [/server gave HTTP response to HTTPS client|sent an HTTP request to an HTTPS server/i, 'PlainHttp'],
   [/no such host|server misbehaving|name resolution|dial tcp: lookup /i, 'Dns'],

@@ -100,7 +100,7 @@ export function parsePullerPod(raw: unknown): PullerPod {
   };
 }
 
-/** A pod has an entry for whoever made it, and one for each who writes its status. */
+/** A pod has one entry for its creator, and one for each client that writes its status. */
 const MANAGERS = 20;
 
 function lastReport(managedFields: unknown): number | undefined {

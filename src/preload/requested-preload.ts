@@ -97,7 +97,7 @@ export async function requestPreload(
         'an update is denied for now: the API server did not answer in time',
       ),
     );
-    // A webhook that it asks may be down: whoever waits should know which.
+    // A webhook for ImagePreloads may be down: the message tells the user which one.
     return err instanceof ApiError && err.status !== 429
       ? { ...UNANSWERED, trouble: err.apiMessage }
       : UNANSWERED;

@@ -18,7 +18,7 @@ export interface UnservedPreloads {
 const LABEL_MS = 2000;
 /** One at a time, so that thousands of them take no calls from holds. */
 const EVERY_MS = 200;
-/** Whoever makes more than that at once, where nobody opted in, is told of the newest ones. */
+/** If more than this wait, only the newest ones get an Event. */
 const MOST_WAITING = 1000;
 
 export function createUnservedPreloads({

@@ -15,8 +15,8 @@ const ENOUGH = 500;
 const ADDED_LABEL = 'pod-template-hash';
 
 /**
- * Returns the template with this hash, from the ReplicaSets that the Deployment owns. Whoever sends a forged review must know the uid
- * of the Deployment and the hash to be answered with a template.
+ * Returns the template with this hash, from the ReplicaSets that the Deployment owns. A forged review gets a template only if it has
+ * the uid of the Deployment and the hash of that template.
  *
  * @throws what ApiClient throws for other reasons than a missing right, and a time-out
  */

@@ -6,7 +6,7 @@ import type { Moment } from './history.ts';
  *
  * Each kind has a watch of its own, and on a busy machine one lags behind another: the pod that a release brings may be heard of
  * before the release. A resourceVersion is a revision of etcd, one count for all kinds. So whatever has a lower one was stored
- * when the other was heard of. A deletion is told with no version of its own, but before what is made anew under its name.
+ * when the other was heard of. A deletion has no version of its own. It comes before the next object of the same name.
  */
 export function inStoredOrder(moments: readonly Moment[]): Moment[] {
   const all = moments.map((moment) => ({ ...moment, version: versionOf(moment) }));

@@ -50,7 +50,7 @@ const mutated = (pod: JsonObject, fields: JsonObject) => ({
   spec: { ...asObject(pod['spec']), ...fields },
 });
 
-test('the pod that is asked for is the one that the ReplicaSet would create', async () => {
+test('the dry run creates the pod that the ReplicaSet would create', async () => {
   const { api, ask } = world();
   await ask();
   const [{ body } = { body: undefined }] = api.called('dryRun', PODS);

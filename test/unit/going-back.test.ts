@@ -130,7 +130,7 @@ test('a reason that is stored already, an empty one, and one without a hold coun
   assert.equal(decideUpdate(web.object, asked(v2.object)).kind, 'Held');
 });
 
-test('one that comes with the marks of another time counts for nothing, and is told to be ignored', () => {
+test('a revert that comes with old marks is ignored, with a warning', () => {
   const held = heldAs();
   const at = '2025-12-01T00:00:00.000Z';
   const record = { ...parseDecided(parseDeployment(held).annotations[DECIDED_ANNOTATION]), v: 1, at };

@@ -29,7 +29,7 @@ test('what was stored later keeps its time, and so does a deletion', () => {
   assert.deepEqual(told(moments), ['100 Deployment', '110 Node', '120 Pod']);
 });
 
-test('what is made anew under its name comes after the deletion, however early it is known', () => {
+test('a new object of the same name comes after the deletion, however early it is known', () => {
   const moments = [moment(100, 'Pod', 9), moment(200, 'Deployment'), moment(210, 'Deployment', 8)];
   assert.deepEqual(told(moments).toSorted(), ['100 Deployment', '100 Deployment', '100 Pod']);
   assert.equal(inStoredOrder(moments)[0]?.object, undefined);

@@ -69,7 +69,7 @@ function failed(object: JsonObject): JsonObject {
   return { ...object, status: { conditions: [{ type: 'Progressing', ...progressing }] } };
 }
 
-test('whoever ends gating is told that the image is known to be unavailable', () => {
+test('a user who ends gating is warned that the image is known to be unavailable', () => {
   const held = failed(decideUpdate(web.object, v2.object).object);
   const metadata = held['metadata'] as JsonObject;
   const off = { ...(metadata['labels'] as JsonObject), 'pullgate.io/mode': 'off' };
