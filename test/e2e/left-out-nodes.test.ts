@@ -132,7 +132,10 @@ describe('a node where the pods could not land', { concurrency: true }, () => {
       }),
     );
   });
+});
 
+// Not beside the tests above: simulated nodes join the cluster, and the tests above count every node.
+describe('a node that the pods may use as admitted only', () => {
   test('have pods that get a toleration at admission, such as those with a GPU', async (t) => {
     const shop = await world.namespace(t);
     const nodes = await simulateNodes(t, world.api, 2);

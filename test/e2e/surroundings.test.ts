@@ -11,7 +11,7 @@ import { gatedLab } from './gated-lab.ts';
 import { isPullerPod, type Namespace, type Scope } from './namespace.ts';
 import { assertOnEveryNode } from './on-every-node.ts';
 import { registryDouble } from './registry-double.ts';
-import { assertServesOn } from './serves-on.ts';
+import { assertAvailable, assertServesOn } from './serves-on.ts';
 import { told } from './told.ts';
 import { until } from './until.ts';
 
@@ -224,7 +224,7 @@ describe('the pod as admitted', { concurrency: true }, () => {
     assert.equal(type, 'Warning');
     assert.match(note, /^a dry run as Pullgate's account was refused: .*version 2 is not signed off/);
     await web.released(30);
-    assertServesOn(timeline, 1);
+    assertAvailable(timeline, 1);
     assert.equal((await shop.events('web')).filter(({ reason }) => reason === 'PodsMayBeRefused').length, 1);
     await end();
     await web.rolledOut(60);
