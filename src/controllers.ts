@@ -196,7 +196,7 @@ export function startControllers(options: {
     holds: () => (hasSynced ? releaseController.holds() : undefined),
     progress(preload) {
       const assessment = hasSynced ? preloadController.assessmentOf(preload) : undefined;
-      return assessment && { ready: assessment.ready, desired: assessment.desired };
+      return assessment && { ready: assessment.progress.ready, desired: assessment.progress.desired };
     },
     pulls: () =>
       hasSynced ? { running: preloadController.running(), limit: config.maxConcurrentPulls } : undefined,

@@ -15,7 +15,7 @@ import { GATE_SERVICE_ACCOUNT } from './names.ts';
 import type { Metrics } from './observe/metrics.ts';
 import { createBackgroundMaking } from './preload/background-making.ts';
 import { floorOf } from './preload/preload-spec.ts';
-import { PULL_TIMES, type PullTimes } from './preload/pull-times.ts';
+import type { PullTimes } from './preload/pull-times.ts';
 import { requestPreload } from './preload/requested-preload.ts';
 import { runningTemplate } from './release/running-template.ts';
 import { templateFinder } from './release/template-finder.ts';
@@ -53,7 +53,7 @@ export interface Voice {
 
 /** The endpoint that API servers call, wired but not listening. */
 export function gateServer(
-  { config, clock, log, pullTimes = PULL_TIMES }: GateOptions,
+  { config, clock, log }: GateOptions,
   { client, namespace: own, writeEvent, metrics, leaving, progress }: Voice,
   tls: { readonly cert: string; readonly key: string },
 ): FastifyInstance {
@@ -73,7 +73,7 @@ export function gateServer(
       await requestPreload(
         { namespace, name, username: user.username, oldObject, dryRun, ...ask },
         {
-          ...{ client, clock, log, limitLog, writeEvent, settings: config.settings, pullTimes, making },
+          ...{ client, clock, log, limitLog, writeEvent, settings: config.settings, making },
           runningTemplate: findTemplate,
         },
       ),

@@ -278,8 +278,8 @@ function decideUnheld(update: Update): Decision {
   if (input.mode === 'audit') return { ...record('Audited', reason), images };
   if (input.mode === 'reject') {
     const asks = { preload: preloadNameOf(update), from, object: update.object };
-    const verdict = input.progress?.verdict;
-    if (verdict?.kind === 'ready') return record('Preloaded', verdict.reason);
+    const outcome = input.progress?.outcome;
+    if (outcome?.kind === 'release') return record('Preloaded', outcome.message);
     const denial = rejection(next, asks.preload, images, input.progress, input.dryRun);
     const bypassRefused = bypass !== undefined;
     return { ...plain('Rejected', input.object, denial.message), images, denial, asks, bypassRefused };

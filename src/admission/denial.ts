@@ -66,8 +66,8 @@ export function rejection(
 ): Denial {
   const id = `${namespace}/${name}`;
   const look = `kubectl -n ${namespace} get ipl ${preload}`;
-  if (progress?.verdict.kind === 'failed') {
-    return forbidden(`pullgate: ${id} keeps what runs: ${progress.verdict.reason}; see ${look}`);
+  if (progress?.outcome.kind === 'fail') {
+    return forbidden(`pullgate: ${id} keeps what runs: ${progress.outcome.message}; see ${look}`);
   }
   const denial = { code: 429, reason: 'TooManyRequests' } as const;
   if (dryRun && !isUnknown(progress) && !hasBegun(progress)) {
@@ -75,7 +75,7 @@ export function rejection(
     return { ...denial, message };
   }
   const wait = isUnknown(progress)
-    ? WHY_UNKNOWN[progress.verdict.kind](id, progress.trouble)
+    ? WHY_UNKNOWN[progress.outcome.kind](id, progress.trouble)
     : `${id} waits until its nodes have ${beginning(images.join(', '), WORDS_LIMIT)}: ${howFar(progress)}; see ${look}`;
   return {
     ...denial,
@@ -97,8 +97,8 @@ const WHY_UNKNOWN = {
 
 function isUnknown(
   progress: PreloadProgress | undefined,
-): progress is PreloadProgress & { readonly verdict: { readonly kind: keyof typeof WHY_UNKNOWN } } {
-  return progress !== undefined && Object.hasOwn(WHY_UNKNOWN, progress.verdict.kind);
+): progress is PreloadProgress & { readonly outcome: { readonly kind: keyof typeof WHY_UNKNOWN } } {
+  return progress !== undefined && Object.hasOwn(WHY_UNKNOWN, progress.outcome.kind);
 }
 
 function hasBegun(progress: PreloadProgress | undefined): progress is PreloadProgress {

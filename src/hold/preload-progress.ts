@@ -1,11 +1,12 @@
 /** How far the preload is that an update in mode reject waits for. */
 export interface PreloadProgress {
-  readonly verdict:
-    | { readonly kind: 'waiting' }
-    /** The update may go ahead; why, in words. */
-    | { readonly kind: 'ready'; readonly reason: string }
-    /** Waiting makes no sense; why, in the registry's words. */
-    | { readonly kind: 'failed'; readonly reason: string }
+  /** The outcome of the assessment, as the ImagePreload's status has it, unless nothing is known of it. */
+  readonly outcome:
+    | { readonly kind: 'wait' }
+    /** The update may go ahead. The message says why. */
+    | { readonly kind: 'release'; readonly message: string }
+    /** Waiting is pointless. The message says why, in the registry's words. */
+    | { readonly kind: 'fail'; readonly message: string }
     /** The review is not about the Deployment as it is stored: nothing was looked up, and nothing made. */
     | { readonly kind: 'stale' }
     /** The API server did not answer in time, so that nothing is known. */

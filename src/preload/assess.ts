@@ -1,10 +1,10 @@
 import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
 import type { EligibleNodes, ExcludedNodes } from './eligible-nodes.ts';
+import type { TimedOutPull } from './ended-pulls.ts';
 import type { ImageAbsences } from './image-absence.ts';
 import { countImage } from './image-counts.ts';
 import type { ImagePreload, ImageStatus, PreloadImage } from './image-preload.ts';
 import {
-  isOfThisBoot,
   isWorthKeeping,
   type JudgedNode,
   type Judgements,
@@ -15,13 +15,24 @@ import {
 } from './judged-node.ts';
 import { canNeverPreload, noNodesUntil } from './no-nodes.ts';
 import type { Node } from './node.ts';
+import {
+  countRunning,
+  failuresOf,
+  hanging,
+  isHanging,
+  isOut,
+  nodeTimeout,
+  type OpenNode,
+  openNode,
+  worthAsking,
+} from './open-node.ts';
+import { LEAVE_REASONS, type NodeFailure, type Outcome } from './outcome.ts';
 import { hadFailed } from './preload-outcome.ts';
-import { isDefinitive } from './pull-failure.ts';
+import type { Failure } from './pull-failure.ts';
 import type { PullTimes } from './pull-times.ts';
 import type { PullerPod } from './puller-pod-status.ts';
-import { isRefused, type Refusals, refusalsOf } from './refusals.ts';
-import { type Failure, runningSince, type Slot, startOf } from './slot.ts';
-import { troubleOf, withMissingSecret } from './slot-trouble.ts';
+import { type Refusals, refusalsOf } from './refusals.ts';
+import { runningSince, type Slot } from './slot.ts';
 import { byImportance, retries, type WantedPull, wantedPulls } from './wanted-pulls.ts';
 
 /** All that is known about one preload at one moment. */
@@ -58,37 +69,8 @@ export interface AssessInput {
   readonly judged?: Judgements;
 }
 
-interface NodeFailure extends Failure {
-  readonly node: string;
-  readonly image: string;
-  /** Set once the node no longer counts. */
-  readonly left?: Left;
-}
-
-/**
- * - `Preloading`: go on.
- * - `Ready`: as many nodes as asked for have every image.
- * - `Failed`: every node that was asked has given a definitive answer: hold on, and say so.
- * - `Overdue`: the deadline has passed; with a ready node the rollout is let go, with none it is kept.
- * - `NoNodes`: nothing to preload on; let go once `over`.
- * - `NotPreloadable`: a puller pod would do more than pull. Nothing can be promised, so the rollout is let go.
- */
-export type Verdict =
-  | { readonly kind: 'Preloading' }
-  | { readonly kind: 'Ready' }
-  | ({ readonly kind: 'Failed' } & NodeFailure)
-  | { readonly kind: 'Overdue' }
-  | {
-      readonly kind: 'NoNodes';
-      readonly since: number;
-      readonly over: boolean;
-      /** No node could ever be preloaded for these pods. */
-      readonly never: boolean;
-    }
-  | { readonly kind: 'NotPreloadable'; readonly message: string };
-
-export interface Assessment {
-  readonly verdict: Verdict;
+/** How far the preload is. */
+export interface Progress {
   /** The nodes that a release waits for: see `countedNodes`. */
   readonly desired: number;
   /** How many of them must be ready. */
@@ -103,39 +85,29 @@ export interface Assessment {
   readonly late: string | undefined;
   readonly images: readonly ImageStatus[];
   readonly failures: readonly NodeFailure[];
+  /** The deadline has passed, whatever the outcome. */
+  readonly overdue: boolean;
+}
+
+/** What to do next. */
+export interface Plan {
+  /** Pulls to start, the most important first. */
   readonly wanted: readonly WantedPull[];
   /** Pulls under way. */
   readonly running: number;
-  /** The deadline has passed, whatever the verdict. */
-  readonly overdue: boolean;
   readonly remove: readonly PullerPod[];
   /** Pulls that still run although the time for one node is over, and when it was. */
-  readonly timedOut: readonly { readonly pod: PullerPod; readonly at: number }[];
+  readonly timedOut: readonly TimedOutPull[];
   /** Pods that take so long that their events should be read: they may not have come to the pull at all. */
   readonly creating: readonly PullerPod[];
-  /** ms since the epoch when time alone changes the answer. */
+  /** ms since the epoch when time alone changes the assessment. */
   readonly wakeAt: number | undefined;
 }
 
-/**
- * A node is given up when its pull has failed this often over `givenUpAfterMs`, or still runs when the time for one node
- * is over: it leaves the count once another node is ready, and no longer keeps others waiting. It is tried all the same.
- */
-const GIVEN_UP_AFTER_ATTEMPTS = 3;
-
-type GivenUp = 'PullFailed' | 'PullTimedOut';
-/** Why a node left the count. One that refuses the pod leaves it at once, whether or not another one is ready. */
-const LEFT = ['NodeRefusesPod', 'PullFailed', 'PullTimedOut'] as const;
-type Left = (typeof LEFT)[number];
-
-/** A node that something is going on at: few of thousands. */
-interface OpenNode extends JudgedNode {
-  readonly name: string;
-  readonly pulling: boolean;
-  readonly failed: boolean;
-  /** Takes one of the places that parallelism gives. */
-  readonly busy: boolean;
-  readonly left: Left | undefined;
+export interface Assessment {
+  readonly outcome: Outcome;
+  readonly progress: Progress;
+  readonly plan: Plan;
 }
 
 /** Decides what to do next for one preload. Pure: pods and nodes say everything, so any process can go on. */
@@ -167,48 +139,51 @@ export function assess(input: AssessInput): Assessment {
   const hangs = new Set(timedOut.map(({ pod }) => pod.node));
 
   const noNodes = { ...input, since: input.noNodesSince ?? now, noNodesMs: times.noNodesMs };
-  const verdict = ((): Verdict => {
-    if (input.notPreloadable !== undefined) return { kind: 'NotPreloadable', message: input.notPreloadable };
+  const outcome = ((): Outcome => {
+    if (input.notPreloadable !== undefined)
+      return { kind: 'release', reason: 'NotPreloadable', message: input.notPreloadable };
     if (staying.length === 0) {
-      const never = canNeverPreload(input);
-      return { kind: 'NoNodes', since: noNodes.since, over: now >= noNodesUntil(noNodes), never };
+      const reason = 'NoEligibleNodes';
+      if (now < noNodesUntil(noNodes)) return { kind: 'wait', reason };
+      return { kind: 'release', reason, never: canNeverPreload(input) };
     }
-    if (ready >= Math.max(1, required)) return { kind: 'Ready' };
+    if (ready >= Math.max(1, required)) return { kind: 'release', reason: 'Ready' };
     const definitive = failures.find((failure) => failure.definitive && refusals.final.has(failure.image));
-    if (definitive !== undefined) return { kind: 'Failed', ...definitive };
-    return now >= deadline ? { kind: 'Overdue' } : { kind: 'Preloading' };
+    if (definitive !== undefined) return { kind: 'fail', reason: definitive.reason, failure: definitive };
+    if (now < deadline) return { kind: 'wait', reason: 'Preloading' };
+    if (ready > 0) return { kind: 'release', reason: 'DeadlineExceeded' };
+    return { kind: 'fail', reason: 'DeadlineExceeded', failure: failures[0] };
   })();
 
   const touched = nodes.filter((node) => !lacksAll(node, wantedOf));
   const due = wakeTimes(pulls, open, refusals);
-  if (verdict.kind === 'NoNodes') due.push(noNodesUntil(noNodes));
-  else due.push(deadline);
+  due.push(staying.length === 0 ? noNodesUntil(noNodes) : deadline);
   for (const { againAt } of nodes) if (againAt !== undefined) due.push(againAt);
   const future = due.filter((time) => time > now);
 
   return {
-    verdict,
-    desired,
-    required,
-    ready,
-    newlyReady,
-    pulling: open.filter(({ pulling, left }) => pulling && left === undefined).length,
-    failed: open.filter(({ failed, name }) => failed || hangs.has(name)).length,
-    excluded: withUncounted(
-      input.excluded,
-      open,
-      counted === staying ? [] : staying.filter((node) => isLater(preload, node)),
-    ),
-    late: counted.find((node) => !node.ready)?.node.name,
-    images: preload.spec.images.map((image, index) => countImage(image, index, touched)),
-    failures,
-    wanted: verdict.kind === 'NotPreloadable' ? [] : wantedPulls(pulls, nodes, open, refusals),
-    running: open.reduce((sum, { slots }) => sum + countRunning(slots), 0),
-    overdue: now >= deadline,
-    remove: open.flatMap(({ remove }) => remove),
-    timedOut,
-    creating: open.flatMap(({ slots }) => slots.flatMap((slot) => worthAsking(input, slot))),
-    wakeAt: future.length === 0 ? undefined : Math.min(...future),
+    outcome,
+    progress: {
+      ...{ desired, required, ready, newlyReady, failures },
+      pulling: open.filter(({ pulling, left }) => pulling && left === undefined).length,
+      failed: open.filter(({ failed, name }) => failed || hangs.has(name)).length,
+      excluded: withUncounted(
+        input.excluded,
+        open,
+        counted === staying ? [] : staying.filter((node) => isLater(preload, node)),
+      ),
+      late: counted.find((node) => !node.ready)?.node.name,
+      images: preload.spec.images.map((image, index) => countImage(image, index, touched)),
+      overdue: now >= deadline,
+    },
+    plan: {
+      wanted: input.notPreloadable === undefined ? wantedPulls(pulls, nodes, open, refusals) : [],
+      running: open.reduce((sum, { slots }) => sum + countRunning(slots), 0),
+      remove: open.flatMap(({ remove }) => remove),
+      timedOut,
+      creating: open.flatMap(({ slots }) => slots.flatMap((slot) => worthAsking(input, slot))),
+      wakeAt: future.length === 0 ? undefined : Math.min(...future),
+    },
   };
 }
 
@@ -252,102 +227,6 @@ function isLater(preload: ImagePreload, { node }: JudgedNode): boolean {
   return node.createdAt > preload.createdAt;
 }
 
-function openNode(input: AssessInput, node: JudgedNode, anyReady: boolean): OpenNode {
-  const { slots } = node;
-  const givenUp = slots.map((slot) => reasonToGiveUp(slot, input)).find((reason) => reason !== undefined);
-  const failed = slots.some(({ state }) => state === 'failed');
-  const refuses = slots.some((slot) => refusesPod(slot, input));
-  return {
-    ...node,
-    name: node.node.name,
-    pulling: countRunning(slots) > 0,
-    failed,
-    // A failing node keeps its place until some node is ready: a dead registry is asked by one wave, not by all. But not
-    // for ever: what fails may be the node. A refusal has its witnesses.
-    busy:
-      slots.some((slot) => runningSince(slot) !== undefined && !isHanging(slot, input)) ||
-      (failed &&
-        !anyReady &&
-        !refuses &&
-        (givenUp === undefined || slots.some((slot) => isRefused(slot) && !isHanging(slot, input)))),
-    left: refuses ? 'NodeRefusesPod' : anyReady ? givenUp : undefined,
-  };
-}
-
-/** Whether the node would refuse every pod like this one. */
-function refusesPod(slot: Slot, { troubleOf }: AssessInput): boolean {
-  const { failure } = slot.state === 'failed' ? slot : { failure: undefined };
-  const trouble = slot.state === 'pulling' && slot.creating ? troubleOf(slot.creating) : undefined;
-  return (failure ?? trouble)?.reason === 'NodeRefusesPod';
-}
-
-function reasonToGiveUp(slot: Slot, input: AssessInput): GivenUp | undefined {
-  if (isHanging(slot, input)) return 'PullTimedOut';
-  if (slot.state !== 'failed') return undefined;
-  if (slot.timedOut) return 'PullTimedOut';
-  if (slot.failedAttempts < GIVEN_UP_AFTER_ATTEMPTS) return undefined;
-  return input.now - slot.firstAttemptAt >= input.times.givenUpAfterMs ? 'PullFailed' : undefined;
-}
-
-/** Whether the pull says nothing about the image. A node that fails for reasons of its own is no witness for ever. */
-function isOut(slot: Slot, input: AssessInput): boolean {
-  if (isHanging(slot, input) || refusesPod(slot, input)) return true;
-  if (slot.state === 'failed' && isDefinitive(slot.failure.reason)) return false;
-  return reasonToGiveUp(slot, input) !== undefined;
-}
-
-function isHanging(slot: Slot, input: AssessInput): boolean {
-  const since = runningSince(slot);
-  return since !== undefined && input.now >= since + nodeTimeout(input);
-}
-
-/** The pods of the last attempts: the others have failed. */
-function hanging(input: AssessInput, { node, slots, pods }: OpenNode): Assessment['timedOut'] {
-  return slots.flatMap((slot, index) => {
-    if (!isHanging(slot, input)) return [];
-    const mine = (pods[index] ?? []).filter((pod) => isOfThisBoot(pod, node));
-    const last = Math.max(...mine.map(({ attempt }) => attempt));
-    return mine
-      .filter(({ attempt }) => attempt === last)
-      .map((pod) => ({ pod, at: startOf(pod) + nodeTimeout(input) }));
-  });
-}
-
-function nodeTimeout(input: AssessInput): number {
-  return input.preload.spec.nodeTimeoutSeconds * 1000;
-}
-
-/** Pulls under way, retries of failed ones included. */
-function countRunning(slots: readonly Slot[]): number {
-  return slots.filter((slot) => runningSince(slot) !== undefined).length;
-}
-
-/** The kubelet says of a pull secret that it cannot find only in an event of the pod. */
-function worthAsking({ times, now }: AssessInput, slot: Slot): PullerPod[] {
-  if (slot.state === 'failed' && slot.failure.reason === 'Unauthorized') return [slot.pod];
-  if (slot.state !== 'pulling' || slot.creating === undefined) return [];
-  return now >= slot.since + times.creatingMs ? [slot.creating] : [];
-}
-
-const TIMED_OUT: Failure = {
-  reason: 'Timeout',
-  definitive: false,
-  message: 'still pulling when the time for one node was over',
-};
-
-function failuresOf(input: AssessInput, { name, slots, left: reason }: OpenNode): NodeFailure[] {
-  const left = reason === undefined ? {} : { left: reason };
-  return input.preload.spec.images.flatMap(({ image }, index) => {
-    const slot = slots[index];
-    if (slot?.state === 'failed') return { node: name, image, ...withMissingSecret(slot, input), ...left };
-    if (slot?.state !== 'pulling') return [];
-    // Told, and no more: the kubelet goes on by itself, and its time is that of the pull.
-    const trouble = slot.creating && troubleOf(slot.creating, slot.since, input);
-    const failure = trouble ?? (isHanging(slot, input) ? TIMED_OUT : undefined);
-    return failure === undefined ? [] : { node: name, image, ...failure, ...left };
-  });
-}
-
 /**
  * The deadline counts from the last node that became ready: as long as nodes become ready, it moves on. Nodes that join later do not
  * move it, as there may be no end of them.
@@ -386,7 +265,7 @@ function withUncounted(
   const counts: ExcludedNodes[] = [...excluded];
   if (later[0] !== undefined)
     counts.push({ reason: 'JoinedLater', count: later.length, node: later[0].node.name });
-  for (const reason of LEFT) {
+  for (const reason of LEAVE_REASONS) {
     const gone = open.filter(({ left }) => left === reason);
     if (gone[0] !== undefined) counts.push({ reason, count: gone.length, node: gone[0].name });
   }

@@ -3,11 +3,7 @@ import type { Clock } from '../clock.ts';
 import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
 import type { LogLimit } from '../log-limit.ts';
-
-/** What became of the creation of an ImagePreload. `Existing`: another replica was faster. */
-export type Made =
-  | { readonly kind: 'Created' | 'Existing' }
-  | { readonly kind: 'Refused'; readonly words: string };
+import type { CreateResult } from './create-preload.ts';
 
 /** Makes ImagePreloads for updates that have been answered already. */
 export interface BackgroundMaking {
@@ -18,8 +14,8 @@ export interface BackgroundMaking {
   make(
     preload: { readonly namespace: string; readonly name: string },
     waitMs: number,
-    make: () => Promise<Made>,
-  ): Promise<Made | undefined>;
+    make: () => Promise<CreateResult>,
+  ): Promise<CreateResult | undefined>;
 }
 
 /** Of all namespaces. Each has a Deployment of up to 1.5 MiB in memory. */
@@ -41,8 +37,8 @@ export function createBackgroundMaking({
   readonly limitLog: LogLimit;
 }): BackgroundMaking {
   const limiter = createLimiter(AT_A_TIME, clock);
-  const running = new Map<string, { readonly namespace: string; readonly made: Promise<Made> }>();
-  const refusals = new LRUCache<string, { readonly made: Made; readonly until: number }>({
+  const running = new Map<string, { readonly namespace: string; readonly made: Promise<CreateResult> }>();
+  const refusals = new LRUCache<string, { readonly made: CreateResult; readonly until: number }>({
     max: REMEMBERED_REFUSALS,
   });
 
@@ -51,13 +47,13 @@ export function createBackgroundMaking({
     return running.size < MOST && ofNamespace < MOST_OF_NAMESPACE;
   }
 
-  function takeRefusal(key: string): Made | undefined {
+  function takeRefusal(key: string): CreateResult | undefined {
     const late = refusals.get(key);
     refusals.delete(key);
     return late !== undefined && clock.monotonic() < late.until ? late.made : undefined;
   }
 
-  function rememberLate(key: string, namespace: string, made: Promise<Made>): void {
+  function rememberLate(key: string, namespace: string, made: Promise<CreateResult>): void {
     made.then(
       (found) => {
         if (found.kind === 'Refused')

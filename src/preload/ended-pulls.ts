@@ -1,9 +1,7 @@
 import type { Clock } from '../clock.ts';
-import type { Assessment } from './assess.ts';
 import type { PullFailureReason } from './pull-failure.ts';
 import { pullOutcome } from './pull-outcome.ts';
-import type { PullerPod } from './puller-pod-status.ts';
-import { startOf } from './slot.ts';
+import { type PullerPod, startOf } from './puller-pod-status.ts';
 
 /** How one attempt of one node at one image ended. */
 export type EndedPull =
@@ -14,6 +12,12 @@ export type EndedPull =
       readonly reason: PullFailureReason;
     };
 
+/** A pull that still runs although its time is over, and when that was, in ms since the epoch. */
+export interface TimedOutPull {
+  readonly pod: PullerPod;
+  readonly at: number;
+}
+
 /**
  * Tells the end of each attempt once, whatever its pod goes on to say: a kubelet tries by itself again, and a pull that has
  * taken too long ends at some time, too.
@@ -22,7 +26,7 @@ export interface EndedPulls {
   /** What is seen before has been told by whoever led then. What ended while nobody led is told by nobody. */
   start(): void;
   observe(now: PullerPod | undefined, before: PullerPod | undefined): void;
-  timedOut(pulls: Assessment['timedOut']): void;
+  timedOut(pulls: readonly TimedOutPull[]): void;
   /** The API server did not take the pod. */
   refused(reason: PullFailureReason): void;
 }

@@ -1,10 +1,4 @@
-/** Which nodes got which of several images of one name. */
-export interface DigestNodes {
-  readonly digest: string;
-  /** How many nodes have it, and the names of some. */
-  readonly count: number;
-  readonly nodes: readonly string[];
-}
+import { type DigestNodes, NAMED_NODES } from './image-preload.ts';
 
 /** What one node got, with the node's architecture and the runtime's name of the image. */
 export interface PulledImage {
@@ -12,9 +6,6 @@ export interface PulledImage {
   readonly arch: string;
   readonly imageID: string;
 }
-
-/** Enough to look at, and no more in the CRD; the counts are whole. */
-export const NAMED_NODES = 3;
 
 /**
  * The digests of an image that is not the same on all nodes, the most frequent first; empty if it is. Only what was pulled

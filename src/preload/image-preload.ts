@@ -6,7 +6,6 @@ import { MADE_FOR_ANNOTATION } from '../names.ts';
 import { NAME_CHARACTERS } from '../template/object-name.ts';
 import { weighsMoreThan } from '../template/weight.ts';
 import { beginning, elide, TEXT_LIMIT } from '../text.ts';
-import { type DigestNodes, NAMED_NODES } from './image-divergence.ts';
 import { parseTimestamp } from './timestamp.ts';
 
 export type { PreloadImage } from '../hold/preload-needs.ts';
@@ -86,6 +85,17 @@ export const EMPTY_STATUS: ImagePreloadStatus = {
   failures: [],
   conditions: [],
 };
+
+/** Which nodes got which of several images of one name. */
+export interface DigestNodes {
+  readonly digest: string;
+  /** How many nodes have it, and the names of some. */
+  readonly count: number;
+  readonly nodes: readonly string[];
+}
+
+/** Enough to look at, and no more in the CRD; the counts are whole. */
+export const NAMED_NODES = 3;
 
 export interface ImageStatus {
   readonly image: string;
@@ -309,4 +319,11 @@ function text(object: unknown, field: string, limit: number): string {
 
 function count(object: unknown, field: string): number {
   return integer(at(object, field), { min: 0, max: Number.MAX_SAFE_INTEGER, fallback: 0 });
+}
+
+/** Returns the preload with this status in place of its own. */
+export function withStatus(preload: ImagePreload, status: ImagePreloadStatus | undefined): ImagePreload {
+  if (status !== undefined) return { ...preload, status };
+  const { status: _, ...rest } = preload;
+  return rest;
 }

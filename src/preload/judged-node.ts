@@ -4,9 +4,10 @@ import { type ImageFilter, imageFilter, nameBits } from './image-filter.ts';
 import type { PreloadImage } from './image-preload.ts';
 import type { Node } from './node.ts';
 import { NO_PODS } from './pod-index.ts';
+import type { Failure } from './pull-failure.ts';
 import type { PullTimes } from './pull-times.ts';
 import type { PullerPod } from './puller-pod-status.ts';
-import { type Failure, judgeSlot, overtaken, type Slot } from './slot.ts';
+import { judgeSlot, overtaken, type Slot } from './slot.ts';
 
 /** How far the images of one preload are on one node, whatever the time. */
 export interface JudgedNode {

@@ -5,10 +5,10 @@ import { asArray, asString, at } from '../json.ts';
 import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
 import { elide } from '../text.ts';
+import type { Failure } from './pull-failure.ts';
 import { registryWords } from './pull-failure.ts';
 import { PULL_CONTAINER } from './puller-pod.ts';
 import type { PullerPod } from './puller-pod-status.ts';
-import type { Failure } from './slot.ts';
 
 /** What keeps pods from beginning to pull. Only their events tell: in their status it looks like a slow pull. */
 export interface PodTroubles {

@@ -5,7 +5,7 @@ import type { Deployment } from '../hold/deployment.ts';
 import { parseHold } from '../hold/hold.ts';
 import { awaitedPreload } from '../hold/preload-name.ts';
 import { API_VERSION, HOLD_ANNOTATION, IMAGE_PRELOAD_KIND } from '../names.ts';
-import type { Assessment } from './assess.ts';
+import type { Assessment, Progress } from './assess.ts';
 import { wordsAboutExcluded } from './eligible-nodes.ts';
 import { wordsAboutDivergence } from './image-divergence.ts';
 import type { ImagePreload } from './image-preload.ts';
@@ -30,7 +30,8 @@ export function preloadFacts(
   assessment: Assessment,
   owner: Deployment | undefined,
 ): GateEvent[] {
-  const { desired, ready } = assessment;
+  const { outcome, progress } = assessment;
+  const { desired, ready } = progress;
   const images = preload.spec.images.map(({ image }) => image).join(', ');
   const itself = reference(preload);
   const about = preload.owner === undefined ? itself : ownerReference(preload, preload.owner);
@@ -42,8 +43,8 @@ export function preloadFacts(
   });
   const see = `see ${describePreload(preload)}`;
   const facts: GateEvent[] = [];
-  if (assessment.verdict.kind === 'NotPreloadable') {
-    const { message } = assessment.verdict;
+  if (outcome.reason === 'NotPreloadable') {
+    const { message } = outcome;
     return [
       fact({ type: 'Warning', reason: 'NotPreloadable', note: noteEnding(message, see), fact: preload.uid }),
     ];
@@ -53,16 +54,16 @@ export function preloadFacts(
     facts.push(fact({ type: 'Normal', reason: 'PreloadStarted', note, fact: preload.uid }));
   }
   // Kubelets before 1.31 do not repeat why they back off.
-  const failing = assessment.failures.filter(({ message }) => saysWhy(message)).slice(0, NODE_FACTS);
+  const failing = progress.failures.filter(({ message }) => saysWhy(message)).slice(0, NODE_FACTS);
   for (const { node, image, reason, message, left } of failing) {
     const leaves = left === undefined ? '' : '; this node no longer counts';
-    const text = `${node}: ${words(image, message)} (${left ?? reason})${leaves}; ${readyCount(assessment)}; ${remedyFor(reason)}`;
+    const text = `${node}: ${words(image, message)} (${left ?? reason})${leaves}; ${readyCount(progress)}; ${remedyFor(reason)}`;
     const which = `${preload.uid} ${node} ${image} ${left ?? reason}`;
     facts.push(
       fact({ type: 'Warning', reason: 'PreloadNodeFailed', note: noteEnding(text, see), fact: which }),
     );
   }
-  for (const { image, digestNodes } of assessment.images) {
+  for (const { image, digestNodes } of progress.images) {
     if (digestNodes === undefined) continue;
     const text = `${wordsAboutDivergence(image, digestNodes)}. The tag has been moved: the pods will not all run the same`;
     const digests = digestNodes.map(({ digest }) => digest).toSorted();
@@ -75,8 +76,8 @@ export function preloadFacts(
     const note = noteEnding(failure.text, back && `go back: ${back}`, see);
     facts.push(fact({ type: 'Warning', reason: 'PreloadFailed', note, fact: failure.fact }));
   }
-  if (assessment.verdict.kind === 'Ready') {
-    const missing = leftOut(assessment);
+  if (outcome.reason === 'Ready') {
+    const missing = leftOut(progress);
     const text = `${ready} of ${desired} nodes have ${images}`;
     const note = missing === '' ? text : noteEnding(`${text}; left out: ${missing}`, see);
     facts.push(fact({ type: 'Normal', reason: 'PreloadReady', note, fact: preload.uid }));
@@ -116,27 +117,26 @@ export function refusedPreloadFact(preload: ImagePreload, why: string): GateEven
 /** Why the rollout that waits for it does not begin before something has changed. */
 function failureOf(
   preload: ImagePreload,
-  assessment: Assessment,
+  { outcome, progress }: Assessment,
 ): { readonly text: string; readonly fact: string } | undefined {
-  const { verdict, ready, failures, late } = assessment;
+  if (outcome.kind !== 'fail') return undefined;
   const goesOn = preload.owner === undefined ? '' : '; what runs goes on running';
-  if (verdict.kind === 'Failed') {
-    const { image, reason, node, message } = verdict;
+  const count = readyCount(progress);
+  if (outcome.reason !== 'DeadlineExceeded') {
+    const { image, reason, node, message } = outcome.failure;
     return {
-      text: `${words(image, message)} (${reason} on ${node}); ${readyCount(assessment)}${goesOn}; ${finalRemedy(reason)}`,
+      text: `${words(image, message)} (${reason} on ${node}); ${count}${goesOn}; ${finalRemedy(reason)}`,
       // Without the words: they may name another node or request each time.
       fact: `${preload.uid} ${image} ${reason}`,
     };
   }
-  // With a node that is ready, the rollout is let go instead.
-  if (verdict.kind !== 'Overdue' || ready > 0) return undefined;
-  const [first] = failures;
+  const { failure } = outcome;
   const why =
-    first === undefined
-      ? `${late} is still pulling ${preload.spec.images.map(({ image }) => image).join(', ')}`
-      : `${first.node}: ${words(first.image, first.message)} (${first.reason})`;
-  const text = `the deadline of ${preload.spec.deadlineSeconds} s has passed and ${readyCount(assessment)}; ${why}`;
-  const help = first === undefined ? '' : `; ${remedyFor(first.reason)}`;
+    failure === undefined
+      ? `${progress.late} is still pulling ${preload.spec.images.map(({ image }) => image).join(', ')}`
+      : `${failure.node}: ${words(failure.image, failure.message)} (${failure.reason})`;
+  const text = `the deadline of ${preload.spec.deadlineSeconds} s has passed and ${count}; ${why}`;
+  const help = failure === undefined ? '' : `; ${remedyFor(failure.reason)}`;
   return {
     text: `${text}${goesOn}; it is retried automatically${help}`,
     fact: `${preload.uid} DeadlineExceeded`,
@@ -149,12 +149,12 @@ function finalRemedy(reason: PullFailureReason): string {
   return isOfTheTemplate ? remedyFor(reason) : `it is retried automatically: ${remedyFor(reason)}`;
 }
 
-function readyCount({ ready, desired }: Assessment): string {
+function readyCount({ ready, desired }: Progress): string {
   return `${ready} of ${desired} nodes are ready`;
 }
 
 /** Nodes that would count if all was well with them. */
-function leftOut({ excluded }: Assessment): string {
+function leftOut({ excluded }: Progress): string {
   return wordsAboutExcluded(excluded.filter(({ reason }) => NOT_WELL.has(reason)));
 }
 

@@ -1,5 +1,5 @@
 import type { Activity } from './activity.ts';
-import type { Assessment } from './assess.ts';
+import type { Assessment, Progress } from './assess.ts';
 import { wordsAboutExcluded } from './eligible-nodes.ts';
 import { wordsAboutDivergence } from './image-divergence.ts';
 import {
@@ -14,6 +14,7 @@ import {
   imageNames,
   type PreloadPhase,
 } from './image-preload.ts';
+import type { NodeFailure, Outcome } from './outcome.ts';
 import { wordsAbout } from './pull-failure.ts';
 import { SERVED_LIMITS } from './served-preloads.ts';
 
@@ -30,9 +31,9 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
   const before = preload.status;
   const time = rfc3339(now);
   const ended = activity === 'standalone' && isAnswered(assessment);
+  const { progress } = assessment;
   const { phase, reason, message } = summary(assessment);
-  const condition = (type: string, status: boolean, why: string, text: string): Condition => {
-    const value = status ? 'True' : 'False';
+  const condition = (type: string, value: Condition['status'], why: string, text: string): Condition => {
     const same = before?.conditions.find((old) => old.type === type && old.status === value);
     // Kept over a new reason too, as the API conventions ask: it is the time of the status.
     const keeps = same !== undefined && (same.reason === why || type !== 'Progressing');
@@ -45,30 +46,37 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
       message: text,
     };
   };
-  const ready = assessment.verdict.kind === 'Ready';
-  const degraded = degradation(assessment);
+  const ready = assessment.outcome.reason === 'Ready';
+  const degraded = degradation(progress);
+  const [release, releaseReason] = releaseStatus(assessment.outcome);
   // One that a rollout waits for again has not finished.
   const finishedAt = ended ? (before?.finishedAt ?? time) : undefined;
   return {
     phase,
-    ready: `${assessment.ready}/${assessment.desired}`,
+    ready: `${progress.ready}/${progress.desired}`,
     imageNames: imageNames(preload),
-    desiredNodes: assessment.desired,
-    readyNodes: assessment.ready,
-    pullingNodes: assessment.pulling,
-    failedNodes: assessment.failed,
-    excluded: assessment.excluded.map(({ reason: why, count }) => ({ reason: why, count })),
-    images: imageStatuses(assessment),
-    failures: assessment.failures
+    desiredNodes: progress.desired,
+    readyNodes: progress.ready,
+    pullingNodes: progress.pulling,
+    failedNodes: progress.failed,
+    excluded: progress.excluded.map(({ reason: why, count }) => ({ reason: why, count })),
+    images: imageStatuses(progress),
+    failures: progress.failures
       .slice(0, FAILURES_LIMIT)
       .map(({ node, image, reason: why, message: text }) => ({ node, image, reason: why, message: text })),
     conditions: [
-      condition('Ready', ready, reason, message),
-      condition('Progressing', !ready && !ended, progressReason(assessment), message),
-      condition('Failed', hasFailed(assessment), reason, message),
+      condition('Ready', ready ? 'True' : 'False', reason, message),
+      condition(RELEASE_ALLOWED, release, releaseReason, message),
+      condition(
+        'Progressing',
+        ready || ended ? 'False' : 'True',
+        progressReason(assessment.outcome),
+        message,
+      ),
+      condition('Failed', assessment.outcome.kind === 'fail' ? 'True' : 'False', reason, message),
       condition(
         'Degraded',
-        degraded !== undefined,
+        degraded === undefined ? 'False' : 'True',
         degraded?.reason ?? 'AsExpected',
         degraded?.message ?? 'no pull is failing',
       ),
@@ -78,12 +86,15 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
   };
 }
 
-/** Whether waiting makes no sense any more, unless somebody does something. `kubectl wait` can wait for it. */
-function hasFailed({ verdict, ready }: Assessment): boolean {
-  return verdict.kind === 'Failed' || (verdict.kind === 'Overdue' && ready === 0);
+/** The condition that carries the outcome: `True` allows the release, `False` rules it out for now, and `Unknown` means wait. */
+export const RELEASE_ALLOWED = 'ReleaseAllowed';
+
+function releaseStatus(outcome: Outcome): [Condition['status'], string] {
+  if (outcome.kind === 'wait') return ['Unknown', outcome.reason];
+  return [outcome.kind === 'release' ? 'True' : 'False', outcome.reason];
 }
 
-function imageStatuses({ images }: Assessment): ImageStatus[] {
+function imageStatuses({ images }: Progress): ImageStatus[] {
   let diverged = 0;
   return images.map(({ digests, digestNodes, ...image }) => {
     if (digestNodes !== undefined) diverged += 1;
@@ -93,7 +104,7 @@ function imageStatuses({ images }: Assessment): ImageStatus[] {
 }
 
 /** What is wrong, a pull that fails before all else. */
-function degradation({ failures, images }: Assessment): { reason: string; message: string } | undefined {
+function degradation({ failures, images }: Progress): { reason: string; message: string } | undefined {
   const [failure] = failures;
   if (failure !== undefined) {
     return { reason: failure.reason, message: wordsOf(failure) };
@@ -206,9 +217,9 @@ const WAITING_MESSAGE =
   'those that a rollout waits for first, then the oldest; this one begins when others have finished or are deleted';
 
 /** One made by hand ends as soon as there is an answer; a failing one is tried until its deadline. */
-function isAnswered({ verdict, overdue }: Assessment): boolean {
-  if (verdict.kind === 'Ready' || verdict.kind === 'NotPreloadable') return true;
-  return verdict.kind === 'NoNodes' ? verdict.over : overdue;
+function isAnswered({ outcome, progress }: Assessment): boolean {
+  if (outcome.kind === 'wait') return false;
+  return outcome.kind === 'release' || progress.overdue;
 }
 
 /** Since when there has been no eligible node, as the status has it: a restart must not begin to count anew. */
@@ -221,48 +232,47 @@ export function noNodesSince(preload: ImagePreload): number | undefined {
 }
 
 const NO_NODES_REASON = 'NoEligibleNodes';
-/** The reason where a puller pod would do more than pull. */
-export const NOT_PRELOADABLE = 'NotPreloadable';
 
-function progressReason({ verdict }: Assessment): string {
-  return verdict.kind === 'NoNodes' ? NO_NODES_REASON : verdict.kind;
+function progressReason({ kind, reason }: Outcome): string {
+  return kind === 'fail' ? 'Failed' : reason;
 }
 
-function summary(assessment: Assessment): { phase: PreloadPhase; reason: string; message: string } {
-  const { verdict, ready, desired, required, pulling } = assessment;
+function summary({ outcome, progress }: Assessment): {
+  phase: PreloadPhase;
+  reason: string;
+  message: string;
+} {
+  const { ready, desired, required, pulling, failed, failures } = progress;
   const count = `${ready} of ${desired} nodes have every image`;
-  const [failing] = assessment.failures;
+  const [failing] = failures;
   const why = failing === undefined ? '' : `; ${wordsOf(failing)}`;
-  switch (verdict.kind) {
+  const { reason } = outcome;
+  switch (reason) {
+    case 'Preloading': {
+      const phase = ready + pulling + failed === 0 ? 'Pending' : 'Preloading';
+      return { phase, reason: failing?.reason ?? 'Pulling', message: `${count}, ${pulling} pulling${why}` };
+    }
     case 'Ready':
       return {
         phase: 'Ready',
         reason: ready === desired ? 'AllNodesReady' : 'EnoughNodesReady',
         message: ready === desired ? count : `${count}, ${required} were asked for`,
       };
-    case 'Failed':
-      return { phase: 'Failed', reason: verdict.reason, message: `${count}; ${wordsOf(verdict)}` };
-    case 'Overdue':
-      return {
-        phase: 'Failed',
-        reason: 'DeadlineExceeded',
-        message: `the deadline has passed: ${count}${why}`,
-      };
+    case 'DeadlineExceeded':
+      return { phase: 'Failed', reason, message: `the deadline has passed: ${count}${why}` };
     case 'NotPreloadable':
-      return { phase: 'Finished', reason: NOT_PRELOADABLE, message: verdict.message };
-    case 'NoNodes': {
-      const left = wordsAboutExcluded(assessment.excluded);
+      return { phase: 'Finished', reason, message: outcome.message };
+    case 'NoEligibleNodes': {
+      const left = wordsAboutExcluded(progress.excluded);
       const message = left === '' ? 'no node is eligible' : `no node is eligible: ${left}`;
-      return { phase: 'Pending', reason: NO_NODES_REASON, message };
+      return { phase: 'Pending', reason, message };
     }
-    case 'Preloading': {
-      const phase = ready + pulling + assessment.failed === 0 ? 'Pending' : 'Preloading';
-      return { phase, reason: failing?.reason ?? 'Pulling', message: `${count}, ${pulling} pulling${why}` };
-    }
+    default:
+      return { phase: 'Failed', reason, message: `${count}; ${wordsOf(outcome.failure)}` };
   }
 }
 
-function wordsOf({ node, image, message }: Assessment['failures'][number]): string {
+function wordsOf({ node, image, message }: NodeFailure): string {
   return `${node}: ${wordsAbout(image, message)}`;
 }
 

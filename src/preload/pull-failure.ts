@@ -331,3 +331,11 @@ export function saysWhy(message: string): boolean {
 export function wordsAbout(image: string, message: string): string {
   return message.startsWith(image) ? message : `${image}: ${message}`;
 }
+
+/** Why a pull failed, in the registry's or the kubelet's words. */
+export interface Failure {
+  readonly reason: PullFailureReason;
+  /** The registry has answered, and asking again at once would give the same answer. */
+  readonly definitive: boolean;
+  readonly message: string;
+}

@@ -207,3 +207,8 @@ const REASON_CHARACTERS = 1024;
 function text(object: unknown, field: string, limit: number): string {
   return elide(asString(at(object, field)) ?? '', limit);
 }
+
+/** Returns when the pod began, in ms since the epoch: by the kubelet's clock once the kubelet has taken the pod on. */
+export function startOf(pod: PullerPod): number {
+  return pod.startedAt ?? pod.createdAt;
+}

@@ -1,46 +1,39 @@
 import { resolveCountOrPercent } from '../hold/count-or-percent.ts';
 import type { PreloadProgress } from '../hold/preload-progress.ts';
-import type { Condition, ImagePreload } from './image-preload.ts';
-import { noNodesUntil } from './no-nodes.ts';
-import { NOT_PRELOADABLE, noNodesSince } from './preload-status.ts';
+import type { ImagePreload } from './image-preload.ts';
+import { RELEASE_ALLOWED } from './preload-status.ts';
 import { recordedFailure, wordsAbout } from './pull-failure.ts';
-import type { PullTimes } from './pull-times.ts';
 
 export const STALE: PreloadProgress = {
-  verdict: { kind: 'stale' },
+  outcome: { kind: 'stale' },
   readyNodes: 0,
   desiredNodes: 0,
   elapsedSeconds: 0,
   remainingSeconds: undefined,
 };
 
-export const UNANSWERED: PreloadProgress = { ...STALE, verdict: { kind: 'unanswered' } };
+export const UNANSWERED: PreloadProgress = { ...STALE, outcome: { kind: 'unanswered' } };
 
-export function failed(reason: string): PreloadProgress {
-  return { ...STALE, verdict: { kind: 'failed', reason } };
+export function failed(message: string): PreloadProgress {
+  return { ...STALE, outcome: { kind: 'fail', message } };
 }
 
 /**
  * Reads the progress from the status alone, so that any replica can tell. While the Deployment serves nothing, one ready node is
  * enough.
  */
-export function requestProgress(
-  preload: ImagePreload,
-  times: PullTimes,
-  now: number,
-  nothingServes = false,
-): PreloadProgress {
+export function requestProgress(preload: ImagePreload, now: number, nothingServes = false): PreloadProgress {
   const { status, createdAt } = preload;
-  const verdict = verdictOf(preload, times, now);
-  const isEnough = nothingServes && verdict.kind === 'waiting' && (status?.readyNodes ?? 0) > 0;
+  const outcome = outcomeOf(preload);
+  const isEnough = nothingServes && outcome.kind === 'wait' && (status?.readyNodes ?? 0) > 0;
   const failure = status?.failures[0];
   return {
     ...(failure !== undefined && {
       trouble: `${failure.node}: ${wordsAbout(failure.image, failure.message)}`,
     }),
-    verdict: isEnough
-      ? { kind: 'ready', reason: 'no pod of this Deployment is ready, and a node has the images' }
-      : verdict,
+    outcome: isEnough
+      ? { kind: 'release', message: 'no pod of this Deployment is ready, and a node has the images' }
+      : outcome,
     readyNodes: status?.readyNodes ?? 0,
     desiredNodes: status?.desiredNodes ?? 0,
     elapsedSeconds: Math.max(0, now - createdAt) / 1000,
@@ -48,26 +41,13 @@ export function requestProgress(
   };
 }
 
-function verdictOf(preload: ImagePreload, { noNodesMs }: PullTimes, now: number): PreloadProgress['verdict'] {
-  const { status } = preload;
-  const ready = condition(status?.conditions, 'Ready');
-  if (status === undefined || ready === undefined) return { kind: 'waiting' };
-  if (ready.status === 'True') return { kind: 'ready', reason: ready.message };
-  if (ready.reason === NOT_PRELOADABLE) return { kind: 'ready', reason: ready.message };
-  const since = noNodesSince(preload);
-  if (since !== undefined) {
-    return now >= noNodesUntil({ preload, excluded: status.excluded, since, noNodesMs })
-      ? { kind: 'ready', reason: 'no node is eligible, so none can be preloaded' }
-      : { kind: 'waiting' };
-  }
-  if (status.phase !== 'Failed') return { kind: 'waiting' };
-  if (recordedFailure(ready.reason, '')?.definitive) {
-    return { kind: 'failed', reason: `${ready.message} (${ready.reason})` };
-  }
-  // The deadline has passed.
-  return status.readyNodes > 0
-    ? { kind: 'ready', reason: ready.message }
-    : { kind: 'failed', reason: ready.message };
+/** A status without the condition was written by an earlier version. The leader replaces that status within moments. */
+function outcomeOf({ status }: ImagePreload): PreloadProgress['outcome'] {
+  const stored = status?.conditions.find(({ type }) => type === RELEASE_ALLOWED);
+  if (stored?.status === 'True') return { kind: 'release', message: stored.message };
+  if (stored?.status !== 'False') return { kind: 'wait' };
+  const isPullFailure = recordedFailure(stored.reason, '') !== undefined;
+  return { kind: 'fail', message: isPullFailure ? `${stored.message} (${stored.reason})` : stored.message };
 }
 
 /**
@@ -82,8 +62,4 @@ function remainingSeconds({ spec, status }: ImagePreload): number | undefined {
   // One image after the other, as kubelets pull.
   const each = slowest.reduce((sum, seconds) => sum + seconds, 0);
   return Math.max(0, waves * each);
-}
-
-function condition(conditions: readonly Condition[] | undefined, type: string): Condition | undefined {
-  return conditions?.find((entry) => entry.type === type);
 }

@@ -1,14 +1,6 @@
 import type { Clock } from '../clock.ts';
 import type { ApiClient, CallOptions } from '../cluster/api-client.ts';
-import {
-  ApiError,
-  isAlreadyExists,
-  isConflict,
-  isForbidden,
-  isInvalid,
-  isNotFound,
-  isUnanswered,
-} from '../cluster/api-error.ts';
+import { ApiError, isConflict, isNotFound, isUnanswered } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import { type Deployment, parseDeployment } from '../hold/deployment.ts';
 import type { RunningTemplate } from '../hold/hold.ts';
@@ -17,19 +9,11 @@ import { servesNothing } from '../hold/rollout.ts';
 import { asObject, asString, at, type JsonObject } from '../json.ts';
 import type { Logger } from '../log.ts';
 import type { LogLimit } from '../log-limit.ts';
-import { API_GROUP_PATH, API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL } from '../names.ts';
-import { podAsAdmitted } from './admitted-pod.ts';
-import type { BackgroundMaking, Made } from './background-making.ts';
+import { API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL } from '../names.ts';
+import type { BackgroundMaking } from './background-making.ts';
+import { createPreload, preloadsPath } from './create-preload.ts';
 import { type ImagePreload, parseImagePreload } from './image-preload.ts';
-import { podsRefusedFact } from './pods-refused.ts';
-import {
-  isNeededPreload,
-  isUsablePodSpec,
-  type PreloadSettings,
-  preloadManifest,
-  preloadSpec,
-} from './preload-spec.ts';
-import type { PullTimes } from './pull-times.ts';
+import { isNeededPreload, type PreloadSettings, preloadSpec } from './preload-spec.ts';
 import { failed, requestProgress, STALE, UNANSWERED } from './request-progress.ts';
 
 /** An update of a Deployment in mode reject that waits for a preload. */
@@ -52,7 +36,6 @@ export interface RequestedPreloadsOptions {
   readonly limitLog: LogLimit;
   readonly writeEvent: (event: GateEvent) => void;
   readonly settings: PreloadSettings;
-  readonly pullTimes: PullTimes;
   readonly making: BackgroundMaking;
   /** Finds the template of this hash among the ReplicaSets of the Deployment. */
   readonly runningTemplate: (deployment: Deployment, hash: string) => Promise<JsonObject | undefined>;
@@ -108,7 +91,7 @@ async function progressOf(
   request: PreloadRequest,
   options: RequestedPreloadsOptions,
 ): Promise<PreloadProgress> {
-  const { client, clock, log, writeEvent, settings, pullTimes } = options;
+  const { client, clock, log, writeEvent, settings } = options;
   const { namespace, name, preload, from } = request;
   const endsAt = clock.monotonic() + BUDGET_MS;
   const call = (): CallOptions => ({
@@ -135,14 +118,14 @@ async function progressOf(
   }
 
   const wanted = withUid(parseDeployment(request.object), live);
-  const collection = `${API_GROUP_PATH}/namespaces/${namespace}/imagepreloads`;
+  const collection = preloadsPath(namespace);
   const there = await read(`${collection}/${preload}`);
   const stored = there === undefined ? undefined : parseImagePreload(there);
   if (stored !== undefined && isUsable(stored, wanted, from, settings)) {
     if (!request.dryRun) writeEvent(rejectedFact(request, stored));
-    return requestProgress(stored, pullTimes, clock.now(), servesNothing(live));
+    return requestProgress(stored, clock.now(), servesNothing(live));
   }
-  if (request.dryRun) return requestProgress(unborn(clock.now()), pullTimes, clock.now());
+  if (request.dryRun) return requestProgress(unborn(clock.now()), clock.now());
 
   if (stored !== undefined && !stored.deleting) {
     const body = { preconditions: { uid: stored.uid } };
@@ -151,48 +134,19 @@ async function progressOf(
     });
   }
   const waitMs = Math.max(0, Math.min(MAKE_MS, endsAt - clock.monotonic()));
-  const made = await options.making.make({ namespace, name: preload }, waitMs, () =>
-    makePreload(request, wanted, options),
-  );
-  if (made?.kind === 'Refused') return failed(made.words);
-  return requestProgress(unborn(clock.now()), pullTimes, clock.now());
-}
-
-async function makePreload(
-  request: PreloadRequest,
-  wanted: Deployment,
-  options: RequestedPreloadsOptions,
-): Promise<Made> {
-  const { client, log, limitLog, writeEvent, settings } = options;
-  const { namespace, name, preload, from } = request;
-  const pod = await podAsAdmitted(
-    {
-      deployment: wanted,
-      isUsable: (podSpec) => isUsablePodSpec(wanted, from, settings, podSpec),
-      runningTemplate: () => options.runningTemplate(wanted, from.template),
-    },
-    { client, log, limitLog },
-  );
-  if (pod.refusal !== undefined) writeEvent(podsRefusedFact(wanted, preload, pod.refusal));
-  const spec = preloadSpec(wanted, from, settings, pod.podSpec);
-  const collection = `${API_GROUP_PATH}/namespaces/${namespace}/imagepreloads`;
-  try {
-    const manifest = preloadManifest(wanted, preload, spec, settings);
-    const made = parseImagePreload(
-      await client.create(collection, manifest, {}, { deadlineMs: CALL_MS, retry: false }),
+  const created = await options.making.make({ namespace, name: preload }, waitMs, async () => {
+    const runningTemplate = () => options.runningTemplate(wanted, from.template);
+    const result = await createPreload(
+      { deployment: wanted, name: preload, from, runningTemplate },
+      { ...options, call: { deadlineMs: CALL_MS, retry: false } },
     );
-    const { source } = pod;
-    log.info({ deployment: `${namespace}/${name}`, preload, images: spec.images, source }, 'preload made');
-    writeEvent(rejectedFact(request, made));
-    return { kind: 'Created' };
-  } catch (error) {
-    // A policy or a quota: let through instead, it would be as if nobody had asked.
-    if (error instanceof ApiError && (isForbidden(error) || isInvalid(error)))
-      return { kind: 'Refused', words: `ImagePreload ${preload} was refused: ${error.apiMessage}` };
-    // Another replica was asked, too, or the old one is still going: the next answer tells how far it is.
-    if (isAlreadyExists(error)) return { kind: 'Existing' };
-    throw error;
-  }
+    if (result.kind === 'Created') writeEvent(rejectedFact(request, result.preload));
+    return result;
+  });
+  // Let through instead, the update would be as if nobody had asked.
+  if (created?.kind === 'Refused')
+    return failed(`ImagePreload ${preload} was refused: ${created.error.apiMessage}`);
+  return requestProgress(unborn(clock.now()), clock.now());
 }
 
 async function liveDeployment(

@@ -1,8 +1,8 @@
+import type { Failure } from './pull-failure.ts';
 import { initTrouble } from './pull-outcome.ts';
 import type { PullTimes } from './pull-times.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 import type { FailedSlot } from './refusals.ts';
-import type { Failure } from './slot.ts';
 
 interface Input {
   troubleOf(pod: PullerPod): Failure | undefined;

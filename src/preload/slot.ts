@@ -1,15 +1,7 @@
-import { isDefinitive, type PullFailureReason, saysWhy } from './pull-failure.ts';
+import { type Failure, isDefinitive, type PullFailureReason, saysWhy } from './pull-failure.ts';
 import { PULL_TIMED_OUT, pullOutcome } from './pull-outcome.ts';
 import type { PullTimes } from './pull-times.ts';
-import type { PullerPod } from './puller-pod-status.ts';
-
-/** Why a pull failed, in the registry's or the kubelet's words. */
-export interface Failure {
-  readonly reason: PullFailureReason;
-  /** The registry has answered, and asking again at once would give the same answer. */
-  readonly definitive: boolean;
-  readonly message: string;
-}
+import { type PullerPod, startOf } from './puller-pod-status.ts';
 
 /** How far one image is on one node. Times in ms since the epoch. */
 export type Slot =
@@ -114,11 +106,6 @@ const OF_THE_SECRET: ReadonlySet<PullFailureReason> = new Set([
  */
 function isAskedAgain(reason: PullFailureReason, attempt: number): boolean {
   return OF_THE_SECRET.has(reason) ? attempt % 2 === 1 : reason === 'NotFound' && attempt === 1;
-}
-
-/** As the kubelet has it, once it has taken the pod on. */
-export function startOf(pod: PullerPod): number {
-  return pod.startedAt ?? pod.createdAt;
 }
 
 function retryIn(attempt: number, reason: PullFailureReason, times: PullTimes): number {

@@ -136,8 +136,9 @@ function decisionNote(
     case 'Preloaded':
       return `let through: ${reason}; asked for by ${by}`;
     case 'Audited': {
-      const lacking = assessment === undefined ? 0 : assessment.desired - assessment.ready;
-      const count = lacking === 0 ? '' : `: ${lacking} of ${assessment?.desired} nodes lack the image`;
+      const lacking = assessment === undefined ? 0 : assessment.progress.desired - assessment.progress.ready;
+      const count =
+        lacking === 0 ? '' : `: ${lacking} of ${assessment?.progress.desired} nodes lack the image`;
       return `would have been held for ${reason}${count}; asked for by ${by}`;
     }
     case 'LimitExceeded':
@@ -183,7 +184,8 @@ export function stepFacts(
     warn('LimitExceeded', withoutPreload(exceededBound(deployment, hold.from) ?? ''));
   // Without a way back: that would wait for nodes, too.
   // Where no node could ever be preloaded, nothing is wrong.
-  const never = assessment?.verdict.kind === 'NoNodes' && assessment.verdict.never;
+  const outcome = assessment?.outcome;
+  const never = outcome?.kind === 'release' && outcome.reason === 'NoEligibleNodes' && outcome.never;
   if (step.reason === 'NoEligibleNodes') {
     const note = noteEnding(noNodesWords(deployment, assessment), 'see kubectl get nodes', see);
     warn('NoEligibleNodes', note, never ? 'Normal' : 'Warning');
@@ -216,7 +218,7 @@ function whyReleased(
       const count =
         assessment === undefined
           ? ''
-          : `; ${assessment.ready} of ${assessment.desired} nodes have its images`;
+          : `; ${assessment.progress.ready} of ${assessment.progress.desired} nodes have its images`;
       return `: no pod of this Deployment is ready, so its rollout starts now${count}`;
     }
     case 'ScaledToZero':
@@ -280,7 +282,7 @@ export function exceededFact(deployment: Deployment, why: string): GateEvent {
 
 function lateWords(deployment: Deployment, assessment: Assessment | undefined): string {
   if (assessment === undefined) return 'some nodes are ready, the rest is late; the rollout begins';
-  const { ready, desired, failures, late } = assessment;
+  const { ready, desired, failures, late } = assessment.progress;
   const [first] = failures;
   const why =
     first === undefined
@@ -293,7 +295,7 @@ function lateWords(deployment: Deployment, assessment: Assessment | undefined): 
 }
 
 function noNodesWords(deployment: Deployment, assessment: Assessment | undefined): string {
-  const left = wordsAboutExcluded(assessment?.excluded ?? []);
+  const left = wordsAboutExcluded(assessment?.progress.excluded ?? []);
   const why = left === '' ? 'there is none' : `left out: ${left}`;
   return `no node is eligible, so none can be preloaded with ${imagesOf(deployment)}; ${why}; the rollout begins`;
 }

@@ -12,7 +12,8 @@ import {
   servesNothing,
 } from '../hold/rollout.ts';
 import { HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL, MODE_OFF, type Mode } from '../names.ts';
-import type { Assessment } from '../preload/assess.ts';
+import type { Assessment, Progress } from '../preload/assess.ts';
+import type { Outcome } from '../preload/outcome.ts';
 import { wordsAbout } from '../preload/pull-failure.ts';
 import { elide, TEXT_LIMIT } from '../text.ts';
 import { pausedAfterHold } from './release-patch.ts';
@@ -98,16 +99,16 @@ export function nextStep({ deployment, mode, assessment, rules = {} }: NextStepI
     return isFailedBefore(deployment, hold, preload) ? { step: 'recover' } : { step: 'preload', preload };
   }
 
-  const failure = failureMessage(assessment);
-  const release = releaseReason(deployment, assessment, failure);
+  const { outcome, progress } = assessment;
+  const release = releaseReason(deployment, assessment);
   // The Deployment controller fails no rollout that is paused: what is not the gate's is from before the hold.
   const failed = isFailed(deployment);
   if (release !== undefined) {
     // The other way round, a rollout of an old ReplicaSet would begin with its deadline exceeded.
     return failed ? { step: 'recover' } : { step: 'release', reason: release, hold, paused };
   }
-  if (failure === undefined) return failed ? { step: 'recover' } : { step: 'nothing' };
-  return failStep(deployment, failure);
+  if (outcome.kind === 'fail') return failStep(deployment, failureMessage(outcome, progress));
+  return failed ? { step: 'recover' } : { step: 'nothing' };
 }
 
 /**
@@ -210,29 +211,26 @@ function withoutHold({ deployment, mode, assessment, rules = {} }: NextStepInput
     : { step: 'preload', preload };
 }
 
-function releaseReason(
-  deployment: Deployment,
-  { verdict, ready }: Assessment,
-  failure: string | undefined,
-): ReleaseReason | undefined {
-  if (verdict.kind === 'Ready') return 'Ready';
-  if (verdict.kind === 'NotPreloadable') return 'NotPreloadable';
-  if (verdict.kind === 'NoNodes' && verdict.over) return 'NoEligibleNodes';
-  if (verdict.kind === 'Overdue' && ready > 0) return 'DeadlineExceeded';
-  if (failure !== undefined) return undefined;
+function releaseReason(deployment: Deployment, { outcome, progress }: Assessment): ReleaseReason | undefined {
+  if (outcome.kind === 'release') return outcome.reason;
+  if (outcome.kind === 'fail') return undefined;
   // Nothing runs that could go on. Held, the next scaling up would start the pods of the old version.
   if (deployment.replicas === 0) return 'ScaledToZero';
   // The hold would prolong an outage. One node is enough to know that the image exists.
-  if (ready > 0 && servesNothing(deployment)) return 'NothingServes';
+  if (progress.ready > 0 && servesNothing(deployment)) return 'NothingServes';
   return undefined;
 }
 
-/** Why a waiting `kubectl rollout status` should fail; undefined as long as waiting makes sense. */
-function failureMessage({ verdict, ready, desired, failures }: Assessment): string | undefined {
-  // Without the node: as more nodes fail in the same way, the first of them changes.
-  if (verdict.kind === 'Failed') return `${wordsAbout(verdict.image, verdict.message)} (${verdict.reason})`;
-  if (verdict.kind !== 'Overdue') return undefined;
-  const first = failures[0];
-  const why = first === undefined ? '' : `; ${wordsAbout(first.image, first.message)}`;
-  return `the deadline has passed with ${ready} of ${desired} nodes ready${why}`;
+/**
+ * Returns why a waiting `kubectl rollout status` fails. The text does not name the node: as more nodes fail in the same way, the first of
+ * them changes.
+ */
+function failureMessage(
+  { reason, failure }: Outcome & { kind: 'fail' },
+  { ready, desired }: Progress,
+): string {
+  const why = failure && wordsAbout(failure.image, failure.message);
+  if (reason !== 'DeadlineExceeded') return `${why} (${reason})`;
+  const count = `the deadline has passed with ${ready} of ${desired} nodes ready`;
+  return why === undefined ? count : `${count}; ${why}`;
 }

@@ -1,51 +1,26 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
-import {
-  ApiError,
-  isAlreadyExists,
-  isForbidden,
-  isInvalid,
-  isNotFound,
-  isUnanswered,
-} from '../cluster/api-error.ts';
+import { isNotFound } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import { listPages } from '../cluster/list-pages.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import { type Deployment, isMarked, parseDeployment } from '../hold/deployment.ts';
 import { ownHold } from '../hold/hold.ts';
-import type { JsonObject } from '../json.ts';
-import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
 import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
-import { API_GROUP_PATH, DECIDED_ANNOTATION, HELD_LABEL, type Mode } from '../names.ts';
-import { type AdmittedPod, podAsAdmitted } from '../preload/admitted-pod.ts';
+import { DECIDED_ANNOTATION, HELD_LABEL, type Mode } from '../names.ts';
 import type { Assessment } from '../preload/assess.ts';
-import type { ImagePreload, ImagePreloadSpec } from '../preload/image-preload.ts';
-import { podsRefusedFact } from '../preload/pods-refused.ts';
-import {
-  floorOf,
-  isNeededPreload,
-  isUsablePodSpec,
-  type PreloadSettings,
-  preloadManifest,
-  preloadSpec,
-} from '../preload/preload-spec.ts';
-import {
-  decisionFacts,
-  exceededFact,
-  preloadMadeFacts,
-  refusedFact,
-  stepFacts,
-  unansweredFact,
-} from './hold-facts.ts';
+import type { ImagePreload } from '../preload/image-preload.ts';
+import { floorOf, type PreloadSettings } from '../preload/preload-spec.ts';
+import { createEnsurePreload, STALE_RETRY_MS } from './ensure-preload.ts';
+import { decisionFacts, exceededFact, stepFacts } from './hold-facts.ts';
 import { modeOf, parseNamespace } from './namespace-mode.ts';
 import {
   type DropReason,
   exceededBeside,
   failStep,
-  type NeededPreload,
   type NextStep,
   nextStep,
   preloadFor,
@@ -62,7 +37,6 @@ import {
 } from './release-holds.ts';
 import { releasePatch } from './release-patch.ts';
 import { settingFacts } from './setting-facts.ts';
-import { templateFinder } from './template-finder.ts';
 
 type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;
 
@@ -107,34 +81,27 @@ export interface ReleaseController {
   stop(): Promise<void>;
 }
 
-/** If the watch is late, or the refusal had another cause, look again by then. */
-const STALE_RETRY_MS = 1000;
-/** An API server, or a webhook that it asks, that cannot answer for longer than this is told on the Deployment. */
-const TOLD_AFTER_MS = 5000;
-/** One attempt, so that its failure can be told within 15 s. */
-const CREATE = { retry: false, deadlineMs: 12_000 };
-/**
- * ImagePreloads that are being made at a time. Each has the whole Deployment in memory, of up to 1.5 MiB, and may wait for a webhook
- * of its namespace.
- */
-const MAKING_AT_A_TIME = 16;
-
 export function createReleaseController(options: ReleaseControllerOptions): ReleaseController {
   const { client, clock, random, log, writeEvent, deployments, preloads } = options;
   const queue = createWorkQueue({ name: 'release', reconcile, clock, log, random });
   /** How often in a row a Deployment was refused as changed. */
   const stale = new Map<string, number>();
   const limitLog = createLogLimit(clock, FAILURE_RATE);
-  const making = createLimiter(MAKING_AT_A_TIME, clock);
-  const findTemplate = templateFinder(client, clock);
   const rules = { alwaysPullImages: options.settings.alwaysPullImages };
   const since = new WeakMap<Deployment, number>();
   /** Ends of holds whose patch was sent and not confirmed: the answer may have been lost. By the Deployment's key. */
   const unconfirmed = new LRUCache<string, EndedHold>({ max: 1000 });
-  /** How often an ImagePreload that is in the way was still there, by its uid. */
-  const lingering = new LRUCache<string, number>({ max: 1000 });
-  /** Of `clock.monotonic`, when an ImagePreload that is not there yet was first asked for, by its key. */
-  const askedAt = new LRUCache<string, number>({ max: 1000 });
+  const preload = createEnsurePreload({
+    ...{ client, clock, log, limitLog, writeEvent, settings: options.settings },
+    preloadOf: preloads.get,
+    neededNow(deployment) {
+      const cached = deployments.get(`${deployment.namespace}/${deployment.name}`);
+      if (cached === undefined || cached.uid !== deployment.uid) return undefined;
+      return preloadFor(cached, options.modeOf(cached.namespace), rules);
+    },
+    onPreloadAwaited: options.onPreloadAwaited,
+    fail: (deployment, message) => carryOut(deployment, failStep(deployment, message)),
+  });
 
   async function reconcile(key: string): Promise<number | undefined> {
     const deployment = deployments.get(key);
@@ -172,17 +139,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     const key = `${deployment.namespace}/${needed.name}`;
     const there = preloads.get(key);
     if (there === undefined || there.deleting) return undefined;
-    return isTheOne(there, deployment, needed) ? options.assessmentOf(key) : undefined;
-  }
-
-  /** Whether this is really the preload that is needed. One that was forged or edited counts for nothing. */
-  function isTheOne(there: ImagePreload, deployment: Deployment, { why, from }: NeededPreload): boolean {
-    // One of an earlier hold for the same template: what it saw, and when it began, is of the past.
-    const over = why === 'Hold' && there.status?.finishedAt !== undefined;
-    if (over || there.owner?.uid !== deployment.uid) return false;
-    if (there.trimmed !== undefined) return there.spec.templateHash === deployment.templateHash;
-    const { settings } = options;
-    return isNeededPreload(there, preloadSpec(deployment, from, settings), deployment, settings);
+    return preload.isTheOne(there, deployment, needed) ? options.assessmentOf(key) : undefined;
   }
 
   async function carryOut(deployment: Deployment, step: NextStep): Promise<number | undefined> {
@@ -190,7 +147,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
       case 'nothing':
         return undefined;
       case 'preload':
-        return await ensurePreload(deployment, step.preload);
+        return await preload.ensure(deployment, step.preload);
       case 'release':
         // Seen by a cache that may lag behind the one of the Deployments: a hold just made is not released for that.
         if (step.reason === 'OptedOut' && (await carriesThrough(deployment))) return STALE_RETRY_MS;
@@ -263,119 +220,6 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     }
   }
 
-  /** Makes the ImagePreload that the stored template needs. One that is not what would be made is made anew. */
-  async function ensurePreload(deployment: Deployment, needed: NeededPreload): Promise<number | undefined> {
-    const there = preloads.get(`${deployment.namespace}/${needed.name}`);
-    if (there === undefined) return await making(deployment.namespace, () => makePreload(deployment, needed));
-    return await useExisting(deployment, needed, there);
-  }
-
-  async function makePreload(deployment: Deployment, needed: NeededPreload): Promise<number | undefined> {
-    const whole = parseDeployment(await client.get(deploymentPath(deployment)));
-    if (whole.uid !== deployment.uid || whole.templateHash !== deployment.templateHash) return STALE_RETRY_MS;
-    const pod = await podOf(whole, needed);
-    // A dry run may have taken seconds.
-    const now = deployments.get(`${deployment.namespace}/${deployment.name}`);
-    if (now?.uid !== whole.uid || preloadFor(now, options.modeOf(now.namespace), rules)?.name !== needed.name)
-      return STALE_RETRY_MS;
-    if (pod.refusal !== undefined) writeEvent(podsRefusedFact(deployment, needed.name, pod.refusal));
-    const spec = preloadSpec(whole, needed.from, options.settings, pod.podSpec);
-    if (!(await createPreload(deployment, needed, spec))) return undefined;
-    log.info({ ...fieldsOf(deployment), preload: needed.name, images: spec.images }, 'preload made');
-    for (const fact of preloadMadeFacts(deployment, needed)) writeEvent(fact);
-    return undefined;
-  }
-
-  function podOf(whole: Deployment, { why, from }: NeededPreload): Promise<AdmittedPod> {
-    const input = {
-      deployment: whole,
-      isUsable: (podSpec: JsonObject) => isUsablePodSpec(whole, from, options.settings, podSpec),
-      // Of a rollout that has begun, the ReplicaSet tells itself.
-      runningTemplate: why === 'Hold' ? () => findTemplate(whole, from.template) : undefined,
-    };
-    return podAsAdmitted(input, { client, log, limitLog });
-  }
-
-  async function useExisting(
-    deployment: Deployment,
-    needed: NeededPreload,
-    there: ImagePreload,
-  ): Promise<number | undefined> {
-    if (!there.deleting && isTheOne(there, deployment, needed)) {
-      if (there.trimmed !== undefined) options.onPreloadAwaited(`${there.namespace}/${there.name}`);
-      return undefined;
-    }
-    if (there.deleting) await tellLingering(deployment, needed, there);
-    else await removePreload(there);
-    return STALE_RETRY_MS;
-  }
-
-  /** Returns false if the watch will show it in a moment. */
-  async function createPreload(
-    deployment: Deployment,
-    { name, why }: NeededPreload,
-    spec: ImagePreloadSpec,
-  ): Promise<boolean> {
-    const key = `${deployment.namespace}/${name}`;
-    const since = askedAt.get(key) ?? clock.monotonic();
-    askedAt.set(key, since);
-    try {
-      const manifest = preloadManifest(deployment, name, spec, options.settings);
-      await client.create(collection(deployment), manifest, {}, CREATE);
-    } catch (error) {
-      if (isAlreadyExists(error)) return false;
-      if (why === 'Hold') await tellRefusal(deployment, name, error, since);
-      // Not a stale read: the same object would be refused for ever.
-      throw isInvalid(error) ? new Error(`ImagePreload ${name} was refused`, { cause: error }) : error;
-    }
-    askedAt.delete(key);
-    return true;
-  }
-
-  /** Whoever waits for the rollout should know that nothing is being done: a policy, a quota, or no right to make one. */
-  async function tellRefusal(
-    deployment: Deployment,
-    name: string,
-    error: unknown,
-    since: number,
-  ): Promise<void> {
-    if (isUnanswered(error) && clock.monotonic() - since >= TOLD_AFTER_MS)
-      writeEvent(unansweredFact(deployment, name, messageOf(error)));
-    if (!isInvalid(error) && !isForbidden(error)) return;
-    await tellImpasse(deployment, name, `ImagePreload ${name} was refused: ${messageOf(error)}`);
-  }
-
-  /** An object that is being deleted is gone within a second, unless somebody has put a finalizer on it. */
-  async function tellLingering(
-    deployment: Deployment,
-    { name, why }: NeededPreload,
-    { uid }: ImagePreload,
-  ): Promise<void> {
-    const looks = (lingering.get(uid) ?? 0) + 1;
-    lingering.set(uid, looks);
-    if (why !== 'Hold' || looks !== STALE_ATTEMPTS) return;
-    const remove = `kubectl -n ${deployment.namespace} patch ipl ${name} --type merge -p '{"metadata":{"finalizers":null}}'`;
-    const words = `ImagePreload ${name} is being deleted, but its finalizers prevent that; remove them: ${remove}`;
-    await tellImpasse(deployment, name, words);
-  }
-
-  async function tellImpasse(deployment: Deployment, name: string, words: string): Promise<void> {
-    writeEvent(refusedFact(deployment, name, words));
-    try {
-      await carryOut(deployment, failStep(deployment, words));
-    } catch (err) {
-      // The impasse itself is what is to be logged.
-      log.debug({ ...fieldsOf(deployment), err }, 'could not record the refusal');
-    }
-  }
-
-  async function removePreload({ namespace, name, uid }: ImagePreload): Promise<void> {
-    limitLog(namespace, (fields) =>
-      log.warn({ ...fields, preload: `${namespace}/${name}` }, 'replacing a preload that does not match'),
-    );
-    await client.delete(`${collection({ namespace })}/${name}`, { preconditions: { uid } });
-  }
-
   /** In ms since the epoch; NaN without a hold. A hold has up to 32 KiB, and whoever reads the metrics asks for all of them. */
   function heldSince(deployment: Deployment): number {
     const known = since.get(deployment);
@@ -436,13 +280,4 @@ function hasLanded({ deployment, step }: EndedHold, stored: Deployment): boolean
     stored.templateHash === deployment.templateHash &&
     stored.annotations[DECIDED_ANNOTATION] === deployment.annotations[DECIDED_ANNOTATION]
   );
-}
-
-function messageOf(error: unknown): string {
-  if (error instanceof ApiError) return error.apiMessage;
-  return error instanceof Error ? error.message : String(error);
-}
-
-function collection({ namespace }: { readonly namespace: string }): string {
-  return `${API_GROUP_PATH}/namespaces/${namespace}/imagepreloads`;
 }

@@ -15,10 +15,10 @@ export interface ServerReady {
   readonly ca: string;
 }
 
-const VERDICTS: readonly PreloadProgress['verdict'][] = [
-  { kind: 'waiting' },
-  { kind: 'ready', reason: 'every node has it' },
-  { kind: 'failed', reason: 'not found' },
+const OUTCOMES: readonly PreloadProgress['outcome'][] = [
+  { kind: 'wait' },
+  { kind: 'release', message: 'every node has it' },
+  { kind: 'fail', message: 'not found' },
   { kind: 'stale' },
 ];
 
@@ -35,7 +35,7 @@ const app = createAdmissionServer({
   },
   runningTemplate: async () => ({ kind: 'gone' }),
   preloadProgress: async ({ uid }) => ({
-    verdict: VERDICTS[uid.length % VERDICTS.length] ?? { kind: 'waiting' },
+    outcome: OUTCOMES[uid.length % OUTCOMES.length] ?? { kind: 'wait' },
     readyNodes: 1,
     desiredNodes: 3,
     elapsedSeconds: 10,

@@ -583,25 +583,25 @@ describe('many requests at once', () => {
 
 describe('an update in mode reject', () => {
   const asks: [AdmissionRequest, Ask][] = [];
-  let verdict: PreloadProgress['verdict'] = { kind: 'waiting' };
+  let outcome: PreloadProgress['outcome'] = { kind: 'wait' };
   let gate: Awaited<ReturnType<typeof start>>;
   before(async () => {
     gate = await start(undefined, systemClock, async (request, asked) => {
       asks.push([request, asked]);
-      return { verdict, readyNodes: 1, desiredNodes: 3, elapsedSeconds: 10, remainingSeconds: 20 };
+      return { outcome, readyNodes: 1, desiredNodes: 3, elapsedSeconds: 10, remainingSeconds: 20 };
     });
   });
   after(() => gate.close());
 
-  async function rejecting(of: PreloadProgress['verdict'], more: JsonObject = {}, next = v2) {
-    verdict = of;
+  async function rejecting(of: PreloadProgress['outcome'], more: JsonObject = {}, next = v2) {
+    outcome = of;
     asks.length = 0;
     const { body } = await ask(gate, review(web.object, next.object, more), { path: '/admit/reject' });
     return body['response'];
   }
 
   test('is answered 429 with the time to come again, and no patch', async () => {
-    const response = await rejecting({ kind: 'waiting' });
+    const response = await rejecting({ kind: 'wait' });
     assert.equal(at(response, 'allowed'), false);
     assert.equal(at(response, 'patch'), undefined);
     assert.partialDeepStrictEqual(at(response, 'status'), {
@@ -618,7 +618,7 @@ describe('an update in mode reject', () => {
   });
 
   test('passes once the preload is ready, with no mark but the decision', async () => {
-    verdict = { kind: 'ready', reason: '3 of 3 nodes have every image' };
+    outcome = { kind: 'release', message: '3 of 3 nodes have every image' };
     const path = '/admit/reject';
     const answer = await ask(gate, review(web.object, v2.object), { path });
     assert.equal(at(answer.body, 'response', 'allowed'), true);
@@ -628,21 +628,21 @@ describe('an update in mode reject', () => {
   });
 
   test('is answered 403 with the words of the registry if the image cannot be pulled', async () => {
-    const response = await rejecting({ kind: 'failed', reason: 'app:2: not found (NotFound)' });
+    const response = await rejecting({ kind: 'fail', message: 'app:2: not found (NotFound)' });
     assert.equal(at(response, 'status', 'code'), 403);
     assert.equal(at(response, 'status', 'details'), undefined);
     assert.match(String(at(response, 'status', 'message')), /app:2: not found/);
   });
 
   test('is not told to come again on a dry run', async () => {
-    const response = await rejecting({ kind: 'waiting' }, { dryRun: true });
+    const response = await rejecting({ kind: 'wait' }, { dryRun: true });
     assert.equal(at(response, 'status', 'code'), 429);
     assert.equal(at(response, 'status', 'details'), undefined);
     assert.equal(asks[0]?.[0].dryRun, true);
   });
 
   test('that needs no image looks nothing up', async () => {
-    const response = await rejecting({ kind: 'waiting' }, {}, web.spec({ replicas: 5 }));
+    const response = await rejecting({ kind: 'wait' }, {}, web.spec({ replicas: 5 }));
     assert.deepEqual([at(response, 'allowed'), asks.length], [true, 0]);
   });
 

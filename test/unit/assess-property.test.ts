@@ -70,26 +70,28 @@ const anyNode: fc.Arbitrary<SimulatedNode> = fc.oneof(
 );
 const anyUntil = fc.constantFrom('not found' as const, 'denied' as const);
 
-function isLetGo({ verdict, ready }: Assessment): boolean {
-  return (
-    verdict.kind === 'Ready' ||
-    (verdict.kind === 'Overdue' && ready > 0) ||
-    (verdict.kind === 'NoNodes' && verdict.over)
-  );
+function isLetGo({ outcome }: Assessment): boolean {
+  return outcome.kind === 'release';
+}
+
+function isRefused({ outcome }: Assessment): boolean {
+  return outcome.kind === 'fail' && outcome.reason !== 'DeadlineExceeded';
 }
 
 /** What holds at every moment, whatever happens. */
 function check({ assessment, eligible, pullingNodes, limit, moving, complete, seconds: now }: Moment): void {
-  const { verdict, ready, required, newlyReady, desired, wakeAt, failures, excluded } = assessment;
+  const { outcome, progress, plan } = assessment;
+  const { ready, required, newlyReady, desired, failures, excluded } = progress;
+  const { wakeAt } = plan;
   assert.deepEqual(new Set(newlyReady), complete);
-  if (verdict.kind === 'Ready') assert.ok(complete.size >= Math.max(1, required));
-  if (verdict.kind === 'NoNodes') assert.equal(eligible, 0);
+  if (outcome.reason === 'Ready') assert.ok(complete.size >= Math.max(1, required));
+  if (outcome.reason === 'DeadlineExceeded') assert.equal(outcome.kind, ready > 0 ? 'release' : 'fail');
+  if (outcome.reason === 'NoEligibleNodes') assert.equal(eligible, 0);
   assert.ok(ready <= desired && required <= desired && desired <= eligible);
   const gone = excluded.filter(({ reason }) => reason.startsWith('Pull'));
   assert.ok(complete.size > 0 || gone.length === 0, 'nobody leaves while no node is ready');
   if (wakeAt !== undefined) assert.ok(wakeAt > at(now));
-  if (verdict.kind === 'Preloading' || verdict.kind === 'NoNodes')
-    assert.ok(isLetGo(assessment) || wakeAt !== undefined || moving, 'stuck');
+  if (outcome.kind === 'wait') assert.ok(wakeAt !== undefined || moving, 'stuck');
   // What a registry refuses is asked of three nodes, whatever the parallelism.
   const probes = failures.some(({ reason }) => isDefinitive(reason)) ? 3 : 0;
   // A percentage of nodes that have left may be less than what runs already.
@@ -178,14 +180,14 @@ test('a refused image has failed after one wave, and only probes go on', () => {
         check(moment);
         moments.push(moment);
       }
-      const first = moments.find(({ assessment }) => assessment.verdict.kind === 'Failed');
+      const first = moments.find(({ assessment }) => isRefused(assessment));
       const count = given.preload.spec.images.length;
       assert.ok(first);
       // Three nodes are asked whatever the parallelism, each twice at first. While the slowest one answers, others may be asked again.
       assert.ok(first.started <= 4 * 2 * (first.limit + 3) * count);
       assert.ok(first.seconds <= (60 + 5) * 6);
       for (const later of moments.slice(moments.indexOf(first))) {
-        assert.equal(later.assessment.verdict.kind, 'Failed');
+        assert.ok(isRefused(later.assessment));
       }
       // In 1,000 s a back-off of 30 s that doubles up to 300 s has room for six. A node that is asked for the first time is asked twice.
       const last = moments.at(-1);
@@ -201,7 +203,7 @@ test('a tag that appears late resumes by itself', () => {
   fc.assert(
     fc.property(any, (given) => {
       const { last } = outcomeOf(given);
-      assert.equal(last.assessment.verdict.kind, 'Ready');
+      assert.equal(last.assessment.outcome.reason, 'Ready');
       assert.ok(last.seconds <= given.published + 1000, `${last.seconds} s`);
     }),
     RUNS,
@@ -233,10 +235,10 @@ const anySituation: fc.Arbitrary<Situation> = fc.record({
 
 test('until it asks to be woken, time alone changes nothing', () => {
   /** What follows from an assessment. A pull that is wanted has its start from the time of the look. */
-  const consequence = ({ verdict, desired, excluded, wanted, remove, creating }: Assessment) => ({
-    verdict,
-    desired,
-    excluded,
+  const consequence = ({ outcome, progress, plan: { wanted, remove, creating } }: Assessment) => ({
+    outcome,
+    desired: progress.desired,
+    excluded: progress.excluded,
     wanted: wanted.map(({ node, image, attempt }) => `${node} ${image.image} ${attempt}`),
     remove,
     creating,
@@ -245,7 +247,8 @@ test('until it asks to be woken, time alone changes nothing', () => {
     fc.property(anySituation, fc.nat(1000), (given, later) => {
       const now = assess(situation(given));
       const start = given.now ?? 0;
-      const end = now.wakeAt === undefined ? start + later : (now.wakeAt - at(0)) / 1000 - 0.001;
+      const { wakeAt } = now.plan;
+      const end = wakeAt === undefined ? start + later : (wakeAt - at(0)) / 1000 - 0.001;
       const then = assess(situation({ ...given, now: end }));
       assert.deepEqual(consequence(then), consequence(now));
     }),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { CountOrPercent } from '../../src/hold/count-or-percent.ts';
-import { type Assessment, assess } from '../../src/preload/assess.ts';
+import { assess } from '../../src/preload/assess.ts';
 import type { ExclusionReason } from '../../src/preload/eligible-nodes.ts';
 import { preloadStatus } from '../../src/preload/preload-status.ts';
 import {
@@ -11,6 +11,7 @@ import {
   DIGEST,
   IMAGE,
   images,
+  lookAt,
   NOT_FOUND,
   node,
   nodes,
@@ -22,7 +23,8 @@ import {
   situation,
 } from './preload-builder.ts';
 
-const look = (given: Situation): Assessment => assess(situation(given));
+const look = (given: Situation) => lookAt(situation(given));
+type Look = ReturnType<typeof look>;
 const statusAfter = (given: Situation) => {
   const input = situation(given);
   return preloadStatus({
@@ -32,8 +34,8 @@ const statusAfter = (given: Situation) => {
     now: input.now,
   });
 };
-const wantedNodes = ({ wanted }: Assessment) => wanted.map((pull) => pull.node);
-const kind = (given: Situation) => look(given).verdict.kind;
+const wantedNodes = ({ wanted }: Look) => wanted.map((pull) => pull.node);
+const outcomeOf = (given: Situation) => look(given).outcome;
 /** Failed three times, the last time made at 90 s. */
 const failedThrice = (name: string) => puller(name).attempt(3, 90).failing(REFUSED);
 
@@ -52,9 +54,9 @@ describe('waves', () => {
   for (const { parallelism, total, want } of cases) {
     test(`with parallelism ${parallelism ?? 'by default'}, ${want} of ${total} nodes begin`, () => {
       const spec = parallelism === undefined ? {} : { parallelism };
-      const { wanted, verdict } = look({ preload: preload(spec), nodes: nodes(total) });
+      const { wanted, outcome } = look({ preload: preload(spec), nodes: nodes(total) });
       assert.equal(wanted.length, want);
-      assert.equal(verdict.kind, 'Preloading');
+      assert.equal(outcome, 'wait Preloading');
       for (const pull of wanted)
         assert.deepEqual([pull.attempt, pull.firstAttemptAt, pull.image.image], [1, at(0), IMAGE]);
     });
@@ -99,64 +101,70 @@ describe('waves', () => {
 });
 
 describe('ready', () => {
-  const cases: { minNodes: CountOrPercent; ready: number; want: 'Ready' | 'Preloading' }[] = [
-    { minNodes: '100%', ready: 4, want: 'Ready' },
-    { minNodes: '100%', ready: 3, want: 'Preloading' },
-    { minNodes: '50%', ready: 2, want: 'Ready' },
-    { minNodes: '50%', ready: 1, want: 'Preloading' },
-    { minNodes: 1, ready: 1, want: 'Ready' },
-    { minNodes: 1, ready: 0, want: 'Preloading' },
-    { minNodes: 99, ready: 3, want: 'Preloading' },
-    { minNodes: 99, ready: 4, want: 'Ready' },
+  const cases: { minNodes: CountOrPercent; ready: number; want: 'release Ready' | 'wait Preloading' }[] = [
+    { minNodes: '100%', ready: 4, want: 'release Ready' },
+    { minNodes: '100%', ready: 3, want: 'wait Preloading' },
+    { minNodes: '50%', ready: 2, want: 'release Ready' },
+    { minNodes: '50%', ready: 1, want: 'wait Preloading' },
+    { minNodes: 1, ready: 1, want: 'release Ready' },
+    { minNodes: 1, ready: 0, want: 'wait Preloading' },
+    { minNodes: 99, ready: 3, want: 'wait Preloading' },
+    { minNodes: 99, ready: 4, want: 'release Ready' },
   ];
   for (const { minNodes, ready, want } of cases) {
     test(`${ready} of 4 nodes with minNodes ${minNodes}: ${want}`, () => {
       const pods = nodes(4).map(({ name }, index) =>
         index < ready ? puller(name).pulled(5) : puller(name).pulling(),
       );
-      assert.equal(kind({ preload: preload({ minNodes }), nodes: nodes(4), pods }), want);
+      assert.equal(outcomeOf({ preload: preload({ minNodes }), nodes: nodes(4), pods }), want);
     });
   }
 
   test('with enough nodes ready the others go on', () => {
     const given = { preload: preload({ minNodes: 1, parallelism: 1 }), nodes: nodes(3) };
-    const { verdict, wanted } = look({ ...given, pods: [puller('n1').pulled(5)] });
-    assert.equal(verdict.kind, 'Ready');
+    const { outcome, wanted } = look({ ...given, pods: [puller('n1').pulled(5)] });
+    assert.equal(outcome, 'release Ready');
     assert.equal(wanted.length, 1);
   });
 
   test('a node needs every image', () => {
     const given = { preload: preload({ images: images('a:1', 'b:1') }), nodes: nodes(1) };
     const a = puller('n1').image('a:1').pulled(5);
-    assert.equal(kind({ ...given, pods: [a, puller('n1').image('b:1').pulling()] }), 'Preloading');
-    assert.equal(kind({ ...given, pods: [a, puller('n1').image('b:1').pulled(9)] }), 'Ready');
+    assert.equal(outcomeOf({ ...given, pods: [a, puller('n1').image('b:1').pulling()] }), 'wait Preloading');
+    assert.equal(outcomeOf({ ...given, pods: [a, puller('n1').image('b:1').pulled(9)] }), 'release Ready');
   });
 
   test('a node that joins has to become ready, one that leaves is not waited for', () => {
     const pods = [puller('n1').pulled(5), puller('n2').pulled(6)];
-    assert.equal(kind({ nodes: nodes(2), pods }), 'Ready');
+    assert.equal(outcomeOf({ nodes: nodes(2), pods }), 'release Ready');
     const joined = look({ nodes: nodes(3), pods });
-    assert.equal(joined.verdict.kind, 'Preloading');
+    assert.equal(joined.outcome, 'wait Preloading');
     assert.deepEqual(wantedNodes(joined), ['n3']);
-    assert.equal(kind({ nodes: nodes(1), pods: [...pods, puller('n3').failing(NOT_FOUND)] }), 'Ready');
+    assert.equal(
+      outcomeOf({ nodes: nodes(1), pods: [...pods, puller('n3').failing(NOT_FOUND)] }),
+      'release Ready',
+    );
   });
 });
 
 describe('an image that a node lists', () => {
   const there = [node('n1', { images: new Set(['registry.test/app:2']) })];
   test('counts at once', () => {
-    const { verdict, images: counts, wanted } = look({ nodes: there });
-    assert.equal(verdict.kind, 'Ready');
+    const { outcome, images: counts, wanted } = look({ nodes: there });
+    assert.equal(outcome, 'release Ready');
     assert.deepEqual(wanted, []);
     assert.deepEqual([counts[0]?.alreadyPresent, counts[0]?.pulled], [1, 0]);
   });
   test('is known by its full name, too', () => {
     const short = [node('n1', { images: new Set(['docker.io/library/busybox:latest']) })];
-    assert.equal(kind({ preload: preload({ images: images('busybox') }), nodes: short }), 'Ready');
+    assert.equal(
+      outcomeOf({ preload: preload({ images: images('busybox') }), nodes: short }),
+      'release Ready',
+    );
   });
   test('is not taken for one whose name it begins', () => {
     const longer = [node('n1', { images: new Set(['registry.test/app:2.1']) })];
-    assert.equal(kind({ nodes: longer }), 'Preloading');
+    assert.equal(outcomeOf({ nodes: longer }), 'wait Preloading');
   });
   test('proves nothing with a pull secret', () => {
     assert.deepEqual(wantedNodes(look({ nodes: there, withSecret: true })), ['n1']);
@@ -173,45 +181,44 @@ describe('a definitive answer', () => {
 
   test('of every node that was asked stops the fan-out', () => {
     const given = { preload: preload({ parallelism: 3 }), nodes: nodes(5) };
-    const { verdict, wanted } = look({ ...given, pods: refusedOn(['n1', 'n2', 'n3']), now: 6 });
+    const { outcome, wanted, failure } = look({ ...given, pods: refusedOn(['n1', 'n2', 'n3']), now: 6 });
     assert.deepEqual(wanted, []);
-    assert.equal(verdict.kind, 'Failed');
-    if (verdict.kind !== 'Failed') return;
-    assert.deepEqual([verdict.node, verdict.image, verdict.reason], ['n1', IMAGE, 'NotFound']);
-    assert.match(verdict.message, /not found/);
+    assert.equal(outcome, 'fail NotFound');
+    assert.deepEqual([failure?.node, failure?.image, failure?.reason], ['n1', IMAGE, 'NotFound']);
+    assert.match(failure?.message ?? '', /not found/);
   });
 
   test('of one node is asked of two others at once, whatever the parallelism', () => {
     const given = { preload: preload({ parallelism: 1 }), nodes: nodes(9) };
     for (const message of [NOT_FOUND, DENIED]) {
-      const { verdict, wanted } = look({ ...given, pods: [puller('n1').failing(message)], now: 1 });
+      const { outcome, wanted } = look({ ...given, pods: [puller('n1').failing(message)], now: 1 });
       assert.deepEqual(
         wanted.map((pull) => pull.node),
         ['n2', 'n3'],
       );
-      assert.equal(verdict.kind, 'Preloading');
+      assert.equal(outcome, 'wait Preloading');
     }
   });
 
   test('is not final while another node that was asked is still pulling', () => {
     const pods = [...refusedOn(['n3'], DENIED), puller('n1').pulling(), puller('n2').pulling()];
     const given = { nodes: nodes(3), pods };
-    assert.equal(kind({ ...given, now: 6 }), 'Preloading');
+    assert.equal(outcomeOf({ ...given, now: 6 }), 'wait Preloading');
     const pulled = [...refusedOn(['n3'], DENIED), puller('n1').pulled(30), puller('n2').pulled(30)];
-    assert.equal(kind({ nodes: nodes(3), pods: pulled, now: 31 }), 'Preloading');
+    assert.equal(outcomeOf({ nodes: nodes(3), pods: pulled, now: 31 }), 'wait Preloading');
     // The one node leaves the count as any other that fails.
     const left = [
       puller('n3').attempt(4, 60).failing(DENIED),
       puller('n1').pulled(30),
       puller('n2').pulled(30),
     ];
-    assert.equal(kind({ nodes: nodes(3), pods: left, now: 121 }), 'Ready');
+    assert.equal(outcomeOf({ nodes: nodes(3), pods: left, now: 121 }), 'release Ready');
   });
 
   test('of one node does not count while others fail for reasons of their own, for 2 minutes', () => {
     const pods = [...refusedOn(['n1']), failedThrice('n2')];
-    assert.equal(kind({ nodes: nodes(2), pods, now: 119 }), 'Preloading');
-    assert.equal(kind({ nodes: nodes(2), pods, now: 121 }), 'Failed');
+    assert.equal(outcomeOf({ nodes: nodes(2), pods, now: 119 }), 'wait Preloading');
+    assert.equal(outcomeOf({ nodes: nodes(2), pods, now: 121 }), 'fail NotFound');
   });
 
   test('for another platform is asked of a node of each architecture', () => {
@@ -220,14 +227,14 @@ describe('a definitive answer', () => {
     const arms = refusedOn(['n1', 'n2', 'n3'], message);
     const given = { preload: preload({ parallelism: 3 }), nodes: mixed };
     const some = look({ ...given, pods: arms, now: 6 });
-    assert.deepEqual([some.verdict.kind, wantedNodes(some)], ['Preloading', ['n6']]);
+    assert.deepEqual([some.outcome, wantedNodes(some)], ['wait Preloading', ['n6']]);
     const others = look({ ...given, pods: [...arms, ...refusedOn(['n6'], message)], now: 12 });
-    assert.ok(others.verdict.kind === 'Failed' && others.verdict.reason === 'WrongPlatform');
+    assert.equal(others.outcome, 'fail WrongPlatform');
   });
 
   test('for another platform is believed at once', () => {
     const pods = all(2).map((name) => puller(name).failing('no match for platform in manifest: not found'));
-    assert.equal(kind({ nodes: nodes(2), pods, now: 1 }), 'Failed');
+    assert.equal(outcomeOf({ nodes: nodes(2), pods, now: 1 }), 'fail WrongPlatform');
   });
 
   test('stops it for all images: a rollout needs every one', () => {
@@ -236,8 +243,8 @@ describe('a definitive answer', () => {
       ...refusedOn([name]),
       puller(name).image('a:1').pulled(2),
     ]);
-    const { verdict, wanted } = look({ ...given, pods, now: 6 });
-    assert.deepEqual([verdict.kind, wanted], ['Failed', []]);
+    const { outcome, wanted } = look({ ...given, pods, now: 6 });
+    assert.deepEqual([outcome, wanted], ['fail NotFound', []]);
   });
 
   test('is asked for again by one probe only, on another node each time', () => {
@@ -261,12 +268,12 @@ describe('a definitive answer', () => {
     const given = { preload: failed, nodes: nodes(5), pods: refusedOn(all(3)) };
     assert.deepEqual(wantedNodes(look({ ...given, now: 36 })), ['n4']);
     const probing = look({ ...given, pods: [...given.pods, puller('n4').attempt(1, 36).pulling()], now: 40 });
-    assert.deepEqual([probing.verdict.kind, probing.wanted], ['Failed', []]);
+    assert.deepEqual([probing.outcome, probing.wanted], ['fail NotFound', []]);
     const doubted = [...given.pods, puller('n4').attempt(1, 36).failing(NOT_FOUND)];
-    assert.equal(look({ ...given, pods: doubted, now: 40 }).verdict.kind, 'Failed');
+    assert.equal(look({ ...given, pods: doubted, now: 40 }).outcome, 'fail NotFound');
     assert.deepEqual(wantedNodes(look({ ...given, pods: doubted, now: 41 })), ['n4']);
     const found = look({ ...given, pods: [...given.pods, puller('n4').attempt(1, 36).pulled(50)], now: 51 });
-    assert.deepEqual([found.verdict.kind, wantedNodes(found)[0]], ['Preloading', 'n5']);
+    assert.deepEqual([found.outcome, wantedNodes(found)[0]], ['wait Preloading', 'n5']);
   });
 
   test('is asked of ten nodes at most, however long it lasts', () => {
@@ -280,8 +287,8 @@ describe('a definitive answer', () => {
 
   test('a probe that succeeds starts the fan-out again', () => {
     const pods = [puller('n1').attempt(2, 5).failing(NOT_FOUND), puller('n1').attempt(3, 35).pulled(38)];
-    const { verdict, wanted, remove } = look({ nodes: nodes(3), pods, now: 38 });
-    assert.equal(verdict.kind, 'Preloading');
+    const { outcome, wanted, remove } = look({ nodes: nodes(3), pods, now: 38 });
+    assert.equal(outcome, 'wait Preloading');
     assert.deepEqual(wanted.map((pull) => pull.node).sort(), ['n2', 'n3']);
     assert.deepEqual(
       remove.map(({ attempt }) => attempt),
@@ -291,8 +298,8 @@ describe('a definitive answer', () => {
 
   test('where another node has the image it is a failure of the node', () => {
     const pods = [puller('n1').failing(NOT_FOUND), puller('n2').pulled(5)];
-    const { verdict, wanted } = look({ nodes: nodes(3), pods, now: 31 });
-    assert.equal(verdict.kind, 'Preloading');
+    const { outcome, wanted } = look({ nodes: nodes(3), pods, now: 31 });
+    assert.equal(outcome, 'wait Preloading');
     assert.deepEqual(wanted.map((pull) => pull.node).sort(), ['n1', 'n3']);
   });
 
@@ -305,15 +312,15 @@ describe('a definitive answer', () => {
     const pods = [...refusedOn(['n1']), puller('n1').attempt(3, 35).pulling()];
     const given = { preload: preload({ parallelism: 1 }), nodes: nodes(1), pods };
     assert.deepEqual(look({ ...given, now: 36 }).wanted, []);
-    assert.equal(look({ ...given, now: 36 }).verdict.kind, 'Failed');
+    assert.equal(look({ ...given, now: 36 }).outcome, 'fail NotFound');
     assert.deepEqual(wantedNodes(look({ ...given, nodes: nodes(3), now: 935 })), ['n2']);
   });
 
   test('is kept while the kubelet backs off without words', () => {
     const known = { reason: 'NotFound', definitive: true, message: 'not found' } as const;
     const pods = all(3).map((name) => puller(name).attempt(2, 5).failing(BACK_OFF));
-    assert.equal(kind({ nodes: nodes(3), pods, known }), 'Failed');
-    assert.equal(kind({ nodes: nodes(3), pods }), 'Preloading');
+    assert.equal(outcomeOf({ nodes: nodes(3), pods, known }), 'fail NotFound');
+    assert.equal(outcomeOf({ nodes: nodes(3), pods }), 'wait Preloading');
   });
 });
 
@@ -341,9 +348,9 @@ describe('a pull secret that the kubelet cannot find', () => {
     const trouble = { reason: 'PullSecretMissing', definitive: true, message } as const;
     const given = { nodes: nodes(1), pods: refusedOn(['n1'], DENIED), now: 5 };
     assert.deepEqual(look(given).creating.length, 1, 'its events are wanted');
-    const { verdict } = look({ ...given, troubles: { n1: trouble } });
-    assert.ok(verdict.kind === 'Failed' && verdict.reason === 'PullSecretMissing');
-    assert.ok(verdict.message.startsWith(message) && verdict.message.includes('pull access denied'));
+    const { outcome, failure } = look({ ...given, troubles: { n1: trouble } });
+    assert.equal(outcome, 'fail PullSecretMissing');
+    assert.ok(failure?.message.startsWith(message) && failure.message.includes('pull access denied'));
   });
 });
 
@@ -360,8 +367,8 @@ describe('a failure that may pass', () => {
   test('is tried again when its back-off is over', () => {
     const given = { nodes: nodes(1), pods: [puller('n1').failing(REFUSED)] };
     assert.deepEqual([look({ ...given, now: 10 }).wanted, look({ ...given, now: 10 }).wakeAt], [[], at(30)]);
-    const { wanted, verdict } = look({ ...given, now: 30 });
-    assert.deepEqual([wanted[0]?.attempt, verdict.kind], [2, 'Preloading']);
+    const { wanted, outcome } = look({ ...given, now: 30 });
+    assert.deepEqual([wanted[0]?.attempt, outcome], [2, 'wait Preloading']);
   });
 
   test('gives its place to others after three attempts in 2 minutes: it may be the node', () => {
@@ -381,22 +388,22 @@ describe('a failure that may pass', () => {
 
 describe('stragglers', () => {
   const ready = puller('n1').pulled(5);
-  const left = ({ excluded }: Assessment) => Object.fromEntries(excluded.map((e) => [e.reason, e.count]));
+  const left = ({ excluded }: Look) => Object.fromEntries(excluded.map((e) => [e.reason, e.count]));
 
   test('three failures in 2 minutes leave the count, once another node is ready', () => {
     const given = { nodes: nodes(2), pods: [ready, failedThrice('n2')] };
     const early = look({ ...given, now: 119 });
-    assert.deepEqual([early.verdict.kind, early.desired, early.wakeAt], ['Preloading', 2, at(120)]);
+    assert.deepEqual([early.outcome, early.desired, early.wakeAt], ['wait Preloading', 2, at(120)]);
     const late = look({ ...given, now: 120 });
-    assert.deepEqual([late.verdict.kind, late.desired, late.ready], ['Ready', 1, 1]);
+    assert.deepEqual([late.outcome, late.desired, late.ready], ['release Ready', 1, 1]);
     assert.deepEqual(left(late), { PullFailed: 1 });
     assert.equal(late.failures[0]?.left, 'PullFailed');
   });
 
   test('with no node ready nobody leaves the count', () => {
     const given = { nodes: nodes(2), pods: [failedThrice('n1'), failedThrice('n2')], now: 500 };
-    const { verdict, desired } = look(given);
-    assert.deepEqual([verdict.kind, desired], ['Preloading', 2]);
+    const { outcome, desired } = look(given);
+    assert.deepEqual([outcome, desired], ['wait Preloading', 2]);
   });
 
   test('two failures do not leave it, however long ago, while a third attempt runs', () => {
@@ -413,7 +420,7 @@ describe('stragglers', () => {
     const early = look({ ...given, now: 59 });
     assert.deepEqual([early.desired, early.wakeAt], [2, at(60)]);
     const late = look({ ...given, now: 60 });
-    assert.deepEqual([late.verdict.kind, left(late)], ['Ready', { PullTimedOut: 1 }]);
+    assert.deepEqual([late.outcome, left(late)], ['release Ready', { PullTimedOut: 1 }]);
     assert.deepEqual([late.failures[0]?.node, late.failures[0]?.reason], ['n2', 'Timeout']);
   });
 
@@ -430,7 +437,10 @@ describe('stragglers', () => {
     const first = look(given);
     assert.deepEqual([first.desired, left(first), wantedNodes(first)], [1, { NodeRefusesPod: 1 }, ['n2']]);
     assert.match(first.failures[0]?.message ?? '', /NodeAffinity: Predicate NodeAffinity failed/);
-    assert.equal(kind({ ...given, pods: [refused('n1'), puller('n2').pulled(5)], now: 6 }), 'Ready');
+    assert.equal(
+      outcomeOf({ ...given, pods: [refused('n1'), puller('n2').pulled(5)], now: 6 }),
+      'release Ready',
+    );
     // It may have been given another label: it is tried again.
     const later = { ...given, pods: [refused('n1'), puller('n2').pulled(5)], now: 31 };
     assert.deepEqual(wantedNodes(look(later)), ['n1']);
@@ -438,8 +448,8 @@ describe('stragglers', () => {
 
   test('if all nodes refuse the pod, no node is eligible', () => {
     const pods = ['n1', 'n2'].map((name) => puller(name).rejected('PodOSNotSupported', 'no'));
-    const { verdict, desired, wakeAt } = look({ nodes: nodes(2), pods, now: 10 });
-    assert.deepEqual([verdict.kind, desired], ['NoNodes', 0]);
+    const { outcome, desired, wakeAt } = look({ nodes: nodes(2), pods, now: 10 });
+    assert.deepEqual([outcome, desired], ['wait NoEligibleNodes', 0]);
     assert.equal(wakeAt, at(30), 'they are tried again');
     assert.equal(look({ nodes: nodes(2), pods, now: 130, noNodesSince: 10 }).wakeAt, undefined);
   });
@@ -451,15 +461,15 @@ describe('stragglers', () => {
       message: 'no runtime for "kata"',
     } as const;
     const given = { nodes: nodes(2), pods: [ready, puller('n2').pulling()], now: 20 };
-    assert.equal(kind(given), 'Preloading');
-    const { verdict, excluded } = look({ ...given, troubles: { n2: trouble } });
-    assert.deepEqual([verdict.kind, excluded[0]?.reason], ['Ready', 'NodeRefusesPod']);
+    assert.equal(outcomeOf(given), 'wait Preloading');
+    const { outcome, excluded } = look({ ...given, troubles: { n2: trouble } });
+    assert.deepEqual([outcome, excluded[0]?.reason], ['release Ready', 'NodeRefusesPod']);
   });
 
   test('one that gets it after all counts again', () => {
     const pods = [ready, failedThrice('n2'), puller('n2').attempt(4, 210).pulled(220)];
-    const { desired, ready: count, verdict } = look({ nodes: nodes(2), pods, now: 230 });
-    assert.deepEqual([desired, count, verdict.kind], [2, 2, 'Ready']);
+    const { desired, ready: count, outcome } = look({ nodes: nodes(2), pods, now: 230 });
+    assert.deepEqual([desired, count, outcome], [2, 2, 'release Ready']);
   });
 });
 
@@ -467,24 +477,24 @@ describe('the deadline', () => {
   const spec = preload({ deadlineSeconds: 100 });
   test('counts from the making as long as no node is ready', () => {
     const given = { preload: spec, nodes: nodes(2), pods: [puller('n1').pulling()] };
-    assert.equal(kind({ ...given, now: 99 }), 'Preloading');
+    assert.equal(outcomeOf({ ...given, now: 99 }), 'wait Preloading');
     assert.equal(look({ ...given, now: 99 }).wakeAt, at(100));
-    const { verdict, ready } = look({ ...given, now: 100 });
-    assert.deepEqual([verdict.kind, ready], ['Overdue', 0]);
+    const { outcome, ready } = look({ ...given, now: 100 });
+    assert.deepEqual([outcome, ready], ['fail DeadlineExceeded', 0]);
   });
 
   test('counts from the last node that became ready', () => {
     const pods = [puller('n1').pulled(50), puller('n2').pulling()];
     const given = { preload: spec, nodes: nodes(2), pods };
-    assert.equal(kind({ ...given, now: 149 }), 'Preloading');
-    const { verdict, ready } = look({ ...given, now: 150 });
-    assert.deepEqual([verdict.kind, ready], ['Overdue', 1]);
+    assert.equal(outcomeOf({ ...given, now: 149 }), 'wait Preloading');
+    const { outcome, ready } = look({ ...given, now: 150 });
+    assert.deepEqual([outcome, ready], ['release DeadlineExceeded', 1]);
   });
 
   test('does not hide a definitive answer', () => {
     const given = { preload: spec, nodes: nodes(2), pods: refusedOn(['n1', 'n2']) };
-    const { verdict, overdue } = look({ ...given, now: 500 });
-    assert.deepEqual([verdict.kind, overdue], ['Failed', true]);
+    const { outcome, overdue } = look({ ...given, now: 500 });
+    assert.deepEqual([outcome, overdue], ['fail NotFound', true]);
   });
 
   test('pulls go on after it', () => {
@@ -495,7 +505,7 @@ describe('the deadline', () => {
 
 describe('a node that joins later', () => {
   const later = (name: string, seconds: number) => node(name, { createdAt: at(seconds) });
-  const left = ({ excluded }: Assessment) => Object.fromEntries(excluded.map((e) => [e.reason, e.count]));
+  const left = ({ excluded }: Look) => Object.fromEntries(excluded.map((e) => [e.reason, e.count]));
 
   test('gets the images and is not waited for', () => {
     const given = { nodes: [...nodes(2), later('n3', 1)], pods: [puller('n1').pulled(5)], now: 10 };
@@ -503,7 +513,7 @@ describe('a node that joins later', () => {
     assert.deepEqual(wantedNodes(waiting), ['n2', 'n3']);
     assert.deepEqual([waiting.ready, waiting.desired, left(waiting)], [1, 2, { JoinedLater: 1 }]);
     const ready = look({ ...given, pods: [...given.pods, puller('n2').pulled(9)] });
-    assert.deepEqual([ready.verdict.kind, ready.ready, ready.desired], ['Ready', 2, 2]);
+    assert.deepEqual([ready.outcome, ready.ready, ready.desired], ['release Ready', 2, 2]);
     assert.deepEqual(wantedNodes(ready), ['n3']);
   });
 
@@ -513,20 +523,20 @@ describe('a node that joins later', () => {
 
   test('takes the place of no older one: ready itself, it releases nothing', () => {
     const pods = [puller('n1').pulling(), puller('n2').attempt(1, 2).pulled(5)];
-    const { verdict, ready, desired } = look({ nodes: [node('n1'), later('n2', 1)], pods, now: 10 });
-    assert.deepEqual([verdict.kind, ready, desired], ['Preloading', 0, 1]);
+    const { outcome, ready, desired } = look({ nodes: [node('n1'), later('n2', 1)], pods, now: 10 });
+    assert.deepEqual([outcome, ready, desired], ['wait Preloading', 0, 1]);
   });
 
   test('does not put the deadline off', () => {
     const pods = [puller('n1').pulling(), puller('n2').attempt(1, 2).pulled(95)];
     const given = { preload: preload({ deadlineSeconds: 100 }), nodes: [node('n1'), later('n2', 1)], pods };
     assert.deepEqual(
-      [kind({ ...given, now: 99 }), look({ ...given, now: 99 }).wakeAt],
-      ['Preloading', at(100)],
+      [outcomeOf({ ...given, now: 99 }), look({ ...given, now: 99 }).wakeAt],
+      ['wait Preloading', at(100)],
     );
     // At the deadline it counts, because no older one is ready: the rollout begins.
-    const { verdict, ready } = look({ ...given, now: 100 });
-    assert.deepEqual([verdict.kind, ready], ['Overdue', 1]);
+    const { outcome, ready } = look({ ...given, now: 100 });
+    assert.deepEqual([outcome, ready], ['release DeadlineExceeded', 1]);
   });
 
   test('counts if no older node is left', () => {
@@ -535,38 +545,37 @@ describe('a node that joins later', () => {
       pods: [puller('n3').attempt(1, 2).pulled(5)],
       now: 10,
     };
-    const { verdict, ready, desired } = look(given);
-    assert.deepEqual([verdict.kind, ready, desired], ['Preloading', 1, 2]);
+    const { outcome, ready, desired } = look(given);
+    assert.deepEqual([outcome, ready, desired], ['wait Preloading', 1, 2]);
     const gaveUp = [puller('n1').failing(REFUSED), puller('n3').attempt(1, 2).pulled(5)];
     const out = [
       ...gaveUp,
       puller('n1').attempt(2, 30).failing(REFUSED),
       puller('n1').attempt(3, 90).failing(REFUSED),
     ];
-    assert.equal(kind({ nodes: [node('n1'), later('n3', 1)], pods: out, now: 200 }), 'Ready');
+    assert.equal(outcomeOf({ nodes: [node('n1'), later('n3', 1)], pods: out, now: 200 }), 'release Ready');
   });
 });
 
 describe('no eligible node', () => {
+  const RELEASED = { kind: 'release', reason: 'NoEligibleNodes', never: false };
   const excluded = (...reasons: ExclusionReason[]) =>
     reasons.map((reason) => ({ reason, count: 1, node: `of-${reason}` }));
   const overAt = (given: Omit<Situation, 'nodes'>, ...reasons: ExclusionReason[]) => {
-    const { wakeAt, verdict } = look({ nodes: [], excluded: excluded(...reasons), ...given });
-    const over = verdict.kind === 'NoNodes' && verdict.over;
-    return over ? 0 : ((wakeAt ?? Number.NaN) - at(0)) / 1000;
+    const { wakeAt, outcome } = look({ nodes: [], excluded: excluded(...reasons), ...given });
+    return outcome === 'release NoEligibleNodes' ? 0 : ((wakeAt ?? Number.NaN) - at(0)) / 1000;
   };
 
   test('is waited out for 2 minutes from when it was first seen', () => {
     const first = look({ nodes: [], now: 10 });
-    assert.deepEqual(first.verdict, { kind: 'NoNodes', since: at(10), over: false, never: false });
+    assert.equal(first.outcome, 'wait NoEligibleNodes');
     assert.equal(first.wakeAt, at(130));
     assert.deepEqual(look({ nodes: [], now: 129, noNodesSince: 10 }).wakeAt, at(130));
-    const last = look({ nodes: [], now: 130, noNodesSince: 10 });
-    assert.deepEqual(last.verdict, { kind: 'NoNodes', since: at(10), over: true, never: false });
+    assert.deepEqual(assess(situation({ nodes: [], now: 130, noNodesSince: 10 })).outcome, RELEASED);
   });
 
   test('a node that comes back ends it', () => {
-    assert.equal(kind({ nodes: nodes(1), now: 500, noNodesSince: 10 }), 'Preloading');
+    assert.equal(outcomeOf({ nodes: nodes(1), now: 500, noNodesSince: 10 }), 'wait Preloading');
   });
 
   test('is not waited out where no node could ever be preloaded', () => {
@@ -575,8 +584,8 @@ describe('no eligible node', () => {
       ['VirtualNode'],
       ['NodeSelector', 'OperatingSystem'],
     ] as const) {
-      const { verdict } = look({ nodes: [], excluded: excluded(...reasons), now: 10 });
-      assert.deepEqual(verdict, { kind: 'NoNodes', since: at(10), over: true, never: true }, reasons.join());
+      const { outcome } = assess(situation({ nodes: [], excluded: excluded(...reasons), now: 10 }));
+      assert.deepEqual(outcome, { ...RELEASED, never: true }, reasons.join());
     }
     const windows = preload({ scheduling: { nodeSelector: { 'kubernetes.io/os': 'windows' } } });
     assert.equal(overAt({ preload: windows }, 'NodeSelector'), 0);
@@ -633,17 +642,17 @@ describe('a pod that does not begin to pull', () => {
       pods: [puller('n1').pulling()],
       troubles: { n1: trouble },
     };
-    const { failures, failed, pulling, running, verdict, wanted } = look({ ...known, now: 60 });
+    const { failures, failed, pulling, running, outcome, wanted } = look({ ...known, now: 60 });
     assert.deepEqual(failures, [{ node: 'n1', image: IMAGE, ...trouble }]);
-    assert.deepEqual([failed, pulling, running, wanted, verdict.kind], [0, 1, 1, [], 'Preloading']);
+    assert.deepEqual([failed, pulling, running, wanted, outcome], [0, 1, 1, [], 'wait Preloading']);
   });
 
   test('its node leaves the count no sooner than one that pulls, and then says why', () => {
     const pods = [puller('n1').pulled(5), puller('n2').pulling()];
     const known = { nodes: nodes(2), pods, troubles: { n2: trouble } };
-    assert.equal(kind({ ...known, now: 899.999 }), 'Preloading');
-    const { verdict, failures } = look({ ...known, now: 900 });
-    assert.equal(verdict.kind, 'Ready');
+    assert.equal(outcomeOf({ ...known, now: 899.999 }), 'wait Preloading');
+    const { outcome, failures } = look({ ...known, now: 900 });
+    assert.equal(outcome, 'release Ready');
     assert.deepEqual(failures, [{ node: 'n2', image: IMAGE, ...trouble, left: 'PullTimedOut' }]);
   });
 });
@@ -675,7 +684,7 @@ describe('what is told of it', () => {
     const input = situation({ nodes: many, pods: many.map(({ name }) => puller(name).pulled(5)), now: 9 });
     const times = Array.from({ length: 5 }, () => {
       const before = process.cpuUsage();
-      assert.equal(assess(input).verdict.kind, 'Ready');
+      assert.equal(lookAt(input).outcome, 'release Ready');
       const { user, system } = process.cpuUsage(before);
       return (user + system) / 1000;
     });
@@ -686,12 +695,12 @@ describe('what is told of it', () => {
 
 test('what a machine of the same name pulled before its node was made anew does not count, and goes', () => {
   const before = puller('n1').pulled(5);
-  const { remove, verdict, wanted } = look({
+  const { remove, outcome, wanted } = look({
     nodes: [node('n1', { createdAt: at(60) })],
     pods: [before],
     now: 70,
   });
-  assert.equal(verdict.kind, 'Preloading');
+  assert.equal(outcome, 'wait Preloading');
   assert.deepEqual(remove, [before.pod]);
   assert.deepEqual(
     wanted.map(({ node: name, attempt }) => [name, attempt]),
@@ -706,14 +715,14 @@ test('one image under two policies, refused under one of them, is asked for unde
   ] as const;
   const input = situation({ preload: preload({ images: both }), nodes: nodes(1), pods: [], now: 40 });
   const refused = puller('n1').attempt(2, 5).failing(NOT_FOUND).pod;
-  const { verdict, wanted } = assess({
+  const { outcome, wanted } = lookAt({
     ...input,
     podsOf:
       ({ imagePullPolicy }) =>
       () =>
         imagePullPolicy === 'Always' ? [refused] : [],
   });
-  assert.equal(verdict.kind, 'Failed');
+  assert.equal(outcome, 'fail NotFound');
   assert.deepEqual(
     wanted.map(({ image }) => image.imagePullPolicy),
     ['Always'],
@@ -721,7 +730,7 @@ test('one image under two policies, refused under one of them, is asked for unde
 });
 
 test('it begins where it is told to, after the nodes of the workload, and goes around', () => {
-  const { wanted } = assess({ ...situation({ nodes: nodes(4), preferred: ['n2'] }), beginAt: 4 });
+  const { wanted } = lookAt({ ...situation({ nodes: nodes(4), preferred: ['n2'] }), beginAt: 4 });
   assert.deepEqual(
     wanted.map(({ node: name }) => name),
     ['n2', 'n3', 'n4', 'n1'],

@@ -171,11 +171,11 @@ const deployment: fc.Arbitrary<JsonObject> = fc
 const mode = fc.constantFrom(...MODES);
 const progress: fc.Arbitrary<PreloadProgress> = fc.record(
   {
-    verdict: fc.constantFrom<PreloadProgress['verdict'][]>(
-      { kind: 'waiting' },
+    outcome: fc.constantFrom<PreloadProgress['outcome'][]>(
+      { kind: 'wait' },
       { kind: 'stale' },
-      { kind: 'failed', reason: 'not found' },
-      { kind: 'ready', reason: 'every node has it' },
+      { kind: 'fail', message: 'not found' },
+      { kind: 'release', message: 'every node has it' },
     ),
     readyNodes: fc.nat(3),
     desiredNodes: fc.nat(3),
@@ -364,7 +364,7 @@ test('mode reject denies exactly what mode pause would hold and mode audit would
     fc.property(update, (input) => {
       const of = (mode: Mode) => decide({ ...input, mode }).kind;
       const held = of('pause') === 'Held';
-      const isReady = input.progress?.verdict.kind === 'ready';
+      const isReady = input.progress?.outcome.kind === 'release';
       assert.equal(of('reject'), held ? (isReady ? 'Preloaded' : 'Rejected') : of('pause'));
       assert.equal(of('audit'), held ? 'Audited' : of('pause'));
     }),

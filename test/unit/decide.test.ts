@@ -474,14 +474,14 @@ describe('a hold whose pause somebody took away while the gate was down', () => 
   });
 });
 
-const FAR: Omit<PreloadProgress, 'verdict'> = {
+const FAR: Omit<PreloadProgress, 'outcome'> = {
   readyNodes: 1,
   desiredNodes: 3,
   elapsedSeconds: 10,
   remainingSeconds: undefined,
 };
-const progress = (verdict: PreloadProgress['verdict']): PreloadProgress => ({ ...FAR, verdict });
-const READY = progress({ kind: 'ready', reason: '3 of 3 nodes have every image' });
+const progress = (outcome: PreloadProgress['outcome']): PreloadProgress => ({ ...FAR, outcome });
+const READY = progress({ kind: 'release', message: '3 of 3 nodes have every image' });
 
 describe('in mode reject', () => {
   const reject = (old: DeploymentBuilder, next: DeploymentBuilder, more: Update = {}) =>
@@ -495,9 +495,9 @@ describe('in mode reject', () => {
   });
 
   test('it is denied as it came, without any mark, until the preload is ready', () => {
-    for (const verdict of [{ kind: 'waiting' }, { kind: 'stale' }] as const) {
+    for (const outcome of [{ kind: 'wait' }, { kind: 'stale' }] as const) {
       const { object } = web.image(V2);
-      const decision = update(web.object, object, { mode: 'reject', progress: progress(verdict) });
+      const decision = update(web.object, object, { mode: 'reject', progress: progress(outcome) });
       assert.equal(decision.kind, 'Rejected');
       assert.equal(decision.object, object);
       assert.equal(decision.denial?.code, 429);
@@ -505,7 +505,7 @@ describe('in mode reject', () => {
   });
 
   test('it is denied for good while the image cannot be pulled', () => {
-    const failed = progress({ kind: 'failed', reason: 'not found (NotFound)' });
+    const failed = progress({ kind: 'fail', message: 'not found (NotFound)' });
     const { denial } = reject(web, web.image(V2), { progress: failed });
     assert.deepEqual([denial?.code, denial?.retryAfterSeconds], [403, undefined]);
     assert.match(denial?.message ?? '', /not found \(NotFound\)/);

@@ -9,7 +9,7 @@ const V2 = 'registry.test/app:2';
 
 function denied(progress?: Partial<PreloadProgress>, dryRun = false): Denial {
   const whole: PreloadProgress | undefined = progress && {
-    verdict: { kind: 'waiting' },
+    outcome: { kind: 'wait' },
     readyNodes: 0,
     desiredNodes: 0,
     elapsedSeconds: 0,
@@ -62,13 +62,13 @@ test('whatever is estimated, the wait is a whole number of seconds from 1 to 30'
 });
 
 test('a Deployment that has changed meanwhile is to be asked for again at once', () => {
-  const { code, message, retryAfterSeconds } = denied({ verdict: { kind: 'stale' }, elapsedSeconds: 100 });
+  const { code, message, retryAfterSeconds } = denied({ outcome: { kind: 'stale' }, elapsedSeconds: 100 });
   assert.deepEqual([code, retryAfterSeconds], [429, 1]);
   assert.match(message, /shop\/web has changed meanwhile/);
 });
 
 test('an API server that could not answer is told in its words', () => {
-  const { message } = denied({ verdict: { kind: 'unanswered' }, trouble: 'failed calling webhook "a.test"' });
+  const { message } = denied({ outcome: { kind: 'unanswered' }, trouble: 'failed calling webhook "a.test"' });
   assert.match(
     message,
     /^pullgate: the API server could not answer \(failed calling webhook "a\.test"\), so the progress/,
@@ -76,7 +76,7 @@ test('an API server that could not answer is told in its words', () => {
 });
 
 test('an API server that did not answer is no reason to let the update through, and is asked again at once', () => {
-  assert.deepEqual(denied({ verdict: { kind: 'unanswered' } }), {
+  assert.deepEqual(denied({ outcome: { kind: 'unanswered' } }), {
     code: 429,
     reason: 'TooManyRequests',
     message:
@@ -87,14 +87,14 @@ test('an API server that did not answer is no reason to let the update through, 
 });
 
 test('a dry run is told to wait for nothing, whatever the outcome', () => {
-  for (const kind of ['waiting', 'stale', 'unanswered'] as const) {
-    assert.equal(denied({ verdict: { kind } }, true).retryAfterSeconds, undefined);
+  for (const kind of ['wait', 'stale', 'unanswered'] as const) {
+    assert.equal(denied({ outcome: { kind } }, true).retryAfterSeconds, undefined);
   }
   assert.equal(denied(undefined, true).retryAfterSeconds, undefined);
 });
 
 test("what cannot be pulled is forbidden, in the registry's words, and no client waits for it", () => {
-  const denial = denied({ verdict: { kind: 'failed', reason: `${V2}: not found (NotFound)` } });
+  const denial = denied({ outcome: { kind: 'fail', message: `${V2}: not found (NotFound)` } });
   assert.deepEqual(denial, {
     code: 403,
     reason: 'Forbidden',

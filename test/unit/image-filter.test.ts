@@ -34,8 +34,8 @@ test('a look at 100 new images on many nodes looks into next to no list of image
   };
   const input = { ...situation({ preload: preload({ images: images(...wanted) }), nodes }), podsOf };
   CountingSet.lookups = 0;
-  const { ready, verdict } = assess(input);
-  assert.deepEqual([ready, verdict.kind], [0, 'Preloading']);
+  const { outcome, progress } = assess(input);
+  assert.deepEqual([progress.ready, outcome.kind], [0, 'wait']);
   assert.equal(asked, 100, 'once for each image');
   // 100,000 without a filter.
   assert.ok(CountingSet.lookups < 5000, `${CountingSet.lookups} look-ups`);

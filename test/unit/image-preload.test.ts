@@ -7,12 +7,12 @@ import { parseCountOrPercent } from '../../src/hold/count-or-percent.ts';
 import { NEEDS_LIMITS } from '../../src/hold/preload-needs.ts';
 import { asArray, asObject, asString, at, isObject, type JsonObject } from '../../src/json.ts';
 import { API_VERSION, GROUP, IMAGE_PRELOAD_KIND } from '../../src/names.ts';
-import { NAMED_NODES } from '../../src/preload/image-divergence.ts';
 import {
   DIGESTS_LIMIT,
   FAILURES_LIMIT,
   IMAGE_NAMES_LIMIT,
   type ImagePreload,
+  NAMED_NODES,
   parseImagePreload,
 } from '../../src/preload/image-preload.ts';
 import { NAME_CHARACTERS, OBJECT_NAME } from '../../src/template/object-name.ts';

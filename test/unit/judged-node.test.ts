@@ -9,6 +9,7 @@ import {
   at,
   IMAGE,
   images,
+  lookAt,
   NOT_FOUND,
   node,
   type PullerBuilder,
@@ -68,8 +69,8 @@ test('a look at what has changed alone comes to the same as a look at everything
           ...situation({ preload: preload(spec), nodes: [...nodes.values()], now: seconds, withSecret }),
           podsOf: ({ image: pull }) => index.findOf({ namespace: 'shop', pull }),
         };
-        const { newlyReady: _, ...fresh } = assess(input);
-        const { newlyReady: __, ...known } = assess({ ...input, judged });
+        const { newlyReady: _, ...fresh } = lookAt(input);
+        const { newlyReady: __, ...known } = lookAt({ ...input, judged });
         assert.deepEqual(known, fresh);
       }
     }),
@@ -104,7 +105,7 @@ test('a node is ready for the first time once, and again after it was not', () =
       ...situation({ nodes }),
       podsOf: ({ image }) => index.findOf({ namespace: 'shop', pull: image }),
       judged,
-    }).newlyReady;
+    }).progress.newlyReady;
   const { pod } = puller('n2').pulled(5);
   assert.deepEqual(ready(), []);
   index.observe(podKey(pod), pod);

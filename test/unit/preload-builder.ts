@@ -1,9 +1,9 @@
-import type { AssessInput } from '../../src/preload/assess.ts';
+import { type AssessInput, assess } from '../../src/preload/assess.ts';
 import type { ImagePreload, ImagePreloadSpec, PreloadImage } from '../../src/preload/image-preload.ts';
 import type { Node } from '../../src/preload/node.ts';
+import type { Failure } from '../../src/preload/pull-failure.ts';
 import { PULL_TIMES, type PullTimes } from '../../src/preload/pull-times.ts';
 import type { PullContainer, PullerPod } from '../../src/preload/puller-pod-status.ts';
-import type { Failure } from '../../src/preload/slot.ts';
 
 /** When the preloads of the tests are made; times in tests are seconds from there. */
 const T0 = Date.UTC(2026, 0, 1);
@@ -185,4 +185,11 @@ export function situation(given: Situation): AssessInput {
     servedSince: at(given.servedSince ?? 0),
     now: at(given.now ?? 0),
   };
+}
+
+/** An assessment in one piece: the outcome as its kind and reason, such as `fail NotFound`. */
+export function lookAt(input: AssessInput) {
+  const { outcome, progress, plan } = assess(input);
+  const failure = outcome.kind === 'fail' ? outcome.failure : undefined;
+  return { ...progress, ...plan, failure, outcome: `${outcome.kind} ${outcome.reason}` };
 }

@@ -479,14 +479,14 @@ test('an assessment of the past counts for nothing when a rollout waits again', 
   const world = await holding(gateWorld());
   const key = `shop/${world.preload().name}`;
   await world.refusing(NOT_FOUND, 'n1', 'n2');
-  assert.equal(world.preloadController.assessmentOf(key)?.verdict.kind, 'Failed');
+  assert.equal(world.preloadController.assessmentOf(key)?.outcome.kind, 'fail');
   world.hold(deployment().object);
   await world.pass(1500);
   assert.deepEqual([world.pods(), world.preload().status?.phase], [[], 'Superseded']);
   assert.equal(world.preloadController.assessmentOf(key), undefined);
   world.hold(heldObject());
   await world.pass(1500);
-  assert.equal(world.preloadController.assessmentOf(key)?.verdict.kind, 'Preloading');
+  assert.equal(world.preloadController.assessmentOf(key)?.outcome.kind, 'wait');
   world.collectGarbage();
   assert.deepEqual(world.pods(), ['web n1 1', 'web n2 1']);
   assert.equal(world.preload().status?.finishedAt, undefined);

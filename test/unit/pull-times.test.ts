@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { assess } from '../../src/preload/assess.ts';
 import { PULL_TIMES, type PullTimes } from '../../src/preload/pull-times.ts';
 import { gateWorld, PODS } from './gate-world.ts';
-import { at, DENIED, nodes, puller, REFUSED, type Situation, situation } from './preload-builder.ts';
+import { at, DENIED, lookAt, nodes, puller, REFUSED, type Situation, situation } from './preload-builder.ts';
 
 /** All different from the real ones, and from each other. */
 const SHORT: PullTimes = {
@@ -16,11 +15,8 @@ const SHORT: PullTimes = {
   creatingMs: 1000,
   absentMs: 9000,
 };
-const look = (given: Situation) => assess(situation({ times: SHORT, ...given }));
-const kindOf = (given: Situation) => {
-  const { verdict } = look(given);
-  return verdict.kind === 'NoNodes' ? verdict.over : verdict.kind;
-};
+const look = (given: Situation) => lookAt(situation({ times: SHORT, ...given }));
+const outcomeOf = (given: Situation) => look(given).outcome;
 
 for (const [attempt, wait] of [
   [1, 3],
@@ -49,10 +45,10 @@ test("a pod's events are read as soon as it is told to", () => {
 
 test('a node is given up, and no node is waited for, for as long as it is told to', () => {
   const pods = [puller('n1').pulled(5), puller('n2').attempt(3, 15).failing(REFUSED)];
-  assert.equal(kindOf({ nodes: nodes(2), pods, now: 19.999 }), 'Preloading');
-  assert.equal(kindOf({ nodes: nodes(2), pods, now: 20 }), 'Ready');
-  assert.equal(kindOf({ nodes: [], now: 10.999, noNodesSince: 0 }), false);
-  assert.equal(kindOf({ nodes: [], now: 11, noNodesSince: 0 }), true);
+  assert.equal(outcomeOf({ nodes: nodes(2), pods, now: 19.999 }), 'wait Preloading');
+  assert.equal(outcomeOf({ nodes: nodes(2), pods, now: 20 }), 'release Ready');
+  assert.equal(outcomeOf({ nodes: [], now: 10.999, noNodesSince: 0 }), 'wait NoEligibleNodes');
+  assert.equal(outcomeOf({ nodes: [], now: 11, noNodesSince: 0 }), 'release NoEligibleNodes');
 });
 
 test('the controller goes by the times that it is given', async () => {

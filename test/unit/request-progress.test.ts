@@ -2,8 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { assess } from '../../src/preload/assess.ts';
 import type { ImagePreload, ImagePreloadSpec, ImagePreloadStatus } from '../../src/preload/image-preload.ts';
-import { preloadStatus } from '../../src/preload/preload-status.ts';
-import { PULL_TIMES } from '../../src/preload/pull-times.ts';
+import { preloadStatus, RELEASE_ALLOWED } from '../../src/preload/preload-status.ts';
 import { requestProgress } from '../../src/preload/request-progress.ts';
 import {
   at,
@@ -30,12 +29,12 @@ function asStored(given: Situation): ImagePreload {
   return { ...itself, status };
 }
 const progressOf = (given: Situation, seconds = given.now ?? 0) =>
-  requestProgress(asStored(given), PULL_TIMES, at(seconds));
+  requestProgress(asStored(given), at(seconds));
 const patient = (spec: Partial<ImagePreloadSpec> = {}) => preload({ nodeTimeoutSeconds: 86_400, ...spec });
 
 test('one that nobody has looked at yet is waited for, and nothing is known of it but its age', () => {
-  assert.deepEqual(requestProgress(preload(), PULL_TIMES, at(7)), {
-    verdict: { kind: 'waiting' },
+  assert.deepEqual(requestProgress(preload(), at(7)), {
+    outcome: { kind: 'wait' },
     readyNodes: 0,
     desiredNodes: 0,
     elapsedSeconds: 7,
@@ -44,46 +43,54 @@ test('one that nobody has looked at yet is waited for, and nothing is known of i
 });
 
 test('a clock that is behind the API server’s makes no negative age', () => {
-  assert.equal(requestProgress(preload(), PULL_TIMES, at(-3)).elapsedSeconds, 0);
+  assert.equal(requestProgress(preload(), at(-3)).elapsedSeconds, 0);
 });
 
 test('while it pulls it is waited for, and so is one that fails in a way that may pass', () => {
   const pulling = progressOf({ nodes: nodes(2), pods: [puller('n1').pulled(5), puller('n2').pulling()] });
-  assert.deepEqual([pulling.verdict.kind, pulling.readyNodes, pulling.desiredNodes], ['waiting', 1, 2]);
+  assert.deepEqual([pulling.outcome.kind, pulling.readyNodes, pulling.desiredNodes], ['wait', 1, 2]);
   for (const words of [REFUSED, BACK_OFF]) {
     const given = { nodes: nodes(1), pods: [puller('n1').failing(words)] };
-    assert.equal(progressOf(given).verdict.kind, 'waiting', words);
+    assert.equal(progressOf(given).outcome.kind, 'wait', words);
   }
 });
 
 test('it is ready as soon as enough nodes are, and says how many', () => {
   const all = progressOf({ nodes: nodes(1), pods: [puller('n1').pulled(5)], now: 6 });
-  assert.deepEqual(all.verdict, { kind: 'ready', reason: '1 of 1 nodes have every image' });
+  assert.deepEqual(all.outcome, { kind: 'release', message: '1 of 1 nodes have every image' });
   const enough = { preload: preload({ minNodes: 1 }), nodes: nodes(3), pods: [puller('n1').pulled(5)] };
-  assert.equal(progressOf(enough).verdict.kind, 'ready');
+  assert.equal(progressOf(enough).outcome.kind, 'release');
 });
 
 test("a definitive answer of the registry fails, in the registry's words", () => {
-  const { verdict } = progressOf({ nodes: nodes(2), pods: refusedOn(['n1', 'n2']) });
-  assert.equal(verdict.kind, 'failed');
-  assert.match(verdict.kind === 'failed' ? verdict.reason : '', /app:2: not found \(NotFound\)$/);
+  const { outcome } = progressOf({ nodes: nodes(2), pods: refusedOn(['n1', 'n2']) });
+  assert.equal(outcome.kind, 'fail');
+  assert.match(outcome.kind === 'fail' ? outcome.message : '', /app:2: not found \(NotFound\)$/);
 });
 
 test('after the deadline it passes if a node has every image, and fails if none has', () => {
   const given = { preload: patient(), nodes: nodes(2), now: 4000 };
   const some = progressOf({ ...given, pods: [puller('n1').pulled(5), puller('n2').pulling()] });
-  assert.equal(some.verdict.kind, 'ready');
+  assert.equal(some.outcome.kind, 'release');
   const none = progressOf(given);
-  assert.equal(none.verdict.kind, 'failed');
-  assert.match(none.verdict.kind === 'failed' ? none.verdict.reason : '', /deadline has passed: 0 of 2/);
+  assert.equal(none.outcome.kind, 'fail');
+  assert.match(none.outcome.kind === 'fail' ? none.outcome.message : '', /deadline has passed: 0 of 2/);
 });
 
-test('without an eligible node it is waited for 2 minutes, and told by the clock alone that they are over', () => {
-  const given = { nodes: [], noNodesSince: 0, now: 0 };
+test('without an eligible node it waits for 2 minutes', () => {
   assert.deepEqual(
-    [0, 119, 120, 500].map((seconds) => progressOf(given, seconds).verdict.kind),
-    ['waiting', 'waiting', 'ready', 'ready'],
+    [0, 119, 120, 500].map((now) => progressOf({ nodes: [], noNodesSince: 0, now }).outcome.kind),
+    ['wait', 'wait', 'release', 'release'],
   );
+});
+
+test('a status that an earlier version wrote is waited for, whatever it says', () => {
+  const stored = asStored({ nodes: nodes(1), pods: [puller('n1').pulled(5)], now: 6 });
+  assert.ok(stored.status);
+  const conditions = stored.status.conditions.filter(({ type }) => type !== RELEASE_ALLOWED);
+  assert.deepEqual(requestProgress({ ...stored, status: { ...stored.status, conditions } }, at(6)).outcome, {
+    kind: 'wait',
+  });
 });
 
 test('what is left is estimated only once a node is ready', () => {
@@ -97,7 +104,7 @@ test('what is left is estimated only once a node is ready', () => {
 function told(fields: Partial<ImagePreloadStatus>, spec: Partial<ImagePreloadSpec> = {}) {
   const stored = asStored({ nodes: nodes(1), preload: preload(spec) });
   const status = { ...stored.status, ...fields } as ImagePreloadStatus;
-  return requestProgress({ ...stored, status }, PULL_TIMES, at(0)).remainingSeconds;
+  return requestProgress({ ...stored, status }, at(0)).remainingSeconds;
 }
 const slowest = (...seconds: number[]) =>
   images(...seconds.map((_, index) => `image-${index}`)).map(({ image }, index) => ({

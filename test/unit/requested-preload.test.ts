@@ -13,7 +13,6 @@ import { MODE_LABEL } from '../../src/names.ts';
 import { createBackgroundMaking } from '../../src/preload/background-making.ts';
 import { parseImagePreload } from '../../src/preload/image-preload.ts';
 import type { PreloadSettings } from '../../src/preload/preload-spec.ts';
-import { PULL_TIMES } from '../../src/preload/pull-times.ts';
 import { type PreloadRequest, requestPreload } from '../../src/preload/requested-preload.ts';
 import { templateHash } from '../../src/template/template-hash.ts';
 import { deployment, PRELOAD_SETTINGS, UID } from './deployment-builder.ts';
@@ -63,7 +62,6 @@ function world(settings: Partial<PreloadSettings> = {}) {
         limitLog,
         writeEvent: (event) => void events.push(event),
         settings: { ...PRELOAD_SETTINGS, ...settings },
-        pullTimes: PULL_TIMES,
         making,
         runningTemplate: async () => undefined,
       },
@@ -81,18 +79,21 @@ function world(settings: Partial<PreloadSettings> = {}) {
 }
 
 /** As the controller writes it. */
-const status = (phase: string, ready: boolean, more: JsonObject = {}): JsonObject => ({
-  phase,
-  readyNodes: ready ? 2 : 0,
-  desiredNodes: 2,
-  conditions: [{ type: 'Ready', status: ready ? 'True' : 'False', reason: 'NotFound', message: 'words' }],
-  ...more,
-});
+const status = (phase: string, ready: boolean, more: JsonObject = {}): JsonObject => {
+  const allowed = ready ? 'True' : phase === 'Failed' ? 'False' : 'Unknown';
+  return {
+    phase,
+    readyNodes: ready ? 2 : 0,
+    desiredNodes: 2,
+    conditions: [{ type: 'ReleaseAllowed', status: allowed, reason: 'NotFound', message: 'words' }],
+    ...more,
+  };
+};
 
 test('the first one makes the preload that a hold would wait for, owned by the Deployment', async () => {
   const { ask, stored, events, writes } = world();
   const progress = await ask();
-  assert.deepEqual([progress.verdict.kind, progress.desiredNodes], ['waiting', 0]);
+  assert.deepEqual([progress.outcome.kind, progress.desiredNodes], ['wait', 0]);
   assert.deepEqual(writes(), ['create']);
   assert.deepEqual(stored().owner, { kind: 'Deployment', name: 'web', uid: UID });
   assert.deepEqual(stored().spec.images, [{ image: 'registry.test/app:2', imagePullPolicy: 'IfNotPresent' }]);
@@ -112,8 +113,8 @@ test('the next ones make nothing, tell how far it is, and are the same fact', as
   const progress = await ask();
   assert.deepEqual(writes(), ['create']);
   assert.deepEqual(
-    [progress.verdict.kind, progress.readyNodes, progress.desiredNodes, progress.elapsedSeconds],
-    ['waiting', 1, 2, 5],
+    [progress.outcome.kind, progress.readyNodes, progress.desiredNodes, progress.elapsedSeconds],
+    ['wait', 1, 2, 5],
   );
   assert.deepEqual([events.length, new Set(events.map(({ fact }) => fact)).size], [2, 1]);
 });
@@ -122,31 +123,31 @@ test('a ready one lets the update through, a failed one does not', async () => {
   const { ask, change } = world();
   await ask();
   change({ status: status('Ready', true) });
-  assert.deepEqual((await ask()).verdict, { kind: 'ready', reason: 'words' });
+  assert.deepEqual((await ask()).outcome, { kind: 'release', message: 'words' });
   change({ status: status('Failed', false) });
-  assert.deepEqual((await ask()).verdict, { kind: 'failed', reason: 'words (NotFound)' });
+  assert.deepEqual((await ask()).outcome, { kind: 'fail', message: 'words (NotFound)' });
 });
 
 test('while nothing serves, one ready node lets the update through', async () => {
   const { ask, api, change } = world();
   await ask();
   change({ status: status('Preloading', false, { readyNodes: 1 }) });
-  assert.equal((await ask()).verdict.kind, 'waiting');
+  assert.equal((await ask()).outcome.kind, 'wait');
   api.put(WEB, { ...running.object, status: { observedGeneration: 3, replicas: 2, updatedReplicas: 2 } });
-  assert.deepEqual((await ask()).verdict, {
-    kind: 'ready',
-    reason: 'no pod of this Deployment is ready, and a node has the images',
+  assert.deepEqual((await ask()).outcome, {
+    kind: 'release',
+    message: 'no pod of this Deployment is ready, and a node has the images',
   });
   change({ status: status('Failed', false) });
-  assert.equal((await ask()).verdict.kind, 'failed');
+  assert.equal((await ask()).outcome.kind, 'fail');
 });
 
 test('two at once make one preload, and both wait', async () => {
   const { ask, api, events } = world();
   const both = await Promise.all([ask(), ask()]);
   assert.deepEqual(
-    both.map(({ verdict }) => verdict.kind),
-    ['waiting', 'waiting'],
+    both.map(({ outcome }) => outcome.kind),
+    ['wait', 'wait'],
   );
   assert.equal([...api.objects.keys()].filter((path) => path.startsWith(PRELOADS)).length, 1);
   await ask();
@@ -170,7 +171,7 @@ for (const [when, prepare] of stale) {
   test(`nothing is made, told or even looked at where ${when}: any pod can send a review`, async () => {
     const { ask, api, events, writes } = world();
     prepare(api);
-    assert.equal((await ask()).verdict.kind, 'stale');
+    assert.equal((await ask()).outcome.kind, 'stale');
     assert.deepEqual([writes(), events], [[], []]);
     assert.deepEqual(api.called('get', PRELOADS), []);
   });
@@ -179,7 +180,7 @@ for (const [when, prepare] of stale) {
 test('a status that has changed since is no reason to refuse', async () => {
   const { ask, api } = world();
   api.put(WEB, running.metadata({ resourceVersion: '9' }).object);
-  assert.equal((await ask()).verdict.kind, 'waiting');
+  assert.equal((await ask()).outcome.kind, 'wait');
 });
 
 test('the owner is the stored Deployment, whatever uid, name and revision the object brings', async () => {
@@ -194,13 +195,13 @@ test('the owner is the stored Deployment, whatever uid, name and revision the ob
 
 test('a dry run makes, deletes and tells nothing, and knows of one that is there', async () => {
   const { ask, change, events, writes } = world();
-  assert.equal((await ask({ dryRun: true })).verdict.kind, 'waiting');
+  assert.equal((await ask({ dryRun: true })).outcome.kind, 'wait');
   assert.deepEqual([writes(), events], [[], []]);
   await ask();
   change({ status: status('Ready', true) });
-  assert.equal((await ask({ dryRun: true })).verdict.kind, 'ready');
+  assert.equal((await ask({ dryRun: true })).outcome.kind, 'release');
   change({ status: status('Finished', true, { finishedAt: '2026-01-01T00:00:00Z' }) });
-  assert.equal((await ask({ dryRun: true })).verdict.kind, 'waiting');
+  assert.equal((await ask({ dryRun: true })).outcome.kind, 'wait');
   assert.deepEqual([writes(), events.length], [['create'], 1]);
 });
 
@@ -229,11 +230,11 @@ for (const [what, fields] of unusable) {
     await ask();
     const before = stored().uid;
     change(fields);
-    assert.equal((await ask()).verdict.kind, 'waiting');
+    assert.equal((await ask()).outcome.kind, 'wait');
     assert.deepEqual(writes(), ['create', 'delete', 'create']);
     assert.notEqual(stored().uid, before);
     assert.equal(stored().owner?.uid, UID);
-    assert.equal((await ask()).verdict.kind, 'waiting');
+    assert.equal((await ask()).outcome.kind, 'wait');
     assert.deepEqual(writes().length, 3, 'the new one will do');
   });
 }
@@ -251,7 +252,7 @@ test('one that is on its way out is waited for', async () => {
   const { ask, change, writes } = world();
   await ask();
   change({ metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' }, status: status('Ready', true) });
-  assert.equal((await ask()).verdict.kind, 'waiting');
+  assert.equal((await ask()).outcome.kind, 'wait');
   assert.deepEqual(writes(), ['create', 'create'], 'the second one is AlreadyExists');
 });
 
@@ -261,7 +262,7 @@ test('one that somebody else deletes at the same time is no error', async () => 
     await ask();
     change({ status: status('Finished', true, { finishedAt: '2026-01-01T00:00:00Z' }) });
     api.refuse('delete', PRELOADS, error);
-    assert.equal((await ask()).verdict.kind, 'waiting');
+    assert.equal((await ask()).outcome.kind, 'wait');
   }
 });
 
@@ -272,9 +273,9 @@ test('a policy or a quota that refuses the preload denies the update, in its wor
   ] as const) {
     const { ask, api } = world();
     api.refuse('create', PRELOADS, refusal(status, reason));
-    const { verdict } = await ask();
-    assert.equal(verdict.kind, 'failed');
-    assert.match(verdict.kind === 'failed' ? verdict.reason : '', /^ImagePreload web-\w+ was refused: ./);
+    const { outcome } = await ask();
+    assert.equal(outcome.kind, 'fail');
+    assert.match(outcome.kind === 'fail' ? outcome.message : '', /^ImagePreload web-\w+ was refused: ./);
   }
 });
 
@@ -295,12 +296,12 @@ test('an API server that is away or too busy denies the update for now: an error
       const { ask, api, events } = world();
       api.refuse(method, part, error);
       assert.deepEqual(
-        (await ask()).verdict,
+        (await ask()).outcome,
         { kind: 'unanswered' },
         `${error.message} to ${method} ${part}`,
       );
       assert.deepEqual(events, []);
-      assert.equal((await ask()).verdict.kind, 'waiting', 'the next time it is asked again');
+      assert.equal((await ask()).outcome.kind, 'wait', 'the next time it is asked again');
     }
   }
 });
@@ -313,7 +314,7 @@ test('a webhook that is down for ImagePreloads is told in its words', async () =
     refusal(500, 'InternalError', 'failed calling webhook "a.test": no endpoints'),
   );
   const progress = await ask();
-  assert.equal(progress.verdict.kind, 'unanswered');
+  assert.equal(progress.outcome.kind, 'unanswered');
   assert.match(progress.trouble ?? '', /failed calling webhook "a\.test"/);
 });
 
@@ -357,7 +358,7 @@ test('whatever else the API server refuses is thrown: failurePolicy decides', as
 test('however many forged reviews there are, they are one line a minute', async () => {
   const { ask, api, lines } = world();
   api.put(WEB, undefined);
-  for (let n = 0; n < 100; n += 1) assert.equal((await ask()).verdict.kind, 'stale');
+  for (let n = 0; n < 100; n += 1) assert.equal((await ask()).outcome.kind, 'stale');
   assert.equal(lines.length, 1);
 });
 
@@ -382,11 +383,11 @@ describe('while a webhook hangs', () => {
     const client = slowly(clock, api);
     const answer = ask({}, client);
     await settle(clock, 500);
-    assert.equal((await answer).verdict.kind, 'waiting');
+    assert.equal((await answer).outcome.kind, 'wait');
     assert.deepEqual(writes(), []);
     const again = ask({}, client);
     await settle(clock, 500);
-    assert.equal((await again).verdict.kind, 'waiting');
+    assert.equal((await again).outcome.kind, 'wait');
     await settle(clock, 3000);
     assert.deepEqual(writes(), ['create']);
     assert.deepEqual(api.called('dryRun', SHOP).length, 1, 'one for both');
@@ -399,9 +400,9 @@ describe('while a webhook hangs', () => {
     api.refuse('create', PRELOADS, refusal(403, 'Forbidden', 'exceeded quota'));
     const answer = ask({}, client);
     await settle(clock, 500);
-    assert.equal((await answer).verdict.kind, 'waiting');
+    assert.equal((await answer).outcome.kind, 'wait');
     await settle(clock, 3500);
-    assert.equal((await ask()).verdict.kind, 'failed');
-    assert.equal((await ask()).verdict.kind, 'waiting');
+    assert.equal((await ask()).outcome.kind, 'fail');
+    assert.equal((await ask()).outcome.kind, 'wait');
   });
 });

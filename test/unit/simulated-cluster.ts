@@ -101,10 +101,11 @@ export function* live(cluster: SimulatedCluster, untilSeconds: number): Generato
     const assessment = assess(
       situation(noNodesSince === undefined ? given : { ...given, noNodesSince: noNodesSince }),
     );
+    const { plan } = assessment;
     const status = preloadStatus({ preload: known, assessment, activity: 'holding', now: at(seconds) });
     known = { ...preload, status };
-    for (const gone of assessment.remove) pods = pods.filter(({ pod }) => pod.uid !== gone.uid);
-    for (const { node: name, image, attempt, firstAttemptAt } of assessment.wanted) {
+    for (const gone of plan.remove) pods = pods.filter(({ pod }) => pod.uid !== gone.uid);
+    for (const { node: name, image, attempt, firstAttemptAt } of plan.wanted) {
       const pull = pullOf(name, attempt);
       const ends = pull.end === 'never' ? Number.POSITIVE_INFINITY : seconds + pull.seconds;
       const pod = puller(name)
@@ -137,8 +138,8 @@ export function* live(cluster: SimulatedCluster, untilSeconds: number): Generato
       moving: events.length > 0,
       complete: new Set(complete.map(({ name }) => name)),
     };
-    const wake = assessment.wakeAt === undefined ? [] : [(assessment.wakeAt - at(0)) / 1000];
+    const wake = plan.wakeAt === undefined ? [] : [(plan.wakeAt - at(0)) / 1000];
     // The watch shows each new pod, and that is a reason to look again.
-    if (assessment.wanted.length === 0) seconds = Math.min(...events, ...wake);
+    if (plan.wanted.length === 0) seconds = Math.min(...events, ...wake);
   }
 }

@@ -164,22 +164,36 @@ function open(
   };
 }
 
-/** Until nothing has been stored for a while: the Deployment controller has much to do before. */
+/**
+ * Waits until no Deployment has changed for a while: their controller has much to do before. The resourceVersion of a list would not
+ * tell, because it moves on with every Lease that is renewed.
+ */
 async function settled({ api }: Stage['cluster']): Promise<void> {
-  let last = '';
-  let since = performance.now();
-  await until(
-    'nothing changes any more',
-    PATIENCE_SECONDS,
-    async () => {
-      const list = await api.get('/apis/apps/v1/deployments', { limit: 1 });
-      const version = String(at(list, 'metadata', 'resourceVersion'));
-      if (version !== last) since = performance.now();
-      last = version;
-      return performance.now() - since;
-    },
-    (quietMs) => quietMs > SETTLE_MS,
-  );
+  const path = '/apis/apps/v1/deployments';
+  const resourceVersion = String(at(await api.get(path, { limit: 1 }), 'metadata', 'resourceVersion'));
+  const watching = new AbortController();
+  let changedAt = performance.now();
+  let broken: unknown;
+  async function follow(): Promise<void> {
+    for await (const _ of api.watch(path, { resourceVersion }, watching.signal))
+      changedAt = performance.now();
+    broken ??= new Error('the watch has ended');
+  }
+  const followed = follow().catch((error: unknown) => {
+    broken ??= error;
+  });
+  try {
+    await until(
+      'no Deployment changes any more',
+      PATIENCE_SECONDS,
+      () => ({ quietMs: performance.now() - changedAt, broken }),
+      ({ quietMs }) => broken !== undefined || quietMs > SETTLE_MS,
+    );
+  } finally {
+    watching.abort();
+  }
+  if (broken !== undefined) throw broken;
+  await followed;
 }
 
 const REST_SECONDS = 60;
