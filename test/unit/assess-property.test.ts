@@ -3,7 +3,6 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { CountOrPercent } from '../../src/hold/count-or-percent.ts';
 import { type Assessment, assess } from '../../src/preload/assess.ts';
-import { isDefinitive } from '../../src/preload/pull-failure.ts';
 import {
   at,
   DENIED,
@@ -79,9 +78,18 @@ function isRefused({ outcome }: Assessment): boolean {
 }
 
 /** What holds at every moment, whatever happens. */
-function check({ assessment, eligible, pullingNodes, limit, moving, complete, seconds: now }: Moment): void {
+function check({
+  assessment,
+  eligible,
+  pullingNodes,
+  limit,
+  moving,
+  refused,
+  complete,
+  seconds: now,
+}: Moment): void {
   const { outcome, progress, plan } = assessment;
-  const { ready, required, newlyReady, desired, failures, excluded } = progress;
+  const { ready, required, newlyReady, desired, excluded } = progress;
   const { wakeAt } = plan;
   assert.deepEqual(new Set(newlyReady), complete);
   if (outcome.reason === 'Ready') assert.ok(complete.size >= Math.max(1, required));
@@ -93,7 +101,7 @@ function check({ assessment, eligible, pullingNodes, limit, moving, complete, se
   if (wakeAt !== undefined) assert.ok(wakeAt > at(now));
   if (outcome.kind === 'wait') assert.ok(wakeAt !== undefined || moving, 'stuck');
   // What a registry refuses is asked of three nodes, whatever the parallelism.
-  const probes = failures.some(({ reason }) => isDefinitive(reason)) ? 3 : 0;
+  const probes = refused ? 3 : 0;
   // A percentage of nodes that have left may be less than what runs already.
   if (eligible === RESIDENTS)
     assert.ok(pullingNodes <= limit + probes, `${pullingNodes} pull, limit ${limit}`);

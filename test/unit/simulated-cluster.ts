@@ -1,6 +1,7 @@
 import { type Assessment, assess } from '../../src/preload/assess.ts';
 import type { ImagePreload, PreloadImage } from '../../src/preload/image-preload.ts';
 import { preloadStatus } from '../../src/preload/preload-status.ts';
+import { isDefinitive } from '../../src/preload/pull-failure.ts';
 import { parallelNodes } from '../../src/preload/wanted-pulls.ts';
 import {
   at,
@@ -48,6 +49,8 @@ export interface Moment {
   readonly pullingNodes: number;
   readonly limit: number;
   readonly started: number;
+  /** Whether a registry has refused an image so far. Nodes that were asked as witnesses pull on after another one gets it. */
+  readonly refused: boolean;
   /** Whether anything will happen in the cluster by itself. */
   readonly moving: boolean;
   /** Names of nodes that have every image. */
@@ -60,6 +63,7 @@ export function* live(cluster: SimulatedCluster, untilSeconds: number): Generato
   let pods: PullerBuilder[] = [];
   let running: Running[] = [];
   let started = 0;
+  let refused = false;
   let noNodesSince: number | undefined;
   let seconds = 0;
 
@@ -101,7 +105,8 @@ export function* live(cluster: SimulatedCluster, untilSeconds: number): Generato
     const assessment = assess(
       situation(noNodesSince === undefined ? given : { ...given, noNodesSince: noNodesSince }),
     );
-    const { plan } = assessment;
+    const { plan, progress } = assessment;
+    refused ||= progress.failures.some(({ reason }) => isDefinitive(reason));
     const status = preloadStatus({ preload: known, assessment, activity: 'holding', now: at(seconds) });
     known = { ...preload, status };
     for (const gone of plan.remove) pods = pods.filter(({ pod }) => pod.uid !== gone.uid);
@@ -135,6 +140,7 @@ export function* live(cluster: SimulatedCluster, untilSeconds: number): Generato
       pullingNodes,
       limit: parallelNodes(preload, eligible.length),
       started,
+      refused,
       moving: events.length > 0,
       complete: new Set(complete.map(({ name }) => name)),
     };
