@@ -1,11 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
+import type { CountOrPercent } from './api/count-or-percent.ts';
+import { type Range, SETTINGS, wholeNumberUpTo } from './api/settings.ts';
+import { isLabelKey } from './api/template/label-syntax.ts';
 import type { PodAccount } from './cluster/in-cluster.ts';
 import { GateError } from './errors.ts';
-import type { CountOrPercent } from './hold/count-or-percent.ts';
-import { type Range, SETTINGS, wholeNumberUpTo } from './hold/settings.ts';
-import type { PreloadSettings } from './preload/preload-spec.ts';
 import {
   areConsistent,
   PULLER_LIMITS,
@@ -13,8 +13,8 @@ import {
   type PullerResources,
   parseQuantities,
   type Quantities,
-} from './preload/puller-resources.ts';
-import { isLabelKey } from './template/label-syntax.ts';
+} from './preloads/pods/puller-resources.ts';
+import type { PreloadSettings } from './preloads/preload-spec.ts';
 
 /** Everything an operator can set. The one module that reads the environment. */
 export interface Config {

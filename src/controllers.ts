@@ -1,28 +1,28 @@
+import { parseCachedDeployment } from './api/cached-deployment.ts';
+import type { Deployment } from './api/deployment.ts';
+import { type ImagePreload, parseImagePreload } from './api/image-preload.ts';
+import { API_GROUP_PATH, PULLER_LABEL } from './api/names.ts';
+import { deploymentKeptElsewhere, isDeploymentKeptElsewhere } from './api/unfollowed-deployment.ts';
 import type { Clock } from './clock.ts';
 import type { ApiClient } from './cluster/api-client.ts';
 import type { GateEvent } from './cluster/events.ts';
 import { createReflector, type Reflector } from './cluster/reflector.ts';
 import type { Config } from './config.ts';
-import { parseCachedDeployment } from './hold/cached-deployment.ts';
-import type { Deployment } from './hold/deployment.ts';
-import { deploymentKeptElsewhere, isDeploymentKeptElsewhere } from './hold/kept-elsewhere.ts';
-import type { Logger } from './log.ts';
-import { API_GROUP_PATH, PULLER_LABEL } from './names.ts';
-import type { Metrics } from './observe/metrics.ts';
-import { type ImagePreload, parseImagePreload } from './preload/image-preload.ts';
-import { podKeptElsewhere, preloadKeptElsewhere } from './preload/kept-elsewhere.ts';
-import { type Node, nodeParser } from './preload/node.ts';
-import { createPreloadController } from './preload/preload-controller.ts';
-import type { PullTimes } from './preload/pull-times.ts';
-import { type PullerPod, parsePullerPod } from './preload/puller-pod-status.ts';
-import { startupTaints } from './preload/taints.ts';
-import { createUnservedPreloads } from './preload/unserved-preloads.ts';
-import { modeFact, modeOf, type Namespace, parseNamespace } from './release/namespace-mode.ts';
 import {
   createReleaseController,
   type HoldsOpen,
   type ReleaseController,
-} from './release/release-controller.ts';
+} from './deployments/deployment-controller.ts';
+import { modeFact, modeOf, type Namespace, parseNamespace } from './deployments/namespace-mode.ts';
+import type { Logger } from './log.ts';
+import type { Metrics } from './observe/metrics.ts';
+import type { PullTimes } from './preloads/assess/pull-times.ts';
+import { type Node, nodeParser } from './preloads/nodes/node.ts';
+import { startupTaints } from './preloads/nodes/taints.ts';
+import { type PullerPod, parsePullerPod } from './preloads/pods/puller-pod-status.ts';
+import { createPreloadController } from './preloads/preload-controller.ts';
+import { podKeptElsewhere, preloadKeptElsewhere } from './preloads/unfollowed-preload.ts';
+import { createUnservedPreloads } from './preloads/unserved-preloads.ts';
 
 export interface Controllers {
   /** When everything that is stored has been read. */

@@ -1,24 +1,24 @@
 import { Server } from 'node:tls';
 import type { FastifyInstance } from 'fastify';
 import { createAdmissionServer } from './admission/admission-server.ts';
+import { parseDeployment } from './api/deployment.ts';
+import { GATE_SERVICE_ACCOUNT } from './api/names.ts';
 import type { Clock } from './clock.ts';
 import type { ApiClient } from './cluster/api-client.ts';
 import { createEventWriter, type EventWriter, type GateEvent } from './cluster/events.ts';
 import { mayBypass } from './cluster/subject-access-review.ts';
 import type { Config } from './config.ts';
 import type { Controllers } from './controllers.ts';
+import { runningTemplate } from './deployments/running-template.ts';
+import { templateFinder } from './deployments/template-finder.ts';
 import { GateError } from './errors.ts';
-import { parseDeployment } from './hold/deployment.ts';
 import type { Logger } from './log.ts';
 import { createLogLimit } from './log-limit.ts';
-import { GATE_SERVICE_ACCOUNT } from './names.ts';
 import type { Metrics } from './observe/metrics.ts';
-import { createBackgroundMaking } from './preload/background-making.ts';
-import { floorOf } from './preload/preload-spec.ts';
-import type { PullTimes } from './preload/pull-times.ts';
-import { requestPreload } from './preload/requested-preload.ts';
-import { runningTemplate } from './release/running-template.ts';
-import { templateFinder } from './release/template-finder.ts';
+import type { PullTimes } from './preloads/assess/pull-times.ts';
+import { createBackgroundMaking } from './preloads/background-making.ts';
+import { floorOf } from './preloads/preload-spec.ts';
+import { requestPreload } from './preloads/requested-preload.ts';
 
 export interface GateOptions {
   readonly config: Config;

@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { hostname } from 'node:os';
 import type { FastifyInstance } from 'fastify';
 import { Registry } from 'prom-client';
+import { LEASE, WEBHOOK_CONFIGURATION } from './api/names.ts';
+import { type Certificates, startCertificates } from './certificates/certificate-keeper.ts';
 import { wait } from './clock.ts';
 import { createApiClient } from './cluster/api-client.ts';
 import { createElector } from './cluster/elector.ts';
@@ -9,15 +11,13 @@ import type { InCluster } from './cluster/in-cluster.ts';
 import { untilAborted } from './cluster/leader-client.ts';
 import { type Controllers, startControllers } from './controllers.ts';
 import { eventWriter, type Gate, type GateOptions, gateServer, listen, useCertificate } from './gate.ts';
+import { awaitSupportedServer } from './install/server-version.ts';
 import { leaderChecks } from './leader-checks.ts';
-import { LEASE, WEBHOOK_CONFIGURATION } from './names.ts';
 import { type Checks, createHealthServer, pass } from './observe/health-server.ts';
 import { createMetrics } from './observe/metrics.ts';
 import { exposeState } from './observe/state-metrics.ts';
-import { PULL_FAILURE_REASONS } from './preload/pull-failure.ts';
-import { PULL_TIMES } from './preload/pull-times.ts';
-import { type Certificates, startCertificates } from './registration/certificates.ts';
-import { awaitSupportedServer } from './registration/server-version.ts';
+import { PULL_TIMES } from './preloads/assess/pull-times.ts';
+import { PULL_FAILURE_REASONS } from './preloads/pods/pull-failure.ts';
 
 /** deploy/service.yaml. */
 const SERVICE = 'pullgate';

@@ -1,16 +1,16 @@
-import { createAuthority } from './certs/authority.ts';
-import { createServingCertificate } from './certs/serving-certificate.ts';
+import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from './api/names.ts';
+import { createAuthority } from './certificates/authority.ts';
+import { createServingCertificate } from './certificates/serving-certificate.ts';
 import { wait } from './clock.ts';
 import { createApiClient } from './cluster/api-client.ts';
 import type { Cluster } from './cluster/credentials.ts';
 import { actAs } from './cluster/service-account-token.ts';
 import { type Controllers, startControllers } from './controllers.ts';
 import { eventWriter, type Gate, type GateOptions, gateServer, listen } from './gate.ts';
-import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from './names.ts';
-import { PULL_TIMES } from './preload/pull-times.ts';
+import { register } from './install/registration.ts';
+import { checkServerVersion } from './install/server-version.ts';
+import { PULL_TIMES } from './preloads/assess/pull-times.ts';
 import { createProcessHealth } from './process-health.ts';
-import { register } from './registration/registration.ts';
-import { checkServerVersion } from './registration/server-version.ts';
 
 /** A process lives for one authority: it makes a new one, and publishes it, at each start. */
 const CERTIFICATE_DAYS = 365;

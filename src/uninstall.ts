@@ -1,17 +1,17 @@
 import { hostname } from 'node:os';
+import { type Deployment, isMarked, parseDeployment } from './api/deployment.ts';
+import { WEBHOOK_CONFIGURATION } from './api/names.ts';
+import { knownFailure } from './api/rollout.ts';
 import { wait } from './clock.ts';
 import { type ApiClient, createApiClient } from './cluster/api-client.ts';
 import { isNotFound } from './cluster/api-error.ts';
 import type { Cluster } from './cluster/credentials.ts';
 import { listPages } from './cluster/list-pages.ts';
 import type { Config } from './config.ts';
+import { type EndHoldsOptions, endHolds } from './deployments/release-holds.ts';
 import { GateError } from './errors.ts';
 import { eventWriter, type GateOptions } from './gate.ts';
-import { type Deployment, isMarked, parseDeployment } from './hold/deployment.ts';
-import { knownFailure } from './hold/rollout.ts';
 import { asArray, at } from './json.ts';
-import { WEBHOOK_CONFIGURATION } from './names.ts';
-import { type EndHoldsOptions, endHolds } from './release/release-holds.ts';
 
 const WEBHOOKS = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${WEBHOOK_CONFIGURATION}`;
 

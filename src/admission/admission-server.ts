@@ -1,15 +1,15 @@
 import fastify, { type FastifyInstance, type FastifyRequest, type onRequestHookHandler } from 'fastify';
+import type { PullRules } from '../api/images-to-pull.ts';
+import { MODES, type Mode } from '../api/names.ts';
+import type { PreloadProgress } from '../api/preload-progress.ts';
+import type { RunningLookup } from '../api/running-lookup.ts';
+import type { Floor } from '../api/settings.ts';
 import type { Clock } from '../clock.ts';
 import { limitConnections } from '../connection-limit.ts';
 import { GateError } from '../errors.ts';
-import type { PullRules } from '../hold/needs-pull.ts';
-import type { PreloadProgress } from '../hold/preload-progress.ts';
-import type { RunningLookup } from '../hold/running-lookup.ts';
-import type { Floor } from '../hold/settings.ts';
 import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
 import { createLogLimit } from '../log-limit.ts';
-import { MODES, type Mode } from '../names.ts';
 import {
   type AdmissionRequest,
   type AdmissionUser,

@@ -1,13 +1,9 @@
-import { exceededBound, exceededMarks, withRoomForRecord } from '../hold/bounds.ts';
-import { ownDecided, type RecordedDecision, writeDecided } from '../hold/decided.ts';
-import { type Deployment, parseDeployment } from '../hold/deployment.ts';
-import { withMarks } from '../hold/held-object.ts';
-import { type Hold, ownHold, parseHold, type RunningTemplate } from '../hold/hold.ts';
-import { imagesToPull, type PullRules, runningTemplate } from '../hold/needs-pull.ts';
-import { preloadName } from '../hold/preload-name.ts';
-import type { PreloadProgress } from '../hold/preload-progress.ts';
-import type { RunningLookup } from '../hold/running-lookup.ts';
-import { asObject, at, type JsonObject } from '../json.ts';
+import { exceededBound, exceededMarks, withRoomForRecord } from '../api/bounds.ts';
+import { ownDecided, type RecordedDecision, writeDecided } from '../api/decision-record.ts';
+import { type Deployment, parseDeployment } from '../api/deployment.ts';
+import { withMarks } from '../api/held-object.ts';
+import { type Hold, ownHold, parseHold, type RunningTemplate } from '../api/hold.ts';
+import { imagesToPull, type PullRules, runningTemplate } from '../api/images-to-pull.ts';
 import {
   BYPASS_ANNOTATION,
   DECIDED_ANNOTATION,
@@ -18,7 +14,11 @@ import {
   MODE_OFF,
   type Mode,
   REVERT_ANNOTATION,
-} from '../names.ts';
+} from '../api/names.ts';
+import { preloadName } from '../api/preload-name.ts';
+import type { PreloadProgress } from '../api/preload-progress.ts';
+import type { RunningLookup } from '../api/running-lookup.ts';
+import { asObject, at, type JsonObject } from '../json.ts';
 import { type Denial, forbidden, overLimit, rejection, revertDenial } from './denial.ts';
 import { decisionTime, originOf, withStoredMarks } from './restored-marks.ts';
 

@@ -1,5 +1,5 @@
-import type { PreloadProgress } from '../hold/preload-progress.ts';
-import type { RunningLookup } from '../hold/running-lookup.ts';
+import type { PreloadProgress } from '../api/preload-progress.ts';
+import type { RunningLookup } from '../api/running-lookup.ts';
 import { beginning } from '../text.ts';
 
 /** `status` of an AdmissionReview's response that denies. */

@@ -1,4 +1,4 @@
-import { MODES, type Mode } from '../names.ts';
+import { MODES, type Mode } from '../api/names.ts';
 
 /** Where API servers send the reviews of namespaces in that mode. */
 export function admitPath(mode: Mode): string {

@@ -1,9 +1,9 @@
-import { ownDecided, parseDecided } from '../hold/decided.ts';
-import type { Deployment } from '../hold/deployment.ts';
-import { withMarks } from '../hold/held-object.ts';
-import { parseHold } from '../hold/hold.ts';
+import { ownDecided, parseDecided } from '../api/decision-record.ts';
+import type { Deployment } from '../api/deployment.ts';
+import { withMarks } from '../api/held-object.ts';
+import { parseHold } from '../api/hold.ts';
+import { DECIDED_ANNOTATION, GROUP, HOLD_ANNOTATION } from '../api/names.ts';
 import type { JsonObject } from '../json.ts';
-import { DECIDED_ANNOTATION, GROUP, HOLD_ANNOTATION } from '../names.ts';
 
 /**
  * Where the marks on the new object of an update come from.

@@ -1,5 +1,5 @@
-import { parseDeployment } from '../hold/deployment.ts';
-import { type Floor, invalidSettingText, settingsOf } from '../hold/settings.ts';
+import { parseDeployment } from '../api/deployment.ts';
+import { type Floor, invalidSettingText, settingsOf } from '../api/settings.ts';
 import type { Decision, DecisionKind } from './decide.ts';
 
 /** The decisions after which a preload is made, or goes on. */

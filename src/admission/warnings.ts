@@ -1,7 +1,7 @@
-import { goBack, letThrough, resume } from '../hold/commands.ts';
-import { parseDeployment } from '../hold/deployment.ts';
-import { knownFailure } from '../hold/rollout.ts';
-import type { Floor } from '../hold/settings.ts';
+import { goBack, letThrough, resume } from '../api/commands.ts';
+import { parseDeployment } from '../api/deployment.ts';
+import { knownFailure } from '../api/rollout.ts';
+import type { Floor } from '../api/settings.ts';
 import { at } from '../json.ts';
 import type { Decision } from './decide.ts';
 import { settingWarnings } from './setting-warnings.ts';

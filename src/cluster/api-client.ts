@@ -110,7 +110,7 @@ const FIELD_MANAGER = 'pullgate';
 const BACKOFF = { baseMs: 200, maxMs: 2000 };
 /**
  * Calls about a namespace at a time; more wait for their turn, within their deadline. Puller pods, which come and go by the
- * thousand, take 48 of these at most (src/preload), so that releases and status find places of their own.
+ * thousand, take 48 of these at most (src/preloads), so that releases and status find places of their own.
  */
 const NAMESPACE_CALLS = 64;
 /**

@@ -1,7 +1,7 @@
+import { GROUP } from '../api/names.ts';
 import { at } from '../json.ts';
 import type { Logger } from '../log.ts';
 import type { LogLimit } from '../log-limit.ts';
-import { GROUP } from '../names.ts';
 import type { ApiClient } from './api-client.ts';
 
 /** `userInfo` of an AdmissionReview. */

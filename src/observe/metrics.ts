@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Histogram, type Registry } from 'prom-client';
-import { MODES, type Mode } from '../names.ts';
+import { MODES, type Mode } from '../api/names.ts';
 
 /**
  * What is counted when it happens. Values of labels come from small, closed sets: no image, node, Deployment or namespace

@@ -1,9 +1,9 @@
 import { pino } from 'pino';
+import { HELD_LABEL } from '../../src/api/names.ts';
 import { systemClock } from '../../src/clock.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { createReflector } from '../../src/cluster/reflector.ts';
 import { asArray, asNumber, asString, at } from '../../src/json.ts';
-import { HELD_LABEL } from '../../src/names.ts';
 import { createTimeline, type DeploymentView, type PodView, type Timeline } from './timeline.ts';
 
 export interface Observer {

@@ -1,4 +1,4 @@
-import { MODE_LABEL } from '../../src/names.ts';
+import { MODE_LABEL } from '../../src/api/names.ts';
 
 export const UNGATED = 'demo-ungated';
 export const GATED = 'demo-gated';

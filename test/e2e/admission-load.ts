@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
+import { HOLD_ANNOTATION } from '../../src/api/names.ts';
 import { systemClock, wait } from '../../src/clock.ts';
 import { asArray, asString, at } from '../../src/json.ts';
-import { HOLD_ANNOTATION } from '../../src/names.ts';
 import { deploy } from './deployment.ts';
 import { connect } from './gated-lab.ts';
 import type { Namespace, Scope } from './namespace.ts';

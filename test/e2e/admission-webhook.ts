@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:https';
 import { json } from 'node:stream/consumers';
-import { createAuthority } from '../../src/certs/authority.ts';
-import { createServingCertificate } from '../../src/certs/serving-certificate.ts';
+import { createAuthority } from '../../src/certificates/authority.ts';
+import { createServingCertificate } from '../../src/certificates/serving-certificate.ts';
 import { isNotFound } from '../../src/cluster/api-error.ts';
 import { asObject, at, type JsonObject } from '../../src/json.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';

@@ -1,4 +1,3 @@
-import type { JsonObject } from '../../src/json.ts';
 import {
   ATTEMPT_ANNOTATION,
   DECIDED_ANNOTATION,
@@ -8,8 +7,9 @@ import {
   PRELOAD_LABEL,
   PULL_LABEL,
   PULLER_LABEL,
-} from '../../src/names.ts';
-import { pullerPod } from '../../src/preload/puller-pod.ts';
+} from '../../src/api/names.ts';
+import type { JsonObject } from '../../src/json.ts';
+import { pullerPod } from '../../src/preloads/pods/puller-pod.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { inParallel } from '../scale/in-parallel.ts';
 import { manifestOf } from './deployment.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { MODE_LABEL } from '../../src/names.ts';
+import { MODE_LABEL } from '../../src/api/names.ts';
 import { deploy, isHeld } from './deployment.ts';
 import { gatedLab } from './gated-lab.ts';
 import { imagesOf } from './timeline.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { HOLD_ANNOTATION } from '../../src/api/names.ts';
 import { asArray, asNumber, asString, at, type JsonObject } from '../../src/json.ts';
-import { HOLD_ANNOTATION } from '../../src/names.ts';
 import { HUB_ADDRESS } from '../lab/addresses.ts';
 import type { ImageSpec } from '../lab/lab.ts';
 import { type Deployment, isHeld } from './deployment.ts';

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import type { ApiClient } from '../../src/cluster/api-client.ts';
-import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
 import {
   BYPASS_ANNOTATION,
   MIN_NODES_ANNOTATION,
   MODE_LABEL,
   NODE_SELECTOR_ANNOTATION,
   PARALLELISM_ANNOTATION,
-} from '../../src/names.ts';
+} from '../../src/api/names.ts';
+import type { ApiClient } from '../../src/cluster/api-client.ts';
+import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
 import { attach, type Lab } from '../lab/lab.ts';
 import { deploy, deploymentOf, isHeld, manifestOf } from './deployment.ts';
 import { connect } from './gated-lab.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { createAuthority } from '../../src/certs/authority.ts';
+import { createAuthority } from '../../src/certificates/authority.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { attach, type Lab } from '../lab/lab.ts';
 import { assertAllHeld, type LoadResult, startLoad, summary } from './admission-load.ts';

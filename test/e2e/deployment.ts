@@ -1,6 +1,6 @@
-import { parseDeployment, type Deployment as Stored } from '../../src/hold/deployment.ts';
+import { parseDeployment, type Deployment as Stored } from '../../src/api/deployment.ts';
+import { HELD_LABEL, HOLD_ANNOTATION } from '../../src/api/names.ts';
 import type { JsonObject } from '../../src/json.ts';
-import { HELD_LABEL, HOLD_ANNOTATION } from '../../src/names.ts';
 import type { CommandResult } from '../lab/command.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import type { Namespace } from './namespace.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { MODE_LABEL } from '../../src/api/names.ts';
+import { templateImages } from '../../src/api/template/template-images.ts';
 import { asArray, asStringMap, at, isObject, type JsonObject } from '../../src/json.ts';
-import { MODE_LABEL } from '../../src/names.ts';
-import { templateImages } from '../../src/template/template-images.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { podWebhook } from './admission-webhook.ts';
 import { type Deployment, deploy, isHeld } from './deployment.ts';

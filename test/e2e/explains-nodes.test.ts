@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { PULL_TIMES, type PullTimes } from '../../src/preload/pull-times.ts';
-import { templateImages } from '../../src/template/template-images.ts';
+import { templateImages } from '../../src/api/template/template-images.ts';
+import { PULL_TIMES, type PullTimes } from '../../src/preloads/assess/pull-times.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { digestOf } from '../sim/registry.ts';
 import { simulateNodes } from '../sim/simulated-nodes.ts';

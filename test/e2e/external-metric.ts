@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:https';
-import { createAuthority } from '../../src/certs/authority.ts';
-import { createServingCertificate } from '../../src/certs/serving-certificate.ts';
+import { createAuthority } from '../../src/certificates/authority.ts';
+import { createServingCertificate } from '../../src/certificates/serving-certificate.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import type { JsonObject } from '../../src/json.ts';
 import { HUB_ADDRESS } from '../lab/addresses.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { isFailed } from '../../src/hold/rollout.ts';
-import { BYPASS_ANNOTATION, MODE_LABEL } from '../../src/names.ts';
+import { BYPASS_ANNOTATION, MODE_LABEL } from '../../src/api/names.ts';
+import { isFailed } from '../../src/api/rollout.ts';
 import { deploymentOf, isHeld, manifestOf } from './deployment.ts';
 import { type FluxResult, fluxApply } from './flux-apply.ts';
 import { gatedLab } from './gated-lab.ts';

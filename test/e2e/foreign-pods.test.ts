@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { PRELOAD_LABEL, PULL_LABEL, PULLER_LABEL } from '../../src/api/names.ts';
 import type { JsonObject } from '../../src/json.ts';
-import { PRELOAD_LABEL, PULL_LABEL, PULLER_LABEL } from '../../src/names.ts';
-import { pullKey } from '../../src/preload/puller-pod.ts';
+import { pullKey } from '../../src/preloads/pods/puller-pod.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { deploy, isHeld, manifestOf } from './deployment.ts';
 import { gatedLab } from './gated-lab.ts';

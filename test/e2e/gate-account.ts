@@ -1,7 +1,7 @@
+import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../src/api/names.ts';
 import { systemClock } from '../../src/clock.ts';
 import { type ApiClient, createApiClient } from '../../src/cluster/api-client.ts';
 import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
-import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../src/names.ts';
 import type { Lab } from '../lab/lab.ts';
 
 /**

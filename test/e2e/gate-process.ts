@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { asString, isObject, type JsonObject } from '../../src/json.ts';
-import type { PullTimes } from '../../src/preload/pull-times.ts';
+import type { PullTimes } from '../../src/preloads/assess/pull-times.ts';
 import type { Lab } from '../lab/lab.ts';
 import { until } from './until.ts';
 

@@ -1,5 +1,5 @@
+import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../src/api/names.ts';
 import { asArray, asString, at, type JsonObject } from '../../src/json.ts';
-import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../src/names.ts';
 import type { AuditedRequest } from '../lab/audit-log.ts';
 
 /** One thing that the gate may do, by one rule of one role. */

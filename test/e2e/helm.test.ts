@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { DECIDED_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL } from '../../src/api/names.ts';
 import { asArray, asStringMap, at } from '../../src/json.ts';
-import { DECIDED_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION, MODE_LABEL } from '../../src/names.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { holding, isHeld } from './deployment.ts';
 import { gatedLab } from './gated-lab.ts';

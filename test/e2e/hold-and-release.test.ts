@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import type { Deployment as Stored } from '../../src/hold/deployment.ts';
+import type { Deployment as Stored } from '../../src/api/deployment.ts';
+import { parseImagePreload } from '../../src/api/image-preload.ts';
+import { DECIDED_ANNOTATION } from '../../src/api/names.ts';
 import { asArray, at } from '../../src/json.ts';
-import { DECIDED_ANNOTATION } from '../../src/names.ts';
-import { parseImagePreload } from '../../src/preload/image-preload.ts';
 import type { CommandResult } from '../lab/command.ts';
 import { withControllersHeldBack } from './controllers-held-back.ts';
 import { deploy, holding } from './deployment.ts';

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { parseDeployment } from '../../src/api/deployment.ts';
+import { API_GROUP_PATH, MODE_LABEL } from '../../src/api/names.ts';
+import { preloadName } from '../../src/api/preload-name.ts';
+import { templateHash } from '../../src/api/template/template-hash.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
-import { parseDeployment } from '../../src/hold/deployment.ts';
-import { preloadName } from '../../src/hold/preload-name.ts';
 import { asArray, asString, at } from '../../src/json.ts';
-import { API_GROUP_PATH, MODE_LABEL } from '../../src/names.ts';
-import { templateHash } from '../../src/template/template-hash.ts';
 import { attach, type Lab } from '../lab/lab.ts';
 import { floodAdmission } from './admission-flood.ts';
 import { ATTACKS, endlessPreloads, type Victim, WORDS } from './attacks.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseDeployment } from '../../src/hold/deployment.ts';
+import { parseDeployment } from '../../src/api/deployment.ts';
+import { parseImagePreload } from '../../src/api/image-preload.ts';
 import { asString, at, type JsonObject } from '../../src/json.ts';
-import { parseImagePreload } from '../../src/preload/image-preload.ts';
 import { HUB_ADDRESS, REGISTRY_HOSTS } from '../lab/addresses.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { type Deployment, deploy, holding, isHeld } from './deployment.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { LEASE, WEBHOOK_CONFIGURATION } from '../../src/api/names.ts';
+import { knownFailure } from '../../src/api/rollout.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
-import { knownFailure } from '../../src/hold/rollout.ts';
 import { asArray, asString, at } from '../../src/json.ts';
-import { LEASE, WEBHOOK_CONFIGURATION } from '../../src/names.ts';
 import { gatePods } from '../bench/lab/gate-pods.ts';
 import { type ContainerdEvent, followContainerd } from '../lab/containerd-events.ts';
 import { attach, type Lab } from '../lab/lab.ts';

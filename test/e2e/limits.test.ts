@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { API_GROUP_PATH, API_VERSION, HOLD_ANNOTATION, IMAGE_PRELOAD_KIND } from '../../src/api/names.ts';
 import { isInvalid } from '../../src/cluster/api-error.ts';
 import { at, type JsonObject } from '../../src/json.ts';
-import { API_GROUP_PATH, API_VERSION, HOLD_ANNOTATION, IMAGE_PRELOAD_KIND } from '../../src/names.ts';
 import { deploy, deploymentOf, isHeld, manifestOf } from './deployment.ts';
 import { gatedLab } from './gated-lab.ts';
 import type { Namespace } from './namespace.ts';

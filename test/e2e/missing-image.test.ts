@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { isFailed } from '../../src/hold/rollout.ts';
+import { isFailed } from '../../src/api/rollout.ts';
 import type { JsonObject } from '../../src/json.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { deploy, isHeld } from './deployment.ts';

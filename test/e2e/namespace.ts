@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { type ImagePreload, parseImagePreload } from '../../src/api/image-preload.ts';
+import { API_GROUP_PATH, MODE_LABEL, PULLER_LABEL } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { isNotFound } from '../../src/cluster/api-error.ts';
 import { asArray, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
-import { API_GROUP_PATH, MODE_LABEL, PULLER_LABEL } from '../../src/names.ts';
-import { type ImagePreload, parseImagePreload } from '../../src/preload/image-preload.ts';
 import type { CommandResult } from '../lab/command.ts';
 import type { ImageSpec, Lab } from '../lab/lab.ts';
 import { record, type Timeline } from './timeline.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { ImagePreloadStatus } from '../../src/preload/image-preload.ts';
-import { PULL_TIMES, type PullTimes } from '../../src/preload/pull-times.ts';
+import type { ImagePreloadStatus } from '../../src/api/image-preload.ts';
+import { PULL_TIMES, type PullTimes } from '../../src/preloads/assess/pull-times.ts';
 import { GROUP_LABEL } from '../sim/node-object.ts';
 import { digestOf } from '../sim/registry.ts';
 import { simulateNodes } from '../sim/simulated-nodes.ts';

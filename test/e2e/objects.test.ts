@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseDeployment, type Deployment as Stored } from '../../src/hold/deployment.ts';
-import { preloadName } from '../../src/hold/preload-name.ts';
+import { parseDeployment, type Deployment as Stored } from '../../src/api/deployment.ts';
+import { type ImagePreload, parseImagePreload } from '../../src/api/image-preload.ts';
+import { API_GROUP_PATH, API_VERSION, IMAGE_PRELOAD_KIND } from '../../src/api/names.ts';
+import { preloadName } from '../../src/api/preload-name.ts';
+import { templateHash } from '../../src/api/template/template-hash.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
-import { API_GROUP_PATH, API_VERSION, IMAGE_PRELOAD_KIND } from '../../src/names.ts';
-import { type ImagePreload, parseImagePreload } from '../../src/preload/image-preload.ts';
-import { templateHash } from '../../src/template/template-hash.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { type Deployment, deploy, isHeld } from './deployment.ts';
 import { gateAccount } from './gate-account.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { MODE_LABEL } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { at, type JsonObject } from '../../src/json.ts';
-import { MODE_LABEL } from '../../src/names.ts';
 import { gatePods } from '../bench/lab/gate-pods.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { attach, type Lab } from '../lab/lab.ts';

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
+import { MODE_LABEL, PULLER_LABEL } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, asString, at, type JsonObject } from '../../src/json.ts';
-import { MODE_LABEL, PULLER_LABEL } from '../../src/names.ts';
-import { pullerPod } from '../../src/preload/puller-pod.ts';
+import { pullerPod } from '../../src/preloads/pods/puller-pod.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { attach, type Lab } from '../lab/lab.ts';
 import { EKS_IDENTITIES, type EksIdentity, identityPatch } from '../unit/eks-identity.ts';

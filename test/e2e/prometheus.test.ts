@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { MODE_LABEL } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, asString, at, type JsonObject } from '../../src/json.ts';
-import { MODE_LABEL } from '../../src/names.ts';
 import { gatePods } from '../bench/lab/gate-pods.ts';
 import { identityFiles, PKI_FILES } from '../lab/certificates.ts';
 import { attach, type Lab } from '../lab/lab.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
+import { PULLER_LABEL } from '../../src/api/names.ts';
 import { asArray, at, type JsonObject } from '../../src/json.ts';
-import { PULLER_LABEL } from '../../src/names.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { deploy } from './deployment.ts';
 import { gatedLab } from './gated-lab.ts';

@@ -8,8 +8,8 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import { createAuthority } from '../../src/certs/authority.ts';
-import { createServingCertificate } from '../../src/certs/serving-certificate.ts';
+import { createAuthority } from '../../src/certificates/authority.ts';
+import { createServingCertificate } from '../../src/certificates/serving-certificate.ts';
 import { HUB_ADDRESS, nodeAddress, REGISTRY_HOSTS } from '../lab/addresses.ts';
 import type { Lab } from '../lab/lab.ts';
 import { nodeFolder } from '../lab/node.ts';

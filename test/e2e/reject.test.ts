@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { AppsV1Api, KubeConfig, PatchStrategy, setHeaderOptions } from '@kubernetes/client-node';
+import { API_GROUP_PATH, MODE_LABEL } from '../../src/api/names.ts';
 import { asObject, at, type JsonObject } from '../../src/json.ts';
-import { API_GROUP_PATH, MODE_LABEL } from '../../src/names.ts';
 import { deploy, isHeld, manifestOf } from './deployment.ts';
 import { startGate } from './gate-process.ts';
 import { gatedLab } from './gated-lab.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pullOutcome } from '../../src/preload/pull-outcome.ts';
-import { parsePullerPod } from '../../src/preload/puller-pod-status.ts';
+import { pullOutcome } from '../../src/preloads/pods/pull-result.ts';
+import { parsePullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
 import { deploy, holding } from './deployment.ts';
 import { gatedLab } from './gated-lab.ts';
 import { isPullerPod } from './namespace.ts';

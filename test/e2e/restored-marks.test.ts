@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseDecided } from '../../src/hold/decided.ts';
-import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
+import { parseDecided } from '../../src/api/decision-record.ts';
 import {
   BYPASS_ANNOTATION,
   DECIDED_ANNOTATION,
   HOLD_ANNOTATION,
   KEEP_PAUSED_ANNOTATION,
   MIN_NODES_ANNOTATION,
-} from '../../src/names.ts';
+} from '../../src/api/names.ts';
+import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
 import { type Deployment, deploy, isHeld } from './deployment.ts';
 import { gatedLab } from './gated-lab.ts';
 import type { Namespace } from './namespace.ts';

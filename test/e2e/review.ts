@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import { request } from 'node:https';
 import { json } from 'node:stream/consumers';
+import type { Mode } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asObject, asString, at, type JsonObject } from '../../src/json.ts';
-import type { Mode } from '../../src/names.ts';
 
 /** Where a gate serves, and by whom its certificate was made. */
 export interface Endpoint {

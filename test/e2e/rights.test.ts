@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { CERTIFICATES_SECRET, GROUP, LEASE, WEBHOOK_CONFIGURATION } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { at } from '../../src/json.ts';
-import { CERTIFICATES_SECRET, GROUP, LEASE, WEBHOOK_CONFIGURATION } from '../../src/names.ts';
 import { attach, type Lab } from '../lab/lab.ts';
 import { connect } from './gated-lab.ts';
 import { createNamespace } from './namespace.ts';

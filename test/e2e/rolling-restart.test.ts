@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, type TestContext, test } from 'node:test';
+import { API_VERSION, GATE_NAMESPACE, IMAGE_PRELOAD_KIND, LEASE } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, asString, at } from '../../src/json.ts';
-import { API_VERSION, GATE_NAMESPACE, IMAGE_PRELOAD_KIND, LEASE } from '../../src/names.ts';
 import { HUB_ADDRESS, REGISTRY_HOSTS } from '../lab/addresses.ts';
 import { attach, type Lab } from '../lab/lab.ts';
 import { assertAllHeld, startLoad, summary } from './admission-load.ts';

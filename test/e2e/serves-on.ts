@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { parseDeployment } from '../../src/hold/deployment.ts';
+import { parseDeployment } from '../../src/api/deployment.ts';
 import type { Timeline } from './timeline.ts';
 
 /** In each version of the one Deployment in this timeline, so many of its pods were available. */

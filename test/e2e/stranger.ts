@@ -1,10 +1,10 @@
+import { API_GROUP_PATH } from '../../src/api/names.ts';
 import { systemClock } from '../../src/clock.ts';
 import { type ApiClient, type CallOptions, createApiClient } from '../../src/cluster/api-client.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
 import { METADATA_ONLY } from '../../src/cluster/list-pages.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
-import { API_GROUP_PATH } from '../../src/names.ts';
 import { inParallel } from '../scale/in-parallel.ts';
 import type { Namespace, Scope } from './namespace.ts';
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { PULLER_LABEL } from '../../src/api/names.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { asArray, asNumber, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
-import { PULLER_LABEL } from '../../src/names.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { podWebhook } from './admission-webhook.ts';
 import { deploy, isHeld } from './deployment.ts';

@@ -3,7 +3,7 @@ import { systemClock } from '../../src/clock.ts';
 import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
 import { readConfig } from '../../src/config.ts';
 import { createLogger } from '../../src/log.ts';
-import type { PullTimes } from '../../src/preload/pull-times.ts';
+import type { PullTimes } from '../../src/preloads/assess/pull-times.ts';
 import { startProcessGate } from '../../src/process-gate.ts';
 import { endOnSigterm } from './end-on-sigterm.ts';
 

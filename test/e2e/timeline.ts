@@ -1,6 +1,6 @@
+import { API_GROUP_PATH } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
-import { API_GROUP_PATH } from '../../src/names.ts';
 import { until } from './until.ts';
 
 export type Kind = 'Deployment' | 'ReplicaSet' | 'Pod' | 'ImagePreload';

@@ -1,6 +1,6 @@
+import { WEBHOOK_CONFIGURATION } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, asString, at } from '../../src/json.ts';
-import { WEBHOOK_CONFIGURATION } from '../../src/names.ts';
 
 const WEBHOOKS = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${WEBHOOK_CONFIGURATION}`;
 

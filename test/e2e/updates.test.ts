@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { parseDecided } from '../../src/hold/decided.ts';
-import { parseDeployment, type Deployment as Stored } from '../../src/hold/deployment.ts';
-import { parseHold } from '../../src/hold/hold.ts';
-import { asArray, asObject, asStringMap, at, type JsonObject } from '../../src/json.ts';
+import { parseDecided } from '../../src/api/decision-record.ts';
+import { parseDeployment, type Deployment as Stored } from '../../src/api/deployment.ts';
+import { parseHold } from '../../src/api/hold.ts';
 import {
   DECIDED_ANNOTATION,
   HOLD_ANNOTATION,
   PARALLELISM_ANNOTATION,
   REVISION_ANNOTATION,
-} from '../../src/names.ts';
-import { templateHash } from '../../src/template/template-hash.ts';
+} from '../../src/api/names.ts';
+import { templateHash } from '../../src/api/template/template-hash.ts';
+import { asArray, asObject, asStringMap, at, type JsonObject } from '../../src/json.ts';
 import type { CommandResult } from '../lab/command.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { type Deployment, deploy, deploymentOf, holding, isHeld, manifestOf } from './deployment.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, type TestContext, test } from 'node:test';
+import { API_VERSION, IMAGE_PRELOAD_KIND } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
-import { API_VERSION, IMAGE_PRELOAD_KIND } from '../../src/names.ts';
 import { gatePods } from '../bench/lab/gate-pods.ts';
 import { previousSource } from '../lab/gate-source.ts';
 import { attach, type Lab } from '../lab/lab.ts';

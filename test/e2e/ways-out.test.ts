@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
+import { BYPASS_ANNOTATION, HELD_LABEL, MODE_LABEL, REVERT_ANNOTATION } from '../../src/api/names.ts';
 import type { JsonObject } from '../../src/json.ts';
-import { BYPASS_ANNOTATION, HELD_LABEL, MODE_LABEL, REVERT_ANNOTATION } from '../../src/names.ts';
 import type { CommandResult } from '../lab/command.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { type Deployment, deploy, isHeld, manifestOf } from './deployment.ts';

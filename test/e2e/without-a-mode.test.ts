@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { API_GROUP_PATH, API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL } from '../../src/names.ts';
+import { API_GROUP_PATH, API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL } from '../../src/api/names.ts';
 import { deploy, manifestOf } from './deployment.ts';
 import { startGate } from './gate-process.ts';
 import { gatedLab } from './gated-lab.ts';

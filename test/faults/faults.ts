@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
+import { CERTIFICATES_SECRET, GATE_NAMESPACE, RENEW_ANNOTATION } from '../../src/api/names.ts';
 import { systemClock, wait } from '../../src/clock.ts';
 import { asString, at } from '../../src/json.ts';
-import { CERTIFICATES_SECRET, GATE_NAMESPACE, RENEW_ANNOTATION } from '../../src/names.ts';
 import { until } from '../e2e/until.ts';
 import { up } from '../lab/lab.ts';
 import { mainProcess, signal } from '../lab/process-table.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
+import { GATE_NAMESPACE, LEASE } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, asNumber, asString, at } from '../../src/json.ts';
-import { GATE_NAMESPACE, LEASE } from '../../src/names.ts';
 import { until } from '../e2e/until.ts';
 import { HUB_ADDRESS, REGISTRY_HOSTS } from '../lab/addresses.ts';
 import type { Lab } from '../lab/lab.ts';

@@ -1,4 +1,4 @@
-import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
+import { type Deployment, parseDeployment } from '../../src/api/deployment.ts';
 import { asArray, asString, at, type JsonObject } from '../../src/json.ts';
 import { isHeld } from '../e2e/deployment.ts';
 import { imagesOf } from '../e2e/timeline.ts';

@@ -6,7 +6,7 @@ import type { Lane } from './lane.ts';
 import { type Observer, observe } from './observer.ts';
 import type { Stage } from './stage.ts';
 
-/** Twice the longest back-off that a fault of a minute leads to (30 s, then 60 s, src/preload/pull-times.ts). */
+/** Twice the longest back-off that a fault of a minute leads to (30 s, then 60 s, src/preloads/assess/pull-times.ts). */
 const RELEASED_SECONDS = 120;
 
 export interface Outcome {

@@ -1,4 +1,4 @@
-import { MODES } from '../../src/names.ts';
+import { MODES } from '../../src/api/names.ts';
 import { mutatedReview } from './mutation.ts';
 import { type Random, randomOf } from './random.ts';
 import { realisticReview } from './realistic-review.ts';

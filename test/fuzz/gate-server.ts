@@ -1,10 +1,10 @@
 import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { createAdmissionServer } from '../../src/admission/admission-server.ts';
-import { createAuthority } from '../../src/certs/authority.ts';
-import { createServingCertificate } from '../../src/certs/serving-certificate.ts';
+import type { PreloadProgress } from '../../src/api/preload-progress.ts';
+import { createAuthority } from '../../src/certificates/authority.ts';
+import { createServingCertificate } from '../../src/certificates/serving-certificate.ts';
 import { systemClock } from '../../src/clock.ts';
-import type { PreloadProgress } from '../../src/hold/preload-progress.ts';
 import { answerParent, tell, watchedLog } from './child.ts';
 import { ADMIN, GATE_USER } from './realistic-review.ts';
 

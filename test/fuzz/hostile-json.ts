@@ -1,4 +1,4 @@
-import { writeHold } from '../../src/hold/hold.ts';
+import { writeHold } from '../../src/api/hold.ts';
 import { holdOf } from '../unit/held-deployment.ts';
 import type { Random } from './random.ts';
 

@@ -1,4 +1,4 @@
-import { withMarks } from '../../src/hold/held-object.ts';
+import { withMarks } from '../../src/api/held-object.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
 import { type DeploymentBuilder, deployment, NAME, NAMESPACE } from '../unit/deployment-builder.ts';
 import { heldObject, updated } from '../unit/held-deployment.ts';

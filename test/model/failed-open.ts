@@ -1,5 +1,5 @@
+import { MODE_LABEL, MODE_OFF } from '../../src/api/names.ts';
 import { asArray, asString, at, type JsonObject } from '../../src/json.ts';
-import { MODE_LABEL, MODE_OFF } from '../../src/names.ts';
 import { type History, overlaps, type Span, type UserUpdate } from './history.ts';
 import type { Stored } from './stored.ts';
 

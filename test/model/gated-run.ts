@@ -1,5 +1,5 @@
 import type { JsonObject } from '../../src/json.ts';
-import type { PullTimes } from '../../src/preload/pull-times.ts';
+import type { PullTimes } from '../../src/preloads/assess/pull-times.ts';
 import { freePort, type GateProcess, startGate } from '../e2e/gate-process.ts';
 import type { Lab } from '../lab/lab.ts';
 import type { GateTimes, Span } from './history.ts';

@@ -1,4 +1,4 @@
-import { DEADLINE_ANNOTATION, MIN_NODES_ANNOTATION } from '../../src/names.ts';
+import { DEADLINE_ANNOTATION, MIN_NODES_ANNOTATION } from '../../src/api/names.ts';
 import { type Random, randomOf } from '../fuzz/random.ts';
 import { IMAGES, LATE, PULLED } from './images.ts';
 import type { ContainerName, Sequence, Step } from './step.ts';

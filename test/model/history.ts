@@ -1,5 +1,5 @@
+import type { Mode } from '../../src/api/names.ts';
 import type { JsonObject } from '../../src/json.ts';
-import type { Mode } from '../../src/names.ts';
 import type { Pull } from '../sim/kubelet.ts';
 import type { Update } from './workload.ts';
 

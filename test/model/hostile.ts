@@ -1,13 +1,13 @@
-import { systemClock, wait } from '../../src/clock.ts';
-import type { ApiClient } from '../../src/cluster/api-client.ts';
-import type { JsonObject } from '../../src/json.ts';
 import {
   API_VERSION,
   HELD_LABEL,
   HOLD_ANNOTATION,
   IMAGE_PRELOAD_KIND,
   PULLER_LABEL,
-} from '../../src/names.ts';
+} from '../../src/api/names.ts';
+import { systemClock, wait } from '../../src/clock.ts';
+import type { ApiClient } from '../../src/cluster/api-client.ts';
+import type { JsonObject } from '../../src/json.ts';
 import { createNamespace, type Scope } from '../e2e/namespace.ts';
 import { createStranger, type Stranger } from '../e2e/stranger.ts';
 import { type Random, randomOf } from '../fuzz/random.ts';

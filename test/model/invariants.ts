@@ -1,4 +1,3 @@
-import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import {
   BYPASS_ANNOTATION,
   DEADLINE_ANNOTATION,
@@ -8,7 +7,8 @@ import {
   MIN_NODES_ANNOTATION,
   MODE_LABEL,
   MODE_OFF,
-} from '../../src/names.ts';
+} from '../../src/api/names.ts';
+import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import { hasFailedOpen, whatIsUntold } from './failed-open.ts';
 import { type History, overlaps, type UserUpdate } from './history.ts';
 import { type NeededImage, SLACK_MS, whyNotYet } from './on-nodes.ts';

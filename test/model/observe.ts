@@ -1,9 +1,9 @@
 import pino from 'pino';
+import { API_GROUP_PATH } from '../../src/api/names.ts';
 import { systemClock } from '../../src/clock.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { createReflector } from '../../src/cluster/reflector.ts';
 import { asObject, asString, at, type JsonObject } from '../../src/json.ts';
-import { API_GROUP_PATH } from '../../src/names.ts';
 import { GROUP_LABEL } from '../sim/node-object.ts';
 import type { Kind, Moment } from './history.ts';
 

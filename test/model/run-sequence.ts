@@ -1,8 +1,3 @@
-import { systemClock, wait } from '../../src/clock.ts';
-import type { ApiClient } from '../../src/cluster/api-client.ts';
-import { createApiClient } from '../../src/cluster/api-client.ts';
-import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
-import { asArray, asObject, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
 import {
   API_GROUP_PATH,
   HELD_LABEL,
@@ -10,7 +5,12 @@ import {
   MODE_LABEL,
   type Mode,
   REVISION_ANNOTATION,
-} from '../../src/names.ts';
+} from '../../src/api/names.ts';
+import { systemClock, wait } from '../../src/clock.ts';
+import type { ApiClient } from '../../src/cluster/api-client.ts';
+import { createApiClient } from '../../src/cluster/api-client.ts';
+import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
+import { asArray, asObject, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
 import { createNamespace, isPullerPod, type Scope } from '../e2e/namespace.ts';
 import { until } from '../e2e/until.ts';
 import { readUpdates } from '../lab/audit-log.ts';

@@ -1,4 +1,4 @@
-import type { Mode } from '../../src/names.ts';
+import type { Mode } from '../../src/api/names.ts';
 
 /** What a user does to one Deployment, named by `of`. */
 export type UserStep =

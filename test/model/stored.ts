@@ -1,5 +1,5 @@
+import { DECIDED_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION, REVISION_ANNOTATION } from '../../src/api/names.ts';
 import { asArray, asObject, asString, asStringMap, at, isObject, type JsonObject } from '../../src/json.ts';
-import { DECIDED_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION, REVISION_ANNOTATION } from '../../src/names.ts';
 
 /** What the invariants read of a stored Deployment, by means of their own. */
 export interface Stored {

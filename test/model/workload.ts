@@ -1,11 +1,11 @@
-import { asObject, at, type JsonObject } from '../../src/json.ts';
 import {
   BYPASS_ANNOTATION,
   KEEP_PAUSED_ANNOTATION,
   MODE_LABEL,
   MODE_OFF,
   REVISION_ANNOTATION,
-} from '../../src/names.ts';
+} from '../../src/api/names.ts';
+import { asObject, at, type JsonObject } from '../../src/json.ts';
 import { RUNNING, referenceOf } from './images.ts';
 import type { ContainerName, UserStep } from './step.ts';
 

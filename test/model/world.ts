@@ -1,5 +1,5 @@
+import { MODE_LABEL, type Mode } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
-import { MODE_LABEL, type Mode } from '../../src/names.ts';
 import type { Answer } from '../sim/registry.ts';
 import type { SimulatedNodes } from '../sim/simulated-nodes.ts';
 import { answerOf, BROKEN, PULLED, PUSHED, RUNNING, referenceOf, UNEVEN } from './images.ts';

@@ -76,7 +76,7 @@ export function started({ image, init, command }: Container, digest: string): Co
   return { state: { running: { startedAt: now } }, ready: true, imageID };
 }
 
-/** The command of a puller pod, see src/preload/puller-pod.ts. */
+/** The command of a puller pod, see src/preloads/pods/puller-pod.ts. */
 export function isPreloadOnly(command: string): boolean {
   return command.startsWith('/pullgate-preload-only-');
 }

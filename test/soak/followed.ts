@@ -1,8 +1,8 @@
 import pino from 'pino';
+import { type Deployment, parseDeployment } from '../../src/api/deployment.ts';
 import { systemClock } from '../../src/clock.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { createReflector } from '../../src/cluster/reflector.ts';
-import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
 
 /** Undefined: it is not there. */
 type State = Deployment | undefined;

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { API_GROUP_PATH, PULLER_LABEL } from '../../src/api/names.ts';
 import type { Query } from '../../src/cluster/api-client.ts';
 import { asArray, at } from '../../src/json.ts';
-import { API_GROUP_PATH, PULLER_LABEL } from '../../src/names.ts';
 import { isHeld } from '../e2e/deployment.ts';
 import { until } from '../e2e/until.ts';
 import { startScaleCluster } from '../scale/cluster.ts';

@@ -1,4 +1,4 @@
-import { MIN_NODES_ANNOTATION } from '../../src/names.ts';
+import { MIN_NODES_ANNOTATION } from '../../src/api/names.ts';
 import type { Workload } from './workload.ts';
 
 /** What becomes of a hold. */

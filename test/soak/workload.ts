@@ -1,8 +1,8 @@
+import { type Deployment, parseDeployment } from '../../src/api/deployment.ts';
+import { BYPASS_ANNOTATION, MODE_LABEL } from '../../src/api/names.ts';
+import { isFailedByGate, isRolloutFinished } from '../../src/api/rollout.ts';
 import { isNotFound } from '../../src/cluster/api-error.ts';
-import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
-import { isFailedByGate, isRolloutFinished } from '../../src/hold/rollout.ts';
 import type { JsonObject } from '../../src/json.ts';
-import { BYPASS_ANNOTATION, MODE_LABEL } from '../../src/names.ts';
 import { isHeld, manifestOf } from '../e2e/deployment.ts';
 import { imagesOf } from '../e2e/timeline.ts';
 import { until } from '../e2e/until.ts';

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
-import { type Hold, writeHold } from '../../src/hold/hold.ts';
-import { runningTemplate } from '../../src/hold/needs-pull.ts';
-import { preloadName } from '../../src/hold/preload-name.ts';
-import { HOLD_ANNOTATION, MODES, type Mode } from '../../src/names.ts';
-import { type Activity, activityOf, requestEndsAt } from '../../src/preload/activity.ts';
-import type { ImagePreload } from '../../src/preload/image-preload.ts';
-import { templateHash } from '../../src/template/template-hash.ts';
+import { type Deployment, parseDeployment } from '../../src/api/deployment.ts';
+import { type Hold, writeHold } from '../../src/api/hold.ts';
+import type { ImagePreload } from '../../src/api/image-preload.ts';
+import { runningTemplate } from '../../src/api/images-to-pull.ts';
+import { HOLD_ANNOTATION, MODES, type Mode } from '../../src/api/names.ts';
+import { preloadName } from '../../src/api/preload-name.ts';
+import { templateHash } from '../../src/api/template/template-hash.ts';
+import { type Activity, activityOf, requestEndsAt } from '../../src/preloads/activity.ts';
 import { deployment, UID } from './deployment-builder.ts';
 import { at, preload } from './preload-builder.ts';
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { parseDeployment } from '../../src/api/deployment.ts';
 import { GateError } from '../../src/errors.ts';
-import { parseDeployment } from '../../src/hold/deployment.ts';
 import { asObject, at, type JsonObject } from '../../src/json.ts';
 import { createLogLimit } from '../../src/log-limit.ts';
-import { podAsAdmitted } from '../../src/preload/admitted-pod.ts';
+import { podAsAdmitted } from '../../src/preloads/admitted-pod.ts';
 import { deployment, UID } from './deployment-builder.ts';
 import { logDouble } from './log-double.ts';
 import { manualClock } from './manual-clock.ts';

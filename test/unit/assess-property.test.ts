@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { CountOrPercent } from '../../src/hold/count-or-percent.ts';
-import { type Assessment, assess } from '../../src/preload/assess.ts';
+import type { CountOrPercent } from '../../src/api/count-or-percent.ts';
+import { type Assessment, assess } from '../../src/preloads/assess/assess.ts';
 import {
   at,
   DENIED,

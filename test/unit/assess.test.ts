@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { CountOrPercent } from '../../src/hold/count-or-percent.ts';
-import { assess } from '../../src/preload/assess.ts';
-import type { ExclusionReason } from '../../src/preload/eligible-nodes.ts';
-import { preloadStatus } from '../../src/preload/preload-status.ts';
+import type { CountOrPercent } from '../../src/api/count-or-percent.ts';
+import { assess } from '../../src/preloads/assess/assess.ts';
+import type { ExclusionReason } from '../../src/preloads/nodes/eligible-nodes.ts';
+import { preloadStatus } from '../../src/preloads/preload-status.ts';
 import {
   at,
   BACK_OFF,

@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { globSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import ts from 'typescript';
+import { normalizeImage } from '../../src/api/template/image-reference.ts';
 import { ApiError, isMissingRight } from '../../src/cluster/api-error.ts';
-import { nodeAffinity } from '../../src/preload/node-affinity.ts';
-import { classifyPullFailure, registryWords } from '../../src/preload/pull-failure.ts';
-import { pullOutcome } from '../../src/preload/pull-outcome.ts';
-import { parsePullerPod } from '../../src/preload/puller-pod-status.ts';
-import { normalizeImage } from '../../src/template/image-reference.ts';
+import { nodeAffinity } from '../../src/preloads/nodes/node-affinity.ts';
+import { classifyPullFailure, registryWords } from '../../src/preloads/pods/pull-failure.ts';
+import { pullOutcome } from '../../src/preloads/pods/pull-result.ts';
+import { parsePullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
 import { TEXT_LIMIT } from '../../src/text.ts';
 
 const SRC = new URL('../../src/', import.meta.url).pathname;

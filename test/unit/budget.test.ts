@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createBudget } from '../../src/preload/budget.ts';
-import type { Place } from '../../src/preload/take-back.ts';
+import { createBudget } from '../../src/preloads/budget/budget.ts';
+import type { Place } from '../../src/preloads/budget/take-back.ts';
 import { manualClock } from './manual-clock.ts';
 import { puller } from './preload-builder.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseDeployment } from '../../src/hold/deployment.ts';
-import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../src/names.ts';
+import { parseDeployment } from '../../src/api/deployment.ts';
+import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../src/api/names.ts';
 import { admissionPolicy } from './admission-policy.ts';
 import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
 

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
-import { parseDeployment } from '../../src/hold/deployment.ts';
-import { settingsOf } from '../../src/hold/settings.ts';
+import { parseCachedDeployment } from '../../src/api/cached-deployment.ts';
+import { parseDeployment } from '../../src/api/deployment.ts';
+import { HOLD_ANNOTATION, LEADER_ANNOTATIONS } from '../../src/api/names.ts';
+import { settingsOf } from '../../src/api/settings.ts';
+import { templateHash } from '../../src/api/template/template-hash.ts';
+import { neededTemplate } from '../../src/api/template/trimmed-template.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
-import { HOLD_ANNOTATION, LEADER_ANNOTATIONS } from '../../src/names.ts';
-import { preloadSpec } from '../../src/preload/preload-spec.ts';
-import { neededTemplate } from '../../src/template/needed-template.ts';
-import { templateHash } from '../../src/template/template-hash.ts';
+import { preloadSpec } from '../../src/preloads/preload-spec.ts';
 import { PRELOAD_SETTINGS } from './deployment-builder.ts';
 import { heldObject, updated } from './held-deployment.ts';
 
@@ -120,7 +120,7 @@ test('a revision that is no number is none, for admission and for the leader', (
 });
 
 test('every annotation that the leader reads is one that is kept', async () => {
-  const exported = Object.entries(await import('../../src/names.ts'));
+  const exported = Object.entries(await import('../../src/api/names.ts'));
   const notOfDeployments = /^(RENEW|MADE_FOR|ATTEMPT|FIRST_ATTEMPT|BOOT_ID|BYPASS|REVERT|REVISION)_/;
   const annotations = exported.flatMap(([name, value]) =>
     name.endsWith('_ANNOTATION') && !notOfDeployments.test(name) ? [value] : [],

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { test } from 'node:test';
-import { createAuthority } from '../../src/certs/authority.ts';
-import type { SecretContents } from '../../src/certs/certificate-secret.ts';
+import { createAuthority } from '../../src/certificates/authority.ts';
+import type { SecretContents } from '../../src/certificates/certificate-secret.ts';
 import {
   type CertificateAndKey,
   DAY_MS,
@@ -10,8 +10,8 @@ import {
   generateKeys,
   importSigningKey,
   issue,
-} from '../../src/certs/issue.ts';
-import type { PublishedBundle } from '../../src/certs/published-bundle.ts';
+} from '../../src/certificates/issue.ts';
+import type { PublishedBundle } from '../../src/certificates/published-bundle.ts';
 import {
   isBelieved,
   LIFETIMES,
@@ -20,15 +20,15 @@ import {
   type RotationState,
   type Serving,
   type Step,
-} from '../../src/certs/rotation.ts';
-import { secretChange } from '../../src/certs/secret-change.ts';
-import { createServingCertificate } from '../../src/certs/serving-certificate.ts';
+} from '../../src/certificates/rotation.ts';
+import { secretChange } from '../../src/certificates/secret-change.ts';
+import { createServingCertificate } from '../../src/certificates/serving-certificate.ts';
 import {
   BasicConstraintsExtension,
   X509Certificate as Certificate,
   KeyUsageFlags,
   KeyUsagesExtension,
-} from '../../src/certs/x509.ts';
+} from '../../src/certificates/x509.ts';
 
 const HOST = 'pullgate.pullgate.svc';
 const POLICY = { hosts: [HOST], lifetimes: LIFETIMES };

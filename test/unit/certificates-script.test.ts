@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { createAuthority } from '../../src/certs/authority.ts';
-import { createServingCertificate } from '../../src/certs/serving-certificate.ts';
+import { createAuthority } from '../../src/certificates/authority.ts';
+import { createServingCertificate } from '../../src/certificates/serving-certificate.ts';
 
 const SCRIPT = fileURLToPath(new URL('../../certs/certificates.sh', import.meta.url));
 const HOST = 'pullgate.pullgate.svc';

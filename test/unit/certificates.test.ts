@@ -8,9 +8,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { connect, createServer } from 'node:tls';
-import { createAuthority } from '../../src/certs/authority.ts';
-import type { CertificateAndKey } from '../../src/certs/issue.ts';
-import { createServingCertificate } from '../../src/certs/serving-certificate.ts';
+import { createAuthority } from '../../src/certificates/authority.ts';
+import type { CertificateAndKey } from '../../src/certificates/issue.ts';
+import { createServingCertificate } from '../../src/certificates/serving-certificate.ts';
 
 const DAY_MS = 24 * 3600_000;
 const HOSTS = ['pullgate.pullgate.svc', 'localhost', '127.0.0.1', '::1'];

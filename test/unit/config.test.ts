@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, afterEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type Config, readConfig } from '../../src/config.ts';
-import { PULLER_RESOURCES } from '../../src/preload/puller-resources.ts';
+import { PULLER_RESOURCES } from '../../src/preloads/pods/puller-resources.ts';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const read = (...flags: string[]) => readConfig(['node', 'main.ts', '--kubeconfig', 'file', ...flags]);

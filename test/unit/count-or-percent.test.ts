@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { isAtLeast, parseCountOrPercent, resolveCountOrPercent } from '../../src/hold/count-or-percent.ts';
+import { isAtLeast, parseCountOrPercent, resolveCountOrPercent } from '../../src/api/count-or-percent.ts';
 
 const valid = fc.oneof(
   fc.integer({ min: 1, max: 100_000 }),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Decided, ownDecided, parseDecided, writeDecided } from '../../src/hold/decided.ts';
-import { DECIDED_ANNOTATION } from '../../src/names.ts';
+import { type Decided, ownDecided, parseDecided, writeDecided } from '../../src/api/decision-record.ts';
+import { DECIDED_ANNOTATION } from '../../src/api/names.ts';
 
 const DECIDED: Decided = {
   uid: '8f2d1c1e-0000-4000-8000-000000000001',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Denial, forbidden, rejection } from '../../src/admission/denial.ts';
-import type { PreloadProgress } from '../../src/hold/preload-progress.ts';
+import type { PreloadProgress } from '../../src/api/preload-progress.ts';
 
 const WEB = { namespace: 'shop', name: 'web' };
 const V2 = 'registry.test/app:2';

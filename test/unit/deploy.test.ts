@@ -4,14 +4,14 @@ import { basename, dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments, parseDocument } from 'yaml';
-import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import {
   CERTIFICATES_SECRET,
   GATE_NAMESPACE,
   GATE_SERVICE_ACCOUNT,
   LEASE,
   WEBHOOK_CONFIGURATION,
-} from '../../src/names.ts';
+} from '../../src/api/names.ts';
+import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const DEPLOY = join(ROOT, 'deploy');

@@ -3,8 +3,6 @@ import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { command } from '../../src/config.ts';
-import { SETTINGS } from '../../src/hold/settings.ts';
 import {
   BYPASS_ANNOTATION,
   DECIDED_ANNOTATION,
@@ -17,7 +15,9 @@ import {
   PULLER_LABEL,
   RENEW_ANNOTATION,
   REVERT_ANNOTATION,
-} from '../../src/names.ts';
+} from '../../src/api/names.ts';
+import { SETTINGS } from '../../src/api/settings.ts';
+import { command } from '../../src/config.ts';
 import { anchorsOf } from './markdown.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { eligibleNodes } from '../../src/preload/eligible-nodes.ts';
-import { parseNode } from '../../src/preload/node.ts';
-import type { Scheduling } from '../../src/template/scheduling.ts';
+import type { Scheduling } from '../../src/api/template/scheduling.ts';
+import { eligibleNodes } from '../../src/preloads/nodes/eligible-nodes.ts';
+import { parseNode } from '../../src/preloads/nodes/node.ts';
 
 interface RawNode {
   name?: string;

@@ -7,7 +7,7 @@ import {
   type Standing,
   shareAmong,
   shareWithin,
-} from '../../src/preload/fair-share.ts';
+} from '../../src/preloads/budget/fair-share.ts';
 
 const NOBODY: Standing = { taken: () => 0, servedAt: () => 0 };
 

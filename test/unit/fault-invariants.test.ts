@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { HELD_LABEL, HOLD_ANNOTATION } from '../../src/api/names.ts';
 import type { JsonObject } from '../../src/json.ts';
-import { HELD_LABEL, HOLD_ANNOTATION } from '../../src/names.ts';
 import type { History, Seen } from '../faults/history.ts';
 import { judge, releasesOf } from '../faults/invariants.ts';
 import type { Arrival } from '../lab/image-arrivals.ts';

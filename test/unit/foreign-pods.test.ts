@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { asObject, at, type JsonObject } from '../../src/json.ts';
 import {
   ATTEMPT_ANNOTATION,
   FIRST_ATTEMPT_ANNOTATION,
   PRELOAD_LABEL,
   PULL_LABEL,
   PULLER_LABEL,
-} from '../../src/names.ts';
-import { podName, pullKey } from '../../src/preload/puller-pod.ts';
+} from '../../src/api/names.ts';
+import { asObject, at, type JsonObject } from '../../src/json.ts';
+import { podName, pullKey } from '../../src/preloads/pods/puller-pod.ts';
 import { gateWorld, PODS, PRELOADS, type World } from './gate-world.ts';
 import { NOT_FOUND } from './preload-builder.ts';
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseDeployment } from '../../src/hold/deployment.ts';
+import { parseDeployment } from '../../src/api/deployment.ts';
+import { parseImagePreload } from '../../src/api/image-preload.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
-import { parseImagePreload } from '../../src/preload/image-preload.ts';
-import { preloadManifest, preloadSpec } from '../../src/preload/preload-spec.ts';
-import { noNodesSince } from '../../src/preload/preload-status.ts';
+import { preloadManifest, preloadSpec } from '../../src/preloads/preload-spec.ts';
+import { noNodesSince } from '../../src/preloads/preload-status.ts';
 import { PRELOAD_SETTINGS } from './deployment-builder.ts';
 import { gateWorld, PRELOADS, type World } from './gate-world.ts';
 import { heldObject, holdOf, SINCE, updated } from './held-deployment.ts';

@@ -2,10 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { goesBack } from '../../src/admission/decide.ts';
 import { warningsFor } from '../../src/admission/warnings.ts';
-import { parseDecided } from '../../src/hold/decided.ts';
-import { parseDeployment } from '../../src/hold/deployment.ts';
-import type { RunningLookup } from '../../src/hold/running-lookup.ts';
-import { asObject, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
+import { parseDecided } from '../../src/api/decision-record.ts';
+import { parseDeployment } from '../../src/api/deployment.ts';
 import {
   DECIDED_ANNOTATION,
   HELD_LABEL,
@@ -15,8 +13,10 @@ import {
   MODE_OFF,
   MODES,
   REVERT_ANNOTATION,
-} from '../../src/names.ts';
-import { runningTemplate } from '../../src/release/running-template.ts';
+} from '../../src/api/names.ts';
+import type { RunningLookup } from '../../src/api/running-lookup.ts';
+import { runningTemplate } from '../../src/deployments/running-template.ts';
+import { asObject, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
 import { decideUpdate, NOW } from './decide-update.ts';
 import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
 import { manualClock } from './manual-clock.ts';

@@ -1,10 +1,10 @@
-import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
-import { withMarks } from '../../src/hold/held-object.ts';
-import type { Hold } from '../../src/hold/hold.ts';
-import { runningTemplate } from '../../src/hold/needs-pull.ts';
-import { preloadName } from '../../src/hold/preload-name.ts';
+import { type Deployment, parseDeployment } from '../../src/api/deployment.ts';
+import { withMarks } from '../../src/api/held-object.ts';
+import type { Hold } from '../../src/api/hold.ts';
+import { runningTemplate } from '../../src/api/images-to-pull.ts';
+import { preloadName } from '../../src/api/preload-name.ts';
+import { templateHash } from '../../src/api/template/template-hash.ts';
 import type { JsonObject } from '../../src/json.ts';
-import { templateHash } from '../../src/template/template-hash.ts';
 import { type DeploymentBuilder, deployment, UID } from './deployment-builder.ts';
 
 /** When the holds of the tests begin. */

@@ -1,12 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type RecordedDecision, writeDecided } from '../../src/hold/decided.ts';
-import { parseDeployment } from '../../src/hold/deployment.ts';
-import { withMarks } from '../../src/hold/held-object.ts';
-import { DECIDED_ANNOTATION, MODE_LABEL } from '../../src/names.ts';
-import { type Assessment, assess } from '../../src/preload/assess.ts';
-import { decisionFacts, preloadMadeFacts, refusedFact, stepFacts } from '../../src/release/hold-facts.ts';
-import type { NeededPreload, ReleaseReason } from '../../src/release/next-step.ts';
+import { type RecordedDecision, writeDecided } from '../../src/api/decision-record.ts';
+import { parseDeployment } from '../../src/api/deployment.ts';
+import { withMarks } from '../../src/api/held-object.ts';
+import { DECIDED_ANNOTATION, MODE_LABEL } from '../../src/api/names.ts';
+import {
+  decisionFacts,
+  preloadMadeFacts,
+  refusedFact,
+  stepFacts,
+} from '../../src/deployments/hold-events.ts';
+import type { NeededPreload, ReleaseReason } from '../../src/deployments/next-step.ts';
+import { type Assessment, assess } from '../../src/preloads/assess/assess.ts';
 import { type DeploymentBuilder, UID } from './deployment-builder.ts';
 import { held, holdOf, SINCE, updated } from './held-deployment.ts';
 import { IMAGE, nodes, puller, REFUSED, situation } from './preload-builder.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { assess } from '../../src/preload/assess.ts';
-import { imageFilter, nameBits } from '../../src/preload/image-filter.ts';
+import { assess } from '../../src/preloads/assess/assess.ts';
+import { imageFilter, nameBits } from '../../src/preloads/assess/image-filter.ts';
 import { images, node, preload, situation } from './preload-builder.ts';
 
 test('a filter never denies a name that is in the list', () => {

@@ -3,10 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { parse } from 'yaml';
-import { parseCountOrPercent } from '../../src/hold/count-or-percent.ts';
-import { NEEDS_LIMITS } from '../../src/hold/preload-needs.ts';
-import { asArray, asObject, asString, at, isObject, type JsonObject } from '../../src/json.ts';
-import { API_VERSION, GROUP, IMAGE_PRELOAD_KIND } from '../../src/names.ts';
+import { parseCountOrPercent } from '../../src/api/count-or-percent.ts';
 import {
   DIGESTS_LIMIT,
   FAILURES_LIMIT,
@@ -14,9 +11,12 @@ import {
   type ImagePreload,
   NAMED_NODES,
   parseImagePreload,
-} from '../../src/preload/image-preload.ts';
-import { NAME_CHARACTERS, OBJECT_NAME } from '../../src/template/object-name.ts';
-import { SCHEDULING_LIMITS } from '../../src/template/scheduling.ts';
+} from '../../src/api/image-preload.ts';
+import { API_VERSION, GROUP, IMAGE_PRELOAD_KIND } from '../../src/api/names.ts';
+import { NEEDS_LIMITS } from '../../src/api/preload-needs.ts';
+import { NAME_CHARACTERS, OBJECT_NAME } from '../../src/api/template/object-name.ts';
+import { SCHEDULING_LIMITS } from '../../src/api/template/scheduling.ts';
+import { asArray, asObject, asString, at, isObject, type JsonObject } from '../../src/json.ts';
 
 const crd: unknown = parse(await readFile(new URL('../../deploy/crd.yaml', import.meta.url), 'utf8'));
 const version = asArray(at(crd, 'spec', 'versions'))[0];

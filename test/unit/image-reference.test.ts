@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { normalizeImage, parseImageReference } from '../../src/template/image-reference.ts';
+import { normalizeImage, parseImageReference } from '../../src/api/template/image-reference.ts';
 
 const SHA = `sha256:${'0123456789abcdef'.repeat(4)}`;
 

@@ -2,15 +2,15 @@ import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
 import { after, test } from 'node:test';
+import { writeDecided } from '../../src/api/decision-record.ts';
+import { parseDeployment } from '../../src/api/deployment.ts';
+import { API_GROUP_PATH, DECIDED_ANNOTATION, LEASE, MODE_LABEL } from '../../src/api/names.ts';
+import { templateHash } from '../../src/api/template/template-hash.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { readConfig } from '../../src/config.ts';
-import { writeDecided } from '../../src/hold/decided.ts';
-import { parseDeployment } from '../../src/hold/deployment.ts';
 import { startInClusterGate } from '../../src/in-cluster-gate.ts';
 import { asString, at, type JsonObject } from '../../src/json.ts';
-import { API_GROUP_PATH, DECIDED_ANNOTATION, LEASE, MODE_LABEL } from '../../src/names.ts';
-import { templateHash } from '../../src/template/template-hash.ts';
 import {
   type ApiServerDouble,
   answer,

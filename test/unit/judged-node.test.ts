@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type AssessInput, assess } from '../../src/preload/assess.ts';
-import type { Judgements } from '../../src/preload/judged-node.ts';
-import type { Node } from '../../src/preload/node.ts';
-import { createPodIndex, type PodIndex, podKey } from '../../src/preload/pod-index.ts';
+import { type AssessInput, assess } from '../../src/preloads/assess/assess.ts';
+import type { Judgements } from '../../src/preloads/assess/judged-node.ts';
+import type { Node } from '../../src/preloads/nodes/node.ts';
+import { createPodIndex, type PodIndex, podKey } from '../../src/preloads/pods/pod-index.ts';
 import {
   at,
   IMAGE,

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { parseCachedDeployment } from '../../src/api/cached-deployment.ts';
+import type { Deployment } from '../../src/api/deployment.ts';
+import { parseImagePreload } from '../../src/api/image-preload.ts';
+import { HELD_LABEL } from '../../src/api/names.ts';
+import { deploymentKeptElsewhere, isDeploymentKeptElsewhere } from '../../src/api/unfollowed-deployment.ts';
 import { createObjectCache, type Scope } from '../../src/cluster/object-cache.ts';
-import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
-import type { Deployment } from '../../src/hold/deployment.ts';
-import { deploymentKeptElsewhere, isDeploymentKeptElsewhere } from '../../src/hold/kept-elsewhere.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
-import { HELD_LABEL } from '../../src/names.ts';
-import { parseImagePreload } from '../../src/preload/image-preload.ts';
-import { preloadKeptElsewhere } from '../../src/preload/kept-elsewhere.ts';
+import { preloadKeptElsewhere } from '../../src/preloads/unfollowed-preload.ts';
 import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
 import { retainedBytes } from './retained-bytes.ts';
 

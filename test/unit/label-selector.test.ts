@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { labelSelectorText } from '../../src/hold/label-selector.ts';
+import { labelSelectorText } from '../../src/api/label-selector.ts';
 
 test('labels and expressions of all operators are written as the API server reads them', () => {
   const selector = {

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import {
   API_VERSION,
   DECIDED_ANNOTATION,
@@ -14,8 +13,9 @@ import {
   MODE_OFF,
   MODES,
   PRIORITY_CLASS,
-} from '../../src/names.ts';
-import { locate, readManifests } from '../../src/registration/manifests.ts';
+} from '../../src/api/names.ts';
+import { locate, readManifests } from '../../src/install/manifests.ts';
+import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 
 const { base, crd, policies, webhookConfiguration } = await readManifests();
 

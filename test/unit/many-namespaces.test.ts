@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type Deployment, parseDeployment } from '../../src/api/deployment.ts';
+import { MODE_LABEL } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { createObjectCache } from '../../src/cluster/object-cache.ts';
 import { readConfig } from '../../src/config.ts';
 import { startControllers } from '../../src/controllers.ts';
-import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
+import { createReleaseController } from '../../src/deployments/deployment-controller.ts';
 import { asObject, asString, at, type JsonObject } from '../../src/json.ts';
-import { MODE_LABEL } from '../../src/names.ts';
-import { PULL_TIMES } from '../../src/preload/pull-times.ts';
-import { createReleaseController } from '../../src/release/release-controller.ts';
+import { PULL_TIMES } from '../../src/preloads/assess/pull-times.ts';
 import { deployment, PRELOAD_SETTINGS } from './deployment-builder.ts';
 import { gateWorld } from './gate-world.ts';
 import { logDouble } from './log-double.ts';

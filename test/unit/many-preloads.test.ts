@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
-import type { ImagePreload } from '../../src/preload/image-preload.ts';
-import type { Node } from '../../src/preload/node.ts';
-import { createPreloadController } from '../../src/preload/preload-controller.ts';
-import { PULL_TIMES } from '../../src/preload/pull-times.ts';
-import { PULLER_RESOURCES } from '../../src/preload/puller-resources.ts';
+import { type Deployment, parseDeployment } from '../../src/api/deployment.ts';
+import type { ImagePreload } from '../../src/api/image-preload.ts';
+import { PULL_TIMES } from '../../src/preloads/assess/pull-times.ts';
+import type { Node } from '../../src/preloads/nodes/node.ts';
+import { PULLER_RESOURCES } from '../../src/preloads/pods/puller-resources.ts';
+import { createPreloadController } from '../../src/preloads/preload-controller.ts';
 import { deployment } from './deployment-builder.ts';
 import { logDouble } from './log-double.ts';
 import { manualClock } from './manual-clock.ts';

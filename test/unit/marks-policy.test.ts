@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseDeployment } from '../../src/hold/deployment.ts';
-import { settingsOf } from '../../src/hold/settings.ts';
+import { parseDeployment } from '../../src/api/deployment.ts';
 import {
   BYPASS_ANNOTATION,
   DEADLINE_ANNOTATION,
@@ -16,7 +15,8 @@ import {
   NODE_TIMEOUT_ANNOTATION,
   PARALLELISM_ANNOTATION,
   REVERT_ANNOTATION,
-} from '../../src/names.ts';
+} from '../../src/api/names.ts';
+import { settingsOf } from '../../src/api/settings.ts';
 import { admissionPolicy } from './admission-policy.ts';
 import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
 import { heldObject } from './held-deployment.ts';

@@ -5,7 +5,7 @@ import { Registry, register } from 'prom-client';
 import { asArray, at } from '../../src/json.ts';
 import { createMetrics } from '../../src/observe/metrics.ts';
 import { exposeState, type State } from '../../src/observe/state-metrics.ts';
-import { PULL_FAILURE_REASONS } from '../../src/preload/pull-failure.ts';
+import { PULL_FAILURE_REASONS } from '../../src/preloads/pods/pull-failure.ts';
 
 const LEADER: State = {
   holds: () => ({ open: 2, oldestSeconds: 61.5 }),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { BYPASS_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION } from '../../src/api/names.ts';
 import type { JsonObject } from '../../src/json.ts';
-import { BYPASS_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION } from '../../src/names.ts';
 import { generate } from '../model/generate.ts';
 import type { History, Moment, UserUpdate } from '../model/history.ts';
 import { judge } from '../model/invariants.ts';

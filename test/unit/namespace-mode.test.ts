@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MODE_LABEL, MODES } from '../../src/names.ts';
-import { modeFact, modeOf, parseNamespace } from '../../src/release/namespace-mode.ts';
+import { MODE_LABEL, MODES } from '../../src/api/names.ts';
+import { modeFact, modeOf, parseNamespace } from '../../src/deployments/namespace-mode.ts';
 
 const shop = (mode: unknown) =>
   parseNamespace({ metadata: { name: 'shop', uid: 'uid-shop', labels: { [MODE_LABEL]: mode } } });

@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseDecided, type RecordedDecision, writeDecided } from '../../src/hold/decided.ts';
-import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
-import { preloadName } from '../../src/hold/preload-name.ts';
-import { asObject } from '../../src/json.ts';
+import { parseDecided, type RecordedDecision, writeDecided } from '../../src/api/decision-record.ts';
+import { type Deployment, parseDeployment } from '../../src/api/deployment.ts';
 import {
   DECIDED_ANNOTATION,
   HELD_LABEL,
@@ -12,17 +10,19 @@ import {
   MODE_LABEL,
   MODES,
   type Mode,
-} from '../../src/names.ts';
-import { type Assessment, assess } from '../../src/preload/assess.ts';
+} from '../../src/api/names.ts';
+import { preloadName } from '../../src/api/preload-name.ts';
+import { templateHash } from '../../src/api/template/template-hash.ts';
 import {
   failStep,
   type NextStep,
   type NextStepInput,
   nextStep,
   preloadFor,
-} from '../../src/release/next-step.ts';
-import { progressCondition } from '../../src/release/progress-condition.ts';
-import { templateHash } from '../../src/template/template-hash.ts';
+} from '../../src/deployments/next-step.ts';
+import { progressCondition } from '../../src/deployments/progress-condition.ts';
+import { asObject } from '../../src/json.ts';
+import { type Assessment, assess } from '../../src/preloads/assess/assess.ts';
 import { type DeploymentBuilder, deployment, UID } from './deployment-builder.ts';
 import { held, heldObject, holdOf, SINCE, updated } from './held-deployment.ts';
 import { NOT_FOUND, nodes, preload, puller, REFUSED, type Situation, situation } from './preload-builder.ts';

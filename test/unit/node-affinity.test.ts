@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { nodeAffinity } from '../../src/preload/node-affinity.ts';
-import { createBoundedReader } from '../../src/template/bounded-reader.ts';
-import { readScheduling } from '../../src/template/scheduling.ts';
+import { createBoundedReader } from '../../src/api/template/bounded-reader.ts';
+import { readScheduling } from '../../src/api/template/scheduling.ts';
+import { nodeAffinity } from '../../src/preloads/nodes/node-affinity.ts';
 
 /** As it is read from a pod template. */
 function matchesNodeAffinity(

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { at, type JsonObject } from '../../src/json.ts';
-import { believedTimes } from '../../src/preload/believed-times.ts';
-import { parsePullerPod } from '../../src/preload/puller-pod-status.ts';
+import { believedTimes } from '../../src/preloads/pods/believed-times.ts';
+import { parsePullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
 import { gateWorld, PODS, type World } from './gate-world.ts';
 import { puller, at as second } from './preload-builder.ts';
 

@@ -7,10 +7,10 @@ import {
   narrowed,
   parseNodeSelector,
   SELECTOR_REQUIREMENTS,
-} from '../../src/hold/node-selector.ts';
-import { eligibleNodes } from '../../src/preload/eligible-nodes.ts';
-import { createBoundedReader } from '../../src/template/bounded-reader.ts';
-import { readScheduling } from '../../src/template/scheduling.ts';
+} from '../../src/api/node-selector.ts';
+import { createBoundedReader } from '../../src/api/template/bounded-reader.ts';
+import { readScheduling } from '../../src/api/template/scheduling.ts';
+import { eligibleNodes } from '../../src/preloads/nodes/eligible-nodes.ts';
 import { node } from './preload-builder.ts';
 
 const requirement = (

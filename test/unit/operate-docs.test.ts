@@ -67,7 +67,7 @@ test('every Event has its row, and every row its Event', () => {
 
 test('every decision of admission has its row, and every row its decision', () => {
   const kinds = [
-    ...textsIn('src/hold/decided.ts', 'const DECISIONS ='),
+    ...textsIn('src/api/decision-record.ts', 'const DECISIONS ='),
     ...textsIn('src/admission/decide.ts', 'export type DecisionKind ='),
   ];
   assert.ok(kinds.length > 10);
@@ -76,22 +76,22 @@ test('every decision of admission has its row, and every row its decision', () =
 
 test('every reason for which a pull fails, or a node leaves the count, has its row, and every row its reason', () => {
   const reasons = new Set([
-    ...textsIn('src/preload/pull-failure.ts', 'const PULL_FAILURE_REASONS ='),
-    ...textsIn('src/preload/outcome.ts', 'export const LEAVE_REASONS ='),
+    ...textsIn('src/preloads/pods/pull-failure.ts', 'const PULL_FAILURE_REASONS ='),
+    ...textsIn('src/preloads/assess/outcome.ts', 'export const LEAVE_REASONS ='),
   ]);
   assert.ok(reasons.size > 10);
   assert.deepEqual(firstCellsOf(sectionOf(page, 'Failures')).toSorted(), [...reasons].toSorted());
 });
 
 test('the final failures are those that stop the fan-out', () => {
-  const final = textsIn('src/preload/pull-failure.ts', 'const DEFINITIVE:');
+  const final = textsIn('src/preloads/pods/pull-failure.ts', 'const DEFINITIVE:');
   const rows = [...sectionOf(page, 'Failures').matchAll(/^\| `(\w+)` \| yes/gm)].map(([, reason]) => reason);
   assert.ok(final.length > 0);
   assert.deepEqual(rows.toSorted(), final.toSorted());
 });
 
 test('every reason to leave a node out has its row, and every row its reason', () => {
-  const reasons = textsIn('src/preload/eligible-nodes.ts', 'export type ExclusionReason =');
+  const reasons = textsIn('src/preloads/nodes/eligible-nodes.ts', 'export type ExclusionReason =');
   assert.ok(reasons.length > 0);
   const [rows = ''] = sectionOf(page, 'Excluded nodes').split('A startup taint');
   assert.deepEqual(firstCellsOf(rows).toSorted(), [...reasons, 'JoinedLater'].toSorted());

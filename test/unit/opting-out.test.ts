@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { KEEP_PAUSED_ANNOTATION } from '../../src/api/names.ts';
 import { asObject, at, type JsonObject } from '../../src/json.ts';
-import { KEEP_PAUSED_ANNOTATION } from '../../src/names.ts';
 import { deployment } from './deployment-builder.ts';
 import { gateWorld, PODS, PRELOADS, WEB, type World } from './gate-world.ts';
 import { heldObject, updated } from './held-deployment.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createPodIndex, podKey } from '../../src/preload/pod-index.ts';
-import { pullOutcome } from '../../src/preload/pull-outcome.ts';
-import type { PullerPod } from '../../src/preload/puller-pod-status.ts';
+import { createPodIndex, podKey } from '../../src/preloads/pods/pod-index.ts';
+import { pullOutcome } from '../../src/preloads/pods/pull-result.ts';
+import type { PullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
 import { at, IMAGE, puller, REFUSED } from './preload-builder.ts';
 
 /** As the controller makes it before it asks the API server. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { podRequests } from '../../src/template/pod-requests.ts';
-import { formatQuantity, parseQuantity } from '../../src/template/quantity.ts';
+import { podRequests } from '../../src/api/template/pod-requests.ts';
+import { formatQuantity, parseQuantity } from '../../src/api/template/quantity.ts';
 
 const asks = (requests: object, more: object = {}) => ({ resources: { requests }, ...more });
 

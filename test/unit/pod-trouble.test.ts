@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { createPodTroubles } from '../../src/preload/pod-trouble.ts';
-import type { PullerPod } from '../../src/preload/puller-pod-status.ts';
+import { createPodTroubles } from '../../src/preloads/pods/pod-trouble.ts';
+import type { PullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
 import { logDouble } from './log-double.ts';
 import { manualClock } from './manual-clock.ts';
 import { puller } from './preload-builder.ts';

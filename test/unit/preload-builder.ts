@@ -1,9 +1,9 @@
-import { type AssessInput, assess } from '../../src/preload/assess.ts';
-import type { ImagePreload, ImagePreloadSpec, PreloadImage } from '../../src/preload/image-preload.ts';
-import type { Node } from '../../src/preload/node.ts';
-import type { Failure } from '../../src/preload/pull-failure.ts';
-import { PULL_TIMES, type PullTimes } from '../../src/preload/pull-times.ts';
-import type { PullContainer, PullerPod } from '../../src/preload/puller-pod-status.ts';
+import type { ImagePreload, ImagePreloadSpec, PreloadImage } from '../../src/api/image-preload.ts';
+import { type AssessInput, assess } from '../../src/preloads/assess/assess.ts';
+import { PULL_TIMES, type PullTimes } from '../../src/preloads/assess/pull-times.ts';
+import type { Node } from '../../src/preloads/nodes/node.ts';
+import type { Failure } from '../../src/preloads/pods/pull-failure.ts';
+import type { PullContainer, PullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
 
 /** When the preloads of the tests are made; times in tests are seconds from there. */
 const T0 = Date.UTC(2026, 0, 1);

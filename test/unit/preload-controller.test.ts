@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { parseDeployment } from '../../src/api/deployment.ts';
+import { runningTemplate } from '../../src/api/images-to-pull.ts';
+import { preloadName } from '../../src/api/preload-name.ts';
+import { templateHash } from '../../src/api/template/template-hash.ts';
 import type { Query } from '../../src/cluster/api-client.ts';
-import { parseDeployment } from '../../src/hold/deployment.ts';
-import { runningTemplate } from '../../src/hold/needs-pull.ts';
-import { preloadName } from '../../src/hold/preload-name.ts';
 import { asArray, asObject, asString, at } from '../../src/json.ts';
-import { preloadManifest, preloadSpec } from '../../src/preload/preload-spec.ts';
-import { templateHash } from '../../src/template/template-hash.ts';
+import { preloadManifest, preloadSpec } from '../../src/preloads/preload-spec.ts';
 import { deployment, PRELOAD_SETTINGS } from './deployment-builder.ts';
 import { gateWorld, PODS, PRELOADS, WEB, type World } from './gate-world.ts';
 import { heldObject, holdOf, SINCE, updated } from './held-deployment.ts';

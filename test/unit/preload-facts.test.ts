@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
-import { assess } from '../../src/preload/assess.ts';
-import { preloadFacts } from '../../src/preload/preload-facts.ts';
+import { type Deployment, parseDeployment } from '../../src/api/deployment.ts';
+import { assess } from '../../src/preloads/assess/assess.ts';
+import { preloadFacts } from '../../src/preloads/preload-events.ts';
 import { deployment } from './deployment-builder.ts';
 import { held, holdOf, updated } from './held-deployment.ts';
 import {

@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Deployment, parseDeployment } from '../../src/hold/deployment.ts';
-import type { Hold } from '../../src/hold/hold.ts';
-import { runningTemplate } from '../../src/hold/needs-pull.ts';
+import { type Deployment, parseDeployment } from '../../src/api/deployment.ts';
+import type { Hold } from '../../src/api/hold.ts';
+import { type ImagePreloadSpec, parseImagePreload } from '../../src/api/image-preload.ts';
+import { runningTemplate } from '../../src/api/images-to-pull.ts';
+import { templateHash } from '../../src/api/template/template-hash.ts';
 import { asObject } from '../../src/json.ts';
-import { type ImagePreloadSpec, parseImagePreload } from '../../src/preload/image-preload.ts';
 import {
   isNeededPreload,
   isUsablePodSpec,
   preloadManifest,
   preloadSpec,
-} from '../../src/preload/preload-spec.ts';
-import { templateHash } from '../../src/template/template-hash.ts';
+} from '../../src/preloads/preload-spec.ts';
 import {
   type DeploymentBuilder,
   deployment,

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Activity } from '../../src/preload/activity.ts';
-import { assess } from '../../src/preload/assess.ts';
-import type { ImagePreload, ImagePreloadStatus } from '../../src/preload/image-preload.ts';
-import { endedStatus, noNodesSince, preloadStatus } from '../../src/preload/preload-status.ts';
+import type { ImagePreload, ImagePreloadStatus } from '../../src/api/image-preload.ts';
+import type { Activity } from '../../src/preloads/activity.ts';
+import { assess } from '../../src/preloads/assess/assess.ts';
+import { endedStatus, noNodesSince, preloadStatus } from '../../src/preloads/preload-status.ts';
 import {
   DIGEST,
   IMAGE,

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { API_GROUP_PATH, GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../src/api/names.ts';
 import { systemClock } from '../../src/clock.ts';
 import { readConfig } from '../../src/config.ts';
+import { locate, readManifests } from '../../src/install/manifests.ts';
 import { asArray, asObject, at } from '../../src/json.ts';
-import { API_GROUP_PATH, GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../src/names.ts';
 import { startProcessGate } from '../../src/process-gate.ts';
-import { locate, readManifests } from '../../src/registration/manifests.ts';
 import { answer, startApiServerDouble } from './api-server-double.ts';
 import { CONFIGURATION } from './certificate-cluster.ts';
 import { freePort } from './free-port.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createAuthority } from '../../src/certs/authority.ts';
+import { createAuthority } from '../../src/certificates/authority.ts';
 import type { Controllers, Watch } from '../../src/controllers.ts';
 import { createProcessHealth } from '../../src/process-health.ts';
 import { logDouble } from './log-double.ts';

@@ -5,7 +5,7 @@ import {
   classifyPullFailure,
   type PullFailureReason,
   registryWords,
-} from '../../src/preload/pull-failure.ts';
+} from '../../src/preloads/pods/pull-failure.ts';
 
 const IMAGE = 'registry.example.com/shop/web:2';
 const URL = 'https://registry.example.com/v2/shop/web';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { pullOutcome } from '../../src/preload/pull-outcome.ts';
-import { parsePullerPod } from '../../src/preload/puller-pod-status.ts';
+import { pullOutcome } from '../../src/preloads/pods/pull-result.ts';
+import { parsePullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
 
 const DIGEST = `example.com/web@sha256:${'0'.repeat(64)}`;
 const startError = {

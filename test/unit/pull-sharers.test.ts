@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createPullSharers, type Sharer } from '../../src/preload/pull-sharers.ts';
+import { createPullSharers, type Sharer } from '../../src/preloads/pods/pull-sharers.ts';
 
 const PULLS = ['a', 'b'].flatMap((namespace) => ['x', 'y'].map((pull) => ({ namespace, pull })));
 const anyStep = fc.record({

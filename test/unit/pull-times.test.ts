@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PULL_TIMES, type PullTimes } from '../../src/preload/pull-times.ts';
+import { PULL_TIMES, type PullTimes } from '../../src/preloads/assess/pull-times.ts';
 import { gateWorld, PODS } from './gate-world.ts';
 import { at, DENIED, lookAt, nodes, puller, REFUSED, type Situation, situation } from './preload-builder.ts';
 

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { asArray, asObject, asStringMap, at, type JsonObject } from '../../src/json.ts';
 import {
   ATTEMPT_ANNOTATION,
   FIRST_ATTEMPT_ANNOTATION,
@@ -9,8 +8,9 @@ import {
   PRELOAD_LABEL,
   PULL_LABEL,
   PULLER_LABEL,
-} from '../../src/names.ts';
-import { pullerPod } from '../../src/preload/puller-pod.ts';
+} from '../../src/api/names.ts';
+import { asArray, asObject, asStringMap, at, type JsonObject } from '../../src/json.ts';
+import { pullerPod } from '../../src/preloads/pods/puller-pod.ts';
 import { admissionPolicy } from './admission-policy.ts';
 
 const policy = admissionPolicy('puller-pod-policy.yaml');

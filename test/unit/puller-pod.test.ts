@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { asArray, asObject, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
-import { type PullSpec, pullerPod, pullKey } from '../../src/preload/puller-pod.ts';
-import { parsePullerPod } from '../../src/preload/puller-pod-status.ts';
+import { type PullSpec, pullerPod, pullKey } from '../../src/preloads/pods/puller-pod.ts';
+import { parsePullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
 
 const spec: PullSpec = {
   namespace: 'shop',

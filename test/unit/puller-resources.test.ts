@@ -7,7 +7,7 @@ import {
   PULLER_RESOURCES,
   parseLimitRanges,
   parseQuantities,
-} from '../../src/preload/puller-resources.ts';
+} from '../../src/preloads/pods/puller-resources.ts';
 
 const range = (type: string, rules: object) => [{ spec: { limits: [{ type, ...rules }] } }];
 const fit = (...items: object[][]) => fitResources(PULLER_RESOURCES, parseLimitRanges(items.flat()));

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseCachedDeployment } from '../../src/hold/cached-deployment.ts';
-import { HOLD_CHARACTERS } from '../../src/hold/hold.ts';
-import { NEEDS_BYTES } from '../../src/hold/preload-needs.ts';
+import { parseCachedDeployment } from '../../src/api/cached-deployment.ts';
+import { HOLD_CHARACTERS } from '../../src/api/hold.ts';
+import { parseImagePreload, STATUS_BYTES } from '../../src/api/image-preload.ts';
+import { LEADER_ANNOTATIONS } from '../../src/api/names.ts';
+import { NEEDS_BYTES } from '../../src/api/preload-needs.ts';
 import { asArray, type JsonObject } from '../../src/json.ts';
-import { LEADER_ANNOTATIONS } from '../../src/names.ts';
-import { eligibleNodes } from '../../src/preload/eligible-nodes.ts';
-import { parseImagePreload, STATUS_BYTES } from '../../src/preload/image-preload.ts';
-import { parseNode } from '../../src/preload/node.ts';
-import { parsePullerPod } from '../../src/preload/puller-pod-status.ts';
+import { eligibleNodes } from '../../src/preloads/nodes/eligible-nodes.ts';
+import { parseNode } from '../../src/preloads/nodes/node.ts';
+import { parsePullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
 import { leastRetainedBytes } from './retained-bytes.ts';
 
 const COPIES = 3;

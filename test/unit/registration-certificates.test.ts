@@ -4,11 +4,15 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { test } from 'node:test';
 import { connect, createServer, type TLSSocket } from 'node:tls';
-import { createAuthority } from '../../src/certs/authority.ts';
-import { createServingCertificate } from '../../src/certs/serving-certificate.ts';
+import { createAuthority } from '../../src/certificates/authority.ts';
+import {
+  type Certificates,
+  startCertificates,
+  type TlsPair,
+} from '../../src/certificates/certificate-keeper.ts';
+import { createServingCertificate } from '../../src/certificates/serving-certificate.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { at } from '../../src/json.ts';
-import { type Certificates, startCertificates, type TlsPair } from '../../src/registration/certificates.ts';
 import { type CertificateClient, CONFIGURATION, certificateCluster, SECRET } from './certificate-cluster.ts';
 import { logDouble } from './log-double.ts';
 import { type ManualClock, manualClock } from './manual-clock.ts';

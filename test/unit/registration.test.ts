@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { MODES } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
+import { readManifests } from '../../src/install/manifests.ts';
+import { register } from '../../src/install/registration.ts';
+import { webhookConfigurationByUrl } from '../../src/install/webhook-configuration.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
-import { MODES } from '../../src/names.ts';
-import { readManifests } from '../../src/registration/manifests.ts';
-import { register } from '../../src/registration/registration.ts';
-import { webhookConfigurationByUrl } from '../../src/registration/webhook-configuration.ts';
 import { logDouble } from './log-double.ts';
 import { type ManualClock, manualClock } from './manual-clock.ts';
 

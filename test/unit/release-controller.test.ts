@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { GateError } from '../../src/errors.ts';
-import { writeDecided } from '../../src/hold/decided.ts';
-import { parseDeployment } from '../../src/hold/deployment.ts';
-import { writeHold } from '../../src/hold/hold.ts';
-import { CONDITION_PREFIX } from '../../src/hold/rollout.ts';
-import { asObject, type JsonObject } from '../../src/json.ts';
+import { writeDecided } from '../../src/api/decision-record.ts';
+import { parseDeployment } from '../../src/api/deployment.ts';
+import { writeHold } from '../../src/api/hold.ts';
 import {
   DEADLINE_ANNOTATION,
   DECIDED_ANNOTATION,
@@ -13,7 +10,10 @@ import {
   HOLD_ANNOTATION,
   MIN_NODES_ANNOTATION,
   MODE_LABEL,
-} from '../../src/names.ts';
+} from '../../src/api/names.ts';
+import { CONDITION_PREFIX } from '../../src/api/rollout.ts';
+import { GateError } from '../../src/errors.ts';
+import { asObject, type JsonObject } from '../../src/json.ts';
 import { deployment, UID } from './deployment-builder.ts';
 import { gateWorld, PODS, WEB, type World } from './gate-world.ts';
 import { heldObject, holdOf, SINCE, updated } from './held-deployment.ts';

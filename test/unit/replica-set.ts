@@ -1,5 +1,5 @@
+import { templateHash } from '../../src/api/template/template-hash.ts';
 import { asObject, asString, at, type JsonObject } from '../../src/json.ts';
-import { templateHash } from '../../src/template/template-hash.ts';
 
 /** The ReplicaSet that the Deployment controller makes for this Deployment, with its path. */
 export function replicaSetOf(deployment: JsonObject): [path: string, replicaSet: JsonObject] {

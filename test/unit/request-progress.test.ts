@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { assess } from '../../src/preload/assess.ts';
-import type { ImagePreload, ImagePreloadSpec, ImagePreloadStatus } from '../../src/preload/image-preload.ts';
-import { preloadStatus, RELEASE_ALLOWED } from '../../src/preload/preload-status.ts';
-import { requestProgress } from '../../src/preload/request-progress.ts';
+import type { ImagePreload, ImagePreloadSpec, ImagePreloadStatus } from '../../src/api/image-preload.ts';
+import { assess } from '../../src/preloads/assess/assess.ts';
+import { preloadStatus, RELEASE_ALLOWED } from '../../src/preloads/preload-status.ts';
+import { requestProgress } from '../../src/preloads/request-progress.ts';
 import {
   at,
   BACK_OFF,

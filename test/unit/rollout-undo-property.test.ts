@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Decision, decide, goesBack } from '../../src/admission/decide.ts';
-import { ownDecided } from '../../src/hold/decided.ts';
-import { parseDeployment } from '../../src/hold/deployment.ts';
-import { ownHold } from '../../src/hold/hold.ts';
+import { ownDecided } from '../../src/api/decision-record.ts';
+import { parseDeployment } from '../../src/api/deployment.ts';
+import { ownHold } from '../../src/api/hold.ts';
+import { templateHash } from '../../src/api/template/template-hash.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
-import { templateHash } from '../../src/template/template-hash.ts';
 import { deployment } from './deployment-builder.ts';
 
 const HOLD = 'pullgate.io/hold';

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseDeployment } from '../../src/hold/deployment.ts';
+import { parseDeployment } from '../../src/api/deployment.ts';
 import {
   CONDITION_PREFIX,
   isFailedByGate,
   isRolloutFinished,
   isRolloutUnderWay,
-} from '../../src/hold/rollout.ts';
+} from '../../src/api/rollout.ts';
 import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
 
 const web = deployment();

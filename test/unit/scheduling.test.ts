@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { createBoundedReader } from '../../src/template/bounded-reader.ts';
-import { readScheduling, SCHEDULING_LIMITS } from '../../src/template/scheduling.ts';
+import { createBoundedReader } from '../../src/api/template/bounded-reader.ts';
+import { readScheduling, SCHEDULING_LIMITS } from '../../src/api/template/scheduling.ts';
 
 function read(podSpec: unknown) {
   const reader = createBoundedReader();

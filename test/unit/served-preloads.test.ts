@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type ImagePreload, parseImagePreload } from '../../src/api/image-preload.ts';
+import { NEEDS_BYTES } from '../../src/api/preload-needs.ts';
 import { createObjectCache, type ObjectCache } from '../../src/cluster/object-cache.ts';
-import { NEEDS_BYTES } from '../../src/hold/preload-needs.ts';
 import { asArray, type JsonObject, at as valueAt } from '../../src/json.ts';
-import { type ImagePreload, parseImagePreload } from '../../src/preload/image-preload.ts';
-import { createServedPreloads, SERVED_LIMITS } from '../../src/preload/served-preloads.ts';
+import { createServedPreloads, SERVED_LIMITS } from '../../src/preloads/served-preloads.ts';
 import { gateWorld, PRELOADS, type World } from './gate-world.ts';
 import { retainedBytes } from './retained-bytes.ts';
 

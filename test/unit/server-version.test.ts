@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { GateError } from '../../src/errors.ts';
-import { awaitSupportedServer, checkServerVersion } from '../../src/registration/server-version.ts';
+import { awaitSupportedServer, checkServerVersion } from '../../src/install/server-version.ts';
 import { logDouble } from './log-double.ts';
 import { manualClock } from './manual-clock.ts';
 

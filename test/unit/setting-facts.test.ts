@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseDeployment } from '../../src/hold/deployment.ts';
-import { settingFacts } from '../../src/release/setting-facts.ts';
+import { parseDeployment } from '../../src/api/deployment.ts';
+import { settingFacts } from '../../src/deployments/setting-events.ts';
 import { type DeploymentBuilder, deployment, UID } from './deployment-builder.ts';
 
 const facts = (builder: DeploymentBuilder) => settingFacts(parseDeployment(builder.object));

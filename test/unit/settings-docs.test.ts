@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { Option } from 'commander';
+import { SETTINGS } from '../../src/api/settings.ts';
 import { command } from '../../src/config.ts';
-import { SETTINGS } from '../../src/hold/settings.ts';
 
 const page = readFileSync(new URL('../../docs/settings.md', import.meta.url), 'utf8');
 const rows = page.split('\n').filter((line) => /^\| *(`|\| `)/.test(line));

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseDeployment } from '../../src/hold/deployment.ts';
-import { type Floor, invalidSettingText, settingsOf } from '../../src/hold/settings.ts';
+import { parseDeployment } from '../../src/api/deployment.ts';
+import { type Floor, invalidSettingText, settingsOf } from '../../src/api/settings.ts';
 import { deployment } from './deployment-builder.ts';
 
 const template = { spec: { nodeSelector: { disk: 'ssd' } } };

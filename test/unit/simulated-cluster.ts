@@ -1,8 +1,8 @@
-import { type Assessment, assess } from '../../src/preload/assess.ts';
-import type { ImagePreload, PreloadImage } from '../../src/preload/image-preload.ts';
-import { preloadStatus } from '../../src/preload/preload-status.ts';
-import { isDefinitive } from '../../src/preload/pull-failure.ts';
-import { parallelNodes } from '../../src/preload/wanted-pulls.ts';
+import type { ImagePreload, PreloadImage } from '../../src/api/image-preload.ts';
+import { type Assessment, assess } from '../../src/preloads/assess/assess.ts';
+import { parallelNodes } from '../../src/preloads/assess/wanted-pulls.ts';
+import { isDefinitive } from '../../src/preloads/pods/pull-failure.ts';
+import { preloadStatus } from '../../src/preloads/preload-status.ts';
 import {
   at,
   DENIED,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PULL_TIMES } from '../../src/preload/pull-times.ts';
-import { judgeSlot, overtaken, type Slot } from '../../src/preload/slot.ts';
+import { PULL_TIMES } from '../../src/preloads/assess/pull-times.ts';
+import { judgeSlot, overtaken, type Slot } from '../../src/preloads/assess/slot.ts';
 import {
   at,
   BACK_OFF,

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import type { Toleration } from '../../src/api/template/scheduling.ts';
 import {
   parseTaints,
   startupTaints,
   type Taint,
   tolerates,
   tolerationsFor,
-} from '../../src/preload/taints.ts';
-import type { Toleration } from '../../src/template/scheduling.ts';
+} from '../../src/preloads/nodes/taints.ts';
 
 const taint = fc.record({
   key: fc.constantFrom('dedicated', 'gpu'),

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Line, shareAmong } from '../../src/preload/fair-share.ts';
-import { type Place, placesToTakeBack, type TakenBack } from '../../src/preload/take-back.ts';
+import { type Line, shareAmong } from '../../src/preloads/budget/fair-share.ts';
+import { type Place, placesToTakeBack, type TakenBack } from '../../src/preloads/budget/take-back.ts';
 import { at, puller } from './preload-builder.ts';
 
 const NOW = at(1000);

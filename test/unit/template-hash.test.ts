@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { templateHash } from '../../src/template/template-hash.ts';
+import { templateHash } from '../../src/api/template/template-hash.ts';
 
 const TEMPLATE = {
   metadata: { labels: { app: 'web', tier: 'front' } },

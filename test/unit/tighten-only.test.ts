@@ -6,7 +6,7 @@ import {
   NODE_SELECTOR_ANNOTATION,
   NODE_TIMEOUT_ANNOTATION,
   PARALLELISM_ANNOTATION,
-} from '../../src/names.ts';
+} from '../../src/api/names.ts';
 import { gateWorld, type World, type WorldOptions } from './gate-world.ts';
 import { heldObject, updated } from './held-deployment.ts';
 

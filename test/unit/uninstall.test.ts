@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { parseDeployment } from '../../src/api/deployment.ts';
+import { HELD_LABEL, HOLD_ANNOTATION, WEBHOOK_CONFIGURATION } from '../../src/api/names.ts';
 import type { GateEvent } from '../../src/cluster/events.ts';
 import { GateError } from '../../src/errors.ts';
-import { parseDeployment } from '../../src/hold/deployment.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
-import { HELD_LABEL, HOLD_ANNOTATION, WEBHOOK_CONFIGURATION } from '../../src/names.ts';
 import { endHolding } from '../../src/uninstall.ts';
 import { deployment } from './deployment-builder.ts';
 import { heldObject, updated } from './held-deployment.ts';

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { GateEvent } from '../../src/cluster/events.ts';
 import { asArray, at } from '../../src/json.ts';
-import { createUnservedPreloads } from '../../src/preload/unserved-preloads.ts';
+import { createUnservedPreloads } from '../../src/preloads/unserved-preloads.ts';
 import { logDouble } from './log-double.ts';
 import { manualClock } from './manual-clock.ts';
 import { preload } from './preload-builder.ts';

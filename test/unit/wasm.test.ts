@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { runsWasm } from '../../src/preload/wasm.ts';
+import { runsWasm } from '../../src/preloads/pods/wasm.ts';
 import { gateWorld } from './gate-world.ts';
 import { heldObject, updated } from './held-deployment.ts';
 import { refusal } from './memory-api.ts';

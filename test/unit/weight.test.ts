@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { weighsMoreThan } from '../../src/template/weight.ts';
+import { weighsMoreThan } from '../../src/api/template/weight.ts';
 import { leastRetainedBytes } from './retained-bytes.ts';
 
 const COPIES = 40;

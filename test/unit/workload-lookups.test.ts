@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { parseDeployment } from '../../src/api/deployment.ts';
 import type { Query } from '../../src/cluster/api-client.ts';
-import { parseDeployment } from '../../src/hold/deployment.ts';
-import { createWorkloadLookups } from '../../src/preload/workload-lookups.ts';
+import { createWorkloadLookups } from '../../src/preloads/workload-lookups.ts';
 import { deployment } from './deployment-builder.ts';
 import { logDouble } from './log-double.ts';
 import { manualClock } from './manual-clock.ts';

@@ -1,7 +1,7 @@
 import { type DecisionKind, decide } from '../../../src/admission/decide.ts';
-import { withMarks } from '../../../src/hold/held-object.ts';
+import { withMarks } from '../../../src/api/held-object.ts';
+import type { Mode } from '../../../src/api/names.ts';
 import { asObject, type JsonObject } from '../../../src/json.ts';
-import type { Mode } from '../../../src/names.ts';
 import { deploymentOf, GATE_USER, reviewOf } from './review.ts';
 
 /** In KB of a whole review: a small Deployment, one of a usual size, one that carries its configuration with it. */

@@ -1,8 +1,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { createAuthority } from '../../../src/certs/authority.ts';
-import { createServingCertificate } from '../../../src/certs/serving-certificate.ts';
+import { createAuthority } from '../../../src/certificates/authority.ts';
+import { createServingCertificate } from '../../../src/certificates/serving-certificate.ts';
 import type { FloorAnswer, Listening } from './message.ts';
 
 /** The least that any webhook in Node does: it reads a review, parses it, and answers what it was told to. */

@@ -1,12 +1,12 @@
 import type { AddressInfo } from 'node:net';
 import { destination } from 'pino';
-import { createAuthority } from '../../../src/certs/authority.ts';
-import { createServingCertificate } from '../../../src/certs/serving-certificate.ts';
+import { GATE_NAMESPACE } from '../../../src/api/names.ts';
+import { createAuthority } from '../../../src/certificates/authority.ts';
+import { createServingCertificate } from '../../../src/certificates/serving-certificate.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { readConfig } from '../../../src/config.ts';
 import { gateServer } from '../../../src/gate.ts';
 import { createLogger } from '../../../src/log.ts';
-import { GATE_NAMESPACE } from '../../../src/names.ts';
 import { DECISIONS, reviewCase, SIZES_KB } from './cases.ts';
 import type { Listening } from './message.ts';
 import { clientOf } from './stored-objects.ts';

@@ -1,13 +1,13 @@
+import { parseDeployment } from '../../../src/api/deployment.ts';
+import { runningTemplate } from '../../../src/api/images-to-pull.ts';
+import { API_GROUP_PATH, MODE_LABEL } from '../../../src/api/names.ts';
+import { preloadName } from '../../../src/api/preload-name.ts';
+import { templateHash } from '../../../src/api/template/template-hash.ts';
 import type { ApiClient } from '../../../src/cluster/api-client.ts';
 import { ApiError } from '../../../src/cluster/api-error.ts';
 import type { Config } from '../../../src/config.ts';
-import { parseDeployment } from '../../../src/hold/deployment.ts';
-import { runningTemplate } from '../../../src/hold/needs-pull.ts';
-import { preloadName } from '../../../src/hold/preload-name.ts';
 import { asObject, type JsonObject } from '../../../src/json.ts';
-import { API_GROUP_PATH, MODE_LABEL } from '../../../src/names.ts';
-import { preloadManifest, preloadSpec } from '../../../src/preload/preload-spec.ts';
-import { templateHash } from '../../../src/template/template-hash.ts';
+import { preloadManifest, preloadSpec } from '../../../src/preloads/preload-spec.ts';
 import type { ReviewCase } from './cases.ts';
 import { NAMESPACE } from './review.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
+import { MODE_LABEL } from '../../../src/api/names.ts';
 import { asArray, asString, at, type JsonObject } from '../../../src/json.ts';
-import { MODE_LABEL } from '../../../src/names.ts';
 import { kubeletPulls } from '../../demo/kubelet-pulls.ts';
 import { type Observer, observe } from '../../demo/observe.ts';
 import type { Pull } from '../../demo/results.ts';

@@ -1,5 +1,5 @@
+import { MODE_LABEL } from '../../../src/api/names.ts';
 import type { ApiClient } from '../../../src/cluster/api-client.ts';
-import { MODE_LABEL } from '../../../src/names.ts';
 import { manifestOf } from '../../e2e/deployment.ts';
 import { startGate } from '../../e2e/gate-process.ts';
 import { createNamespace } from '../../e2e/namespace.ts';

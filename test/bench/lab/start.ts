@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { LEASE, MODE_LABEL } from '../../../src/api/names.ts';
 import { asString, at } from '../../../src/json.ts';
-import { LEASE, MODE_LABEL } from '../../../src/names.ts';
 import { freePort, type GateProcess, spawnGate } from '../../e2e/gate-process.ts';
 import { inClusterGate } from '../../e2e/in-cluster-gate.ts';
 import { createNamespace } from '../../e2e/namespace.ts';

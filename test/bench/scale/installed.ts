@@ -1,12 +1,12 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
+import { API_GROUP_PATH, GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../../src/api/names.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { loadKubeconfig } from '../../../src/cluster/kubeconfig.ts';
 import { actAs } from '../../../src/cluster/service-account-token.ts';
+import { locate, readManifests } from '../../../src/install/manifests.ts';
 import { asArray, asObject, at, type JsonObject } from '../../../src/json.ts';
-import { API_GROUP_PATH, GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../../src/names.ts';
-import { locate, readManifests } from '../../../src/registration/manifests.ts';
 import { until } from '../../e2e/until.ts';
 import type { ScaleCluster } from '../../scale/cluster.ts';
 

@@ -1,13 +1,13 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import pino from 'pino';
+import { HELD_LABEL, PULLER_LABEL } from '../../../src/api/names.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { createApiClient } from '../../../src/cluster/api-client.ts';
 import { loadKubeconfig } from '../../../src/cluster/kubeconfig.ts';
 import { createReflector } from '../../../src/cluster/reflector.ts';
 import { asArray, asString, asStringMap, at } from '../../../src/json.ts';
-import { HELD_LABEL, PULLER_LABEL } from '../../../src/names.ts';
-import { pullOutcome } from '../../../src/preload/pull-outcome.ts';
-import { parsePullerPod } from '../../../src/preload/puller-pod-status.ts';
+import { pullOutcome } from '../../../src/preloads/pods/pull-result.ts';
+import { parsePullerPod } from '../../../src/preloads/pods/puller-pod-status.ts';
 
 /**
  * - `created`: a puller pod is there.

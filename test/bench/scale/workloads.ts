@@ -1,5 +1,5 @@
+import { MODE_LABEL } from '../../../src/api/names.ts';
 import type { JsonObject } from '../../../src/json.ts';
-import { MODE_LABEL } from '../../../src/names.ts';
 import { manifestOf } from '../../e2e/deployment.ts';
 import { until } from '../../e2e/until.ts';
 import type { ScaleCluster } from '../../scale/cluster.ts';

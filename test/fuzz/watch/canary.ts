@@ -1,6 +1,6 @@
-import { preloadName } from '../../../src/hold/preload-name.ts';
+import { HOLD_ANNOTATION, MODE_LABEL } from '../../../src/api/names.ts';
+import { preloadName } from '../../../src/api/preload-name.ts';
 import { asObject, asStringMap, at, type JsonObject } from '../../../src/json.ts';
-import { HOLD_ANNOTATION, MODE_LABEL } from '../../../src/names.ts';
 import { plainNode } from '../../sim/node-object.ts';
 import { deployment } from '../../unit/deployment-builder.ts';
 import { heldObject, holdOf } from '../../unit/held-deployment.ts';

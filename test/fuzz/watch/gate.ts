@@ -3,7 +3,7 @@ import { createApiClient } from '../../../src/cluster/api-client.ts';
 import { createEventWriter } from '../../../src/cluster/events.ts';
 import { readConfig } from '../../../src/config.ts';
 import { startControllers } from '../../../src/controllers.ts';
-import { PULL_TIMES } from '../../../src/preload/pull-times.ts';
+import { PULL_TIMES } from '../../../src/preloads/assess/pull-times.ts';
 import { answerParent, tell, watchedLog } from '../child.ts';
 import { skippingClock } from './skipping-clock.ts';
 import { watchSteps } from './steps.ts';

@@ -1,4 +1,4 @@
-import { writeHold } from '../../../src/hold/hold.ts';
+import { writeHold } from '../../../src/api/hold.ts';
 import {
   ATTEMPT_ANNOTATION,
   DECIDED_ANNOTATION,
@@ -11,7 +11,7 @@ import {
   PRELOAD_LABEL,
   PULL_LABEL,
   PULLER_LABEL,
-} from '../../../src/names.ts';
+} from '../../../src/api/names.ts';
 import { holdOf } from '../../unit/held-deployment.ts';
 import type { Insert } from '../mutation.ts';
 import type { Random } from '../random.ts';

@@ -1,7 +1,6 @@
-import { writeDecided } from '../../../src/hold/decided.ts';
-import { parseDeployment } from '../../../src/hold/deployment.ts';
-import { withMarks } from '../../../src/hold/held-object.ts';
-import { asObject, at, type JsonObject } from '../../../src/json.ts';
+import { writeDecided } from '../../../src/api/decision-record.ts';
+import { parseDeployment } from '../../../src/api/deployment.ts';
+import { withMarks } from '../../../src/api/held-object.ts';
 import {
   ATTEMPT_ANNOTATION,
   BYPASS_ANNOTATION,
@@ -13,9 +12,10 @@ import {
   NODE_SELECTOR_ANNOTATION,
   NODE_TIMEOUT_ANNOTATION,
   PARALLELISM_ANNOTATION,
-} from '../../../src/names.ts';
-import { preloadManifest, preloadSpec } from '../../../src/preload/preload-spec.ts';
-import { pullerPod } from '../../../src/preload/puller-pod.ts';
+} from '../../../src/api/names.ts';
+import { asObject, at, type JsonObject } from '../../../src/json.ts';
+import { pullerPod } from '../../../src/preloads/pods/puller-pod.ts';
+import { preloadManifest, preloadSpec } from '../../../src/preloads/preload-spec.ts';
 import { plainNode } from '../../sim/node-object.ts';
 import { deployment, PRELOAD_SETTINGS } from '../../unit/deployment-builder.ts';
 import { heldObject, holdOf } from '../../unit/held-deployment.ts';

@@ -1,0 +1,87 @@
+import { asString, isObject } from '../json.ts';
+import type { Deployment } from './deployment.ts';
+import { DECIDED_ANNOTATION } from './names.ts';
+
+/**
+ * What admission can decide about a changed template, or about a hold that a user ends. `Preloaded`: let through in mode
+ * reject, as its images are there. `Audited`: let through in mode audit, although they are not. `LimitExceeded`: let through, as
+ * the gate could not carry it: see `bounds.ts`.
+ */
+const DECISIONS = [
+  'Held',
+  'Superseded',
+  'Reverted',
+  'Bypassed',
+  'OptedOut',
+  'NotNeeded',
+  'Preloaded',
+  'Audited',
+  'LimitExceeded',
+] as const;
+export type RecordedDecision = (typeof DECISIONS)[number];
+
+/**
+ * The annotation `pullgate.io/decided`: the last decision on this Deployment. The Events are made from it. A stored
+ * template with another hash was never decided on, so the gate was away.
+ */
+export interface Decided {
+  /** uid of the Deployment that was decided on. Undefined in a record of version 0.1, which named none. */
+  readonly uid: string | undefined;
+  readonly template: string;
+  readonly decision: RecordedDecision;
+  /** The user of the request, as the API server authenticated it. */
+  readonly by: string;
+  /** RFC 3339. */
+  readonly at: string;
+  readonly reason: string;
+}
+
+/** The longest name of a ServiceAccount has 338 characters: a prefix of 22, 63 of the namespace, 253 of its own. */
+const BY_LIMIT = 340;
+/** Annotations share 256 KiB; a reason is for people. */
+const REASON_LIMIT = 512;
+/** Each character of both can become six (`\u0007`); the rest has at most 300. */
+export const DECIDED_CHARACTERS = 6 * (BY_LIMIT + REASON_LIMIT) + 300;
+
+export function writeDecided({ uid, template, decision, by, at, reason }: Decided): string {
+  return JSON.stringify({
+    v: 1,
+    uid,
+    template,
+    decision,
+    by: by.slice(0, BY_LIMIT),
+    at,
+    reason: reason.slice(0, REASON_LIMIT),
+  });
+}
+
+/** Returns `undefined` for anything that no version of admission writes, such as a record that is longer. */
+export function parseDecided(annotation: string | undefined): Decided | undefined {
+  if (annotation === undefined || annotation.length > DECIDED_CHARACTERS) return undefined;
+  let json: unknown;
+  try {
+    json = JSON.parse(annotation);
+  } catch {
+    return undefined;
+  }
+  if (!isObject(json)) return undefined;
+  const uid = json['v'] === undefined ? undefined : asString(json['uid']);
+  if (json['v'] !== undefined && !uid) return undefined;
+  const template = asString(json['template']);
+  const by = asString(json['by']);
+  const at = asString(json['at']);
+  const decision = DECISIONS.find((known) => known === json['decision']);
+  if (!template || by === undefined || !at || decision === undefined) return undefined;
+  if (Number.isNaN(Date.parse(at))) return undefined;
+  const reason = asString(json['reason']) ?? '';
+  return { uid, template, decision, by: by.slice(0, BY_LIMIT), at, reason: reason.slice(0, REASON_LIMIT) };
+}
+
+/** Returns the record on the Deployment unless it was made for another one: a copy tells nothing. */
+export function ownDecided({
+  annotations,
+  uid,
+}: Pick<Deployment, 'annotations' | 'uid'>): Decided | undefined {
+  const decided = parseDecided(annotations[DECIDED_ANNOTATION]);
+  return decided === undefined || decided.uid === undefined || decided.uid === uid ? decided : undefined;
+}

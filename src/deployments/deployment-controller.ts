@@ -1,0 +1,283 @@
+import { LRUCache } from 'lru-cache';
+import { type Deployment, isMarked, parseDeployment } from '../api/deployment.ts';
+import { ownHold } from '../api/hold.ts';
+import type { ImagePreload } from '../api/image-preload.ts';
+import { DECIDED_ANNOTATION, HELD_LABEL, type Mode } from '../api/names.ts';
+import type { Clock } from '../clock.ts';
+import type { ApiClient } from '../cluster/api-client.ts';
+import { isNotFound } from '../cluster/api-error.ts';
+import type { GateEvent } from '../cluster/events.ts';
+import { listPages } from '../cluster/list-pages.ts';
+import type { Reflector } from '../cluster/reflector.ts';
+import { createWorkQueue } from '../cluster/work-queue.ts';
+import type { Logger } from '../log.ts';
+import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
+import type { Assessment } from '../preloads/assess/assess.ts';
+import { floorOf, type PreloadSettings } from '../preloads/preload-spec.ts';
+import { createEnsurePreload, STALE_RETRY_MS } from './ensure-preload.ts';
+import { decisionFacts, exceededFact, stepFacts } from './hold-events.ts';
+import { modeOf, parseNamespace } from './namespace-mode.ts';
+import {
+  type DropReason,
+  exceededBeside,
+  failStep,
+  type NextStep,
+  nextStep,
+  preloadFor,
+  type ReleaseReason,
+} from './next-step.ts';
+import { progressCondition } from './progress-condition.ts';
+import {
+  deploymentPath,
+  type EndHoldsOptions,
+  endHolds,
+  fieldsOf,
+  isStale,
+  STALE_ATTEMPTS,
+} from './release-holds.ts';
+import { releasePatch } from './release-patch.ts';
+import { settingFacts } from './setting-events.ts';
+
+type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;
+
+export interface ReleaseControllerOptions {
+  readonly client: ApiClient;
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly writeEvent: (event: GateEvent) => void;
+  readonly deployments: Store<Deployment>;
+  readonly preloads: Store<ImagePreload>;
+  /** Undefined where nobody opted in. */
+  readonly modeOf: (namespace: string) => Mode | undefined;
+  readonly assessmentOf: (preloadKey: string) => Assessment | undefined;
+  /** Called with the key of an ImagePreload that is needed and not served yet. */
+  readonly onPreloadAwaited: (preloadKey: string) => void;
+  readonly settings: PreloadSettings;
+  /** A hold was taken off, after so long. Not what was none, such as a copy of another Deployment's. */
+  readonly onHoldEnded?: ((reason: ReleaseReason | DropReason, seconds: number) => void) | undefined;
+}
+
+/** The holds that there are. */
+export interface HoldsOpen {
+  readonly open: number;
+  /** 0 without any. */
+  readonly oldestSeconds: number;
+}
+
+/** Carries holds through: makes their ImagePreloads and releases them. */
+export interface ReleaseController {
+  /** When everything that is stored has been read. */
+  start(): void;
+  deploymentChanged(key: string): void;
+  namespaceChanged(namespace: string): void;
+  holds(): HoldsOpen;
+  /**
+   * Ends every hold there is, for a gate that goes away for good; see `endHolds`. Throws, after all of them, if one could not be
+   * ended.
+   */
+  endAll(end: EndHoldsOptions['end']): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export function createReleaseController(options: ReleaseControllerOptions): ReleaseController {
+  const { client, clock, random, log, writeEvent, deployments, preloads } = options;
+  const queue = createWorkQueue({ name: 'release', reconcile, clock, log, random });
+  /** How often in a row a Deployment was refused as changed. */
+  const stale = new Map<string, number>();
+  const limitLog = createLogLimit(clock, FAILURE_RATE);
+  const rules = { alwaysPullImages: options.settings.alwaysPullImages };
+  const since = new WeakMap<Deployment, number>();
+  /** Ends of holds whose patch was sent and not confirmed: the answer may have been lost. By the Deployment's key. */
+  const unconfirmed = new LRUCache<string, EndedHold>({ max: 1000 });
+  const preload = createEnsurePreload({
+    ...{ client, clock, log, limitLog, writeEvent, settings: options.settings },
+    preloadOf: preloads.get,
+    neededNow(deployment) {
+      const cached = deployments.get(`${deployment.namespace}/${deployment.name}`);
+      if (cached === undefined || cached.uid !== deployment.uid) return undefined;
+      return preloadFor(cached, options.modeOf(cached.namespace), rules);
+    },
+    onPreloadAwaited: options.onPreloadAwaited,
+    fail: (deployment, message) => carryOut(deployment, failStep(deployment, message)),
+  });
+
+  async function reconcile(key: string): Promise<number | undefined> {
+    const deployment = deployments.get(key);
+    await confirm(key, deployment);
+    if (deployment === undefined) {
+      stale.delete(key);
+      return undefined;
+    }
+    const mode = options.modeOf(deployment.namespace);
+    const assessment = assessmentFor(deployment, mode);
+    if (mode !== undefined) {
+      for (const fact of decisionFacts(deployment, mode, assessment, clock.now())) writeEvent(fact);
+      for (const invalid of settingFacts(deployment, floorOf(options.settings))) writeEvent(invalid);
+      const exceeded = exceededBeside(deployment, mode, rules);
+      if (exceeded !== undefined) writeEvent(exceededFact(deployment, exceeded));
+    }
+    const step = nextStep({ deployment, mode, assessment, rules });
+    try {
+      const retryIn = await carryOut(deployment, step);
+      stale.delete(key);
+      return retryIn;
+    } catch (error) {
+      const attempt = (stale.get(key) ?? 0) + 1;
+      stale.set(key, attempt);
+      // A policy that refuses the release, say: told as what it is, and tried again ever more slowly.
+      if (!isStale(error) || attempt > STALE_ATTEMPTS) throw error;
+      log.debug({ deployment: key, step: step.step, err: error }, 'changed meanwhile');
+      return STALE_RETRY_MS;
+    }
+  }
+
+  function assessmentFor(deployment: Deployment, mode: Mode | undefined): Assessment | undefined {
+    const needed = preloadFor(deployment, mode, rules);
+    if (needed === undefined) return undefined;
+    const key = `${deployment.namespace}/${needed.name}`;
+    const there = preloads.get(key);
+    if (there === undefined || there.deleting) return undefined;
+    return preload.isTheOne(there, deployment, needed) ? options.assessmentOf(key) : undefined;
+  }
+
+  async function carryOut(deployment: Deployment, step: NextStep): Promise<number | undefined> {
+    switch (step.step) {
+      case 'nothing':
+        return undefined;
+      case 'preload':
+        return await preload.ensure(deployment, step.preload);
+      case 'release':
+        // Seen by a cache that may lag behind the one of the Deployments: a hold just made is not released for that.
+        if (step.reason === 'OptedOut' && (await carriesThrough(deployment))) return STALE_RETRY_MS;
+        await takeOff(deployment, step);
+        return undefined;
+      case 'drop':
+        await takeOff(deployment, step);
+        return undefined;
+      case 'fail':
+      case 'recover': {
+        const body = progressCondition(deployment, step, clock.now());
+        await client.strategicPatch(`${deploymentPath(deployment)}/status`, body);
+        log.info({ ...fieldsOf(deployment), step: step.step }, 'progress condition written');
+        return undefined;
+      }
+    }
+  }
+
+  /** Whether the hold would stay if it were for the namespace as it is stored now. */
+  async function carriesThrough(deployment: Deployment): Promise<boolean> {
+    const stored = parseNamespace(await client.get(`/api/v1/namespaces/${deployment.namespace}`));
+    const step = nextStep({ deployment, mode: modeOf(stored), assessment: undefined, rules });
+    return !(step.step === 'release' && step.reason === 'OptedOut');
+  }
+
+  async function takeOff(
+    deployment: Deployment,
+    step: NextStep & { step: 'release' | 'drop' },
+  ): Promise<void> {
+    const assessment = assessmentFor(deployment, options.modeOf(deployment.namespace));
+    const key = `${deployment.namespace}/${deployment.name}`;
+    try {
+      await client.jsonPatch(deploymentPath(deployment), releasePatch(deployment, step.paused));
+    } catch (error) {
+      unconfirmed.set(key, { deployment, step, assessment });
+      throw error;
+    }
+    unconfirmed.delete(key);
+    reportEnd({ deployment, step, assessment });
+  }
+
+  function reportEnd({ deployment, step, assessment }: EndedHold): void {
+    const hold = ownHold(deployment);
+    // The clock of whoever held it may be ahead of ours.
+    const heldMs = hold && Math.max(0, clock.now() - Date.parse(hold.since));
+    if (heldMs !== undefined) options.onHoldEnded?.(step.reason, heldMs / 1000);
+    log.info({ ...fieldsOf(deployment), reason: step.reason, heldMs }, `hold ${step.step}`);
+    for (const event of stepFacts(deployment, step, assessment, clock.now())) writeEvent(event);
+  }
+
+  /**
+   * Reports the end of a hold whose patch landed although its answer was lost. The retry of such a patch is refused, because the hold
+   * is gone.
+   */
+  async function confirm(key: string, cached: Deployment | undefined): Promise<void> {
+    const ended = unconfirmed.get(key);
+    if (ended === undefined || (cached !== undefined && isMarked(cached))) return;
+    // Where the namespace has no mode any more, Deployments without a hold are not cached.
+    const stored = cached ?? (await storedDeployment(ended.deployment));
+    unconfirmed.delete(key);
+    if (stored !== undefined && hasLanded(ended, stored)) reportEnd(ended);
+  }
+
+  async function storedDeployment(deployment: Deployment): Promise<Deployment | undefined> {
+    try {
+      return parseDeployment(await client.get(deploymentPath(deployment)));
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** In ms since the epoch; NaN without a hold. A hold has up to 32 KiB, and whoever reads the metrics asks for all of them. */
+  function heldSince(deployment: Deployment): number {
+    const known = since.get(deployment);
+    if (known !== undefined) return known;
+    const begun = Date.parse(ownHold(deployment)?.since ?? '');
+    since.set(deployment, begun);
+    return begun;
+  }
+
+  function holds(): HoldsOpen {
+    const begun = [...deployments.values()].map(heldSince).filter((time) => !Number.isNaN(time));
+    const ages = begun.map((time) => (clock.now() - time) / 1000);
+    return { open: ages.length, oldestSeconds: ages.reduce((oldest, age) => Math.max(oldest, age), 0) };
+  }
+
+  return {
+    holds,
+    deploymentChanged: (key) => queue.add(key),
+    namespaceChanged(namespace) {
+      for (const { name } of deployments.inNamespace(namespace)) queue.add(`${namespace}/${name}`);
+    },
+    async endAll(end) {
+      // Asked for anew: the cache may lag behind what admission has just held. It alone knows of those without their label.
+      const held = new Map<string, Deployment>();
+      const add = (deployment: Deployment) => {
+        if (isMarked(deployment)) held.set(deployment.uid, deployment);
+      };
+      for (const deployment of deployments.values()) add(deployment);
+      await listPages(client, '/apis/apps/v1/deployments', {
+        query: { labelSelector: HELD_LABEL },
+        onPage(items) {
+          for (const raw of items) add(parseDeployment(raw));
+        },
+      });
+      await endHolds(held.values(), { client, clock, log, writeEvent, end });
+    },
+    start: () => queue.start(),
+    stop: () => queue.stop(),
+  };
+}
+
+/** A hold that was taken off, and what was known then. */
+interface EndedHold {
+  readonly deployment: Deployment;
+  readonly step: NextStep & { readonly step: 'release' | 'drop' };
+  readonly assessment: Assessment | undefined;
+}
+
+/**
+ * Returns whether the Deployment is as this patch leaves it. Whenever a user ends a hold, admission writes another record of a
+ * decision.
+ */
+function hasLanded({ deployment, step }: EndedHold, stored: Deployment): boolean {
+  return (
+    stored.uid === deployment.uid &&
+    !isMarked(stored) &&
+    stored.paused === step.paused &&
+    stored.templateHash === deployment.templateHash &&
+    stored.annotations[DECIDED_ANNOTATION] === deployment.annotations[DECIDED_ANNOTATION]
+  );
+}

@@ -1,0 +1,353 @@
+import { exceededBound } from '../api/bounds.ts';
+import { describePreload, goBack, letThrough, resume } from '../api/commands.ts';
+import { type Decided, ownDecided, type RecordedDecision } from '../api/decision-record.ts';
+import type { Deployment } from '../api/deployment.ts';
+import { type Hold, ownHold } from '../api/hold.ts';
+import { API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL, MODE_OFF, type Mode } from '../api/names.ts';
+import { awaitedPreload } from '../api/preload-name.ts';
+import { isRolloutFinished, knownFailure } from '../api/rollout.ts';
+import { templateImages } from '../api/template/template-images.ts';
+import { noteEnding } from '../cluster/event-note.ts';
+import type { EventReason, GateEvent, ObjectRef } from '../cluster/events.ts';
+import type { Assessment } from '../preloads/assess/assess.ts';
+import { wordsAboutExcluded } from '../preloads/nodes/eligible-nodes.ts';
+import { wordsAbout } from '../preloads/pods/pull-failure.ts';
+import type { DropReason, NeededPreload, NextStep, ReleaseReason } from './next-step.ts';
+
+/** Events live for an hour (--event-ttl): an older fact was told, and a restart must not tell it again. */
+const FACT_LIFE_MS = 3600_000;
+
+const REASONS: Readonly<Record<RecordedDecision, EventReason | undefined>> = {
+  Held: 'RolloutHeld',
+  Superseded: 'HoldSuperseded',
+  Reverted: 'HoldReverted',
+  Bypassed: 'HoldBypassed',
+  OptedOut: 'GateOptedOut',
+  NotNeeded: undefined,
+  Preloaded: 'RolloutReleased',
+  Audited: 'RolloutAudited',
+  LimitExceeded: 'LimitExceeded',
+};
+
+const UNUSUAL: ReadonlySet<RecordedDecision> = new Set(['Bypassed', 'OptedOut', 'LimitExceeded']);
+
+/** The Events for what admission decided, as the Deployment itself tells it: admission writes none of them. */
+export function decisionFacts(
+  deployment: Deployment,
+  mode: Mode,
+  assessment: Assessment | undefined,
+  now: number,
+): GateEvent[] {
+  const hold = ownHold(deployment);
+  const facts = hold !== undefined && mode === 'reject' ? [takenOver(deployment, hold)] : [];
+  const decided = toldDecision(deployment, now);
+  if (decided === undefined) return facts;
+  const reason = REASONS[decided.decision];
+  if (reason === undefined) return facts;
+  // As long as it may still be counted how many nodes lack the image.
+  if (decided.decision === 'Audited' && assessment === undefined && !isRolloutFinished(deployment))
+    return facts;
+  facts.push({
+    type: UNUSUAL.has(decided.decision) ? 'Warning' : 'Normal',
+    reason,
+    action: 'Admit',
+    regarding: deploymentReference(deployment),
+    ...(hold !== undefined && { related: preloadReference(deployment, hold.preload) }),
+    note: decisionNote(decided, deployment, hold, assessment),
+    fact: `${decided.at} ${decided.template}`,
+  });
+  return facts;
+}
+
+/**
+ * Returns the decision that an Event may name a user for. Admission wrote it for this very Deployment. While a Deployment is
+ * opted out the gate is not asked, and whoever may edit it may write any record; the one that is wanted is that of the opting out.
+ */
+function toldDecision(deployment: Deployment, now: number): Decided | undefined {
+  const decided = ownDecided(deployment);
+  if (decided?.uid === undefined || Math.abs(now - Date.parse(decided.at)) > FACT_LIFE_MS) return undefined;
+  const isOff = deployment.labels[MODE_LABEL] === MODE_OFF;
+  return isOff && decided.decision !== 'OptedOut' ? undefined : decided;
+}
+
+/** Mode reject makes no holds: this one was made before the namespace had that mode. */
+function takenOver(deployment: Deployment, hold: Hold): GateEvent {
+  return {
+    type: 'Normal',
+    reason: 'RolloutHeld',
+    action: 'TakeOver',
+    regarding: deploymentReference(deployment),
+    related: preloadReference(deployment, hold.preload),
+    note: "still held: the namespace's mode is reject now, and a hold that was made before is carried through",
+    fact: `${hold.template} ${hold.since} reject`,
+  };
+}
+
+/** The Event for a preload that nobody waits for, as its rollout began without the gate. */
+export function preloadMadeFacts(deployment: Deployment, { name, why }: NeededPreload): GateEvent[] {
+  if (why !== 'Ungated') return [];
+  return [
+    {
+      type: 'Warning',
+      reason: 'UngatedRollout',
+      action: 'CatchUp',
+      regarding: deploymentReference(deployment),
+      related: preloadReference(deployment, name),
+      note: noteEnding(
+        `this rollout began without the gate being asked; it goes on, and the nodes still to come are preloaded with ${imagesOf(deployment)}`,
+        `see kubectl -n ${deployment.namespace} get ipl ${name}`,
+      ),
+      fact: name,
+    },
+  ];
+}
+
+/** Of the 1 kB of a note: beyond it, words say how to go back. */
+const GO_BACK_ROOM = 300;
+
+/** What can be done about a hold. */
+function waysOut(deployment: Deployment, hold: Hold): string[] {
+  const back = goBack(deployment, hold, deployment.template, GO_BACK_ROOM);
+  return [`let it through: ${letThrough(deployment)}`, ...(back === undefined ? [] : [`go back: ${back}`])];
+}
+
+function decisionNote(
+  decided: Decided,
+  deployment: Deployment,
+  hold: Hold | undefined,
+  assessment: Assessment | undefined,
+): string {
+  const { by, reason } = decided;
+  const next =
+    hold === undefined
+      ? []
+      : [...waysOut(deployment, hold), `see kubectl -n ${deployment.namespace} get ipl ${hold.preload}`];
+  switch (decided.decision) {
+    case 'Held':
+      return noteEnding(`held until the nodes have ${reason}; asked for by ${by}`, ...next);
+    case 'Superseded':
+      return noteEnding(`${reason}; asked for by ${by}`, ...next);
+    case 'Reverted':
+      return `hold ended by ${by}: ${reason}`;
+    case 'Bypassed':
+      return `let through by ${by} without waiting: ${reason}`;
+    case 'OptedOut':
+      return `opted out by ${by}: ${reason}`;
+    case 'Preloaded':
+      return `let through: ${reason}; asked for by ${by}`;
+    case 'Audited': {
+      const lacking = assessment === undefined ? 0 : assessment.progress.desired - assessment.progress.ready;
+      const count =
+        lacking === 0 ? '' : `: ${lacking} of ${assessment?.progress.desired} nodes lack the image`;
+      return `would have been held for ${reason}${count}; asked for by ${by}`;
+    }
+    case 'LimitExceeded':
+      return `${withoutPreload(reason)}; asked for by ${by}`;
+    case 'NotNeeded':
+      return reason;
+  }
+}
+
+/** The Events for a step that was carried out. */
+export function stepFacts(
+  deployment: Deployment,
+  step: NextStep,
+  assessment: Assessment | undefined,
+  now: number,
+): GateEvent[] {
+  const regarding = deploymentReference(deployment);
+  if (step.step === 'drop') {
+    const [type, reason, words] = DROPS[step.reason];
+    const fact = `${deployment.uid} ${deployment.generation} ${step.reason}`;
+    const note = `${words}${step.reason === 'LimitExceeded' ? `: ${deployment.refused}` : ''}`;
+    return [{ type, reason, action: 'Drop', regarding, note, fact }];
+  }
+  if (step.step !== 'release') return [];
+  const { hold } = step;
+  const preload = awaitedPreload(deployment, hold);
+  const related = preloadReference(deployment, preload);
+  const fact = `${hold.template} ${hold.since}`;
+  // The clock of whoever held it may be ahead of ours.
+  const seconds = Math.max(0, Math.round((now - Date.parse(hold.since)) / 1000));
+  const { namespace } = deployment;
+  const released = step.paused ? `it stays paused, as asked; start it: ${resume(deployment)}` : undefined;
+  const facts: GateEvent[] = [];
+  const warn = (reason: EventReason, note: string, type: GateEvent['type'] = 'Warning') =>
+    facts.push({ type, reason, action: 'Release', regarding, related, note, fact });
+  const see = `see ${describePreload({ namespace, name: preload })}`;
+  if (step.reason === 'DeadlineExceeded') {
+    const back = goBack(deployment, hold, deployment.template, GO_BACK_ROOM);
+    const note = noteEnding(lateWords(deployment, assessment), back && `go back: ${back}`, see);
+    warn('HoldDeadlineExceeded', note);
+  }
+  if (step.reason === 'LimitExceeded')
+    warn('LimitExceeded', withoutPreload(exceededBound(deployment, hold.from) ?? ''));
+  // Without a way back: that would wait for nodes, too.
+  // Where no node could ever be preloaded, nothing is wrong.
+  const outcome = assessment?.outcome;
+  const never = outcome?.kind === 'release' && outcome.reason === 'NoEligibleNodes' && outcome.never;
+  if (step.reason === 'NoEligibleNodes') {
+    const note = noteEnding(noNodesWords(deployment, assessment), 'see kubectl get nodes', see);
+    warn('NoEligibleNodes', note, never ? 'Normal' : 'Warning');
+  }
+  facts.push({
+    type: EXPECTED.has(step.reason) || never ? 'Normal' : 'Warning',
+    reason: 'RolloutReleased',
+    action: 'Release',
+    regarding,
+    related,
+    note: noteEnding(
+      `released after ${seconds} s (${step.reason})${whyReleased(deployment, step, assessment)}`,
+      released,
+    ),
+    fact,
+  });
+  return facts;
+}
+
+/** Of the releases, those that leave nothing to look at. */
+const EXPECTED: ReadonlySet<ReleaseReason> = new Set(['Ready', 'Reverted', 'ScaledToZero']);
+
+function whyReleased(
+  deployment: Deployment,
+  { reason }: { readonly reason: ReleaseReason },
+  assessment: Assessment | undefined,
+): string {
+  switch (reason) {
+    case 'NothingServes': {
+      const count =
+        assessment === undefined
+          ? ''
+          : `; ${assessment.progress.ready} of ${assessment.progress.desired} nodes have its images`;
+      return `: no pod of this Deployment is ready, so its rollout starts now${count}`;
+    }
+    case 'ScaledToZero':
+      return ': no pod is wanted, so the next scale-up starts the new version';
+    case 'OptedOut': {
+      const failure = knownFailure(deployment);
+      return failure === undefined
+        ? ''
+        : `: the rollout starts although its image is known to be unavailable: ${failure}`;
+    }
+    case 'Reverted':
+      return deployment.templateHash === ownHold(deployment)?.from.template
+        ? ''
+        : ': the template needs no new image, but differs from the running one; its rollout starts now';
+    default:
+      return '';
+  }
+}
+
+/** The Event for a hold that ends because Pullgate is stopped or uninstalled. */
+export function endedFact(
+  deployment: Deployment,
+  hold: Hold,
+  end: 'release' | 'revert',
+  now: number,
+): GateEvent {
+  const failure = knownFailure(deployment);
+  const unavailable =
+    failure === undefined ? '' : `; the image of the held version is known to be unavailable: ${failure}`;
+  const seconds = Math.max(0, Math.round((now - Date.parse(hold.since)) / 1000));
+  const reverted = `Pullgate stops, so the running pod template was restored after ${seconds} s${unavailable}`;
+  return {
+    type: 'Warning',
+    reason: end === 'revert' ? 'HoldReverted' : 'RolloutReleased',
+    action: 'Uninstall',
+    regarding: deploymentReference(deployment),
+    related: preloadReference(deployment, awaitedPreload(deployment, hold)),
+    note:
+      end === 'revert'
+        ? noteEnding(reverted, 'apply the new version again when its image is there')
+        : `Pullgate stops, so the rollout was released after ${seconds} s${unavailable}`,
+    fact: `${hold.template} ${hold.since}`,
+  };
+}
+
+function withoutPreload(why: string): string {
+  return `goes ahead without a preload: ${why}; each node pulls when a pod lands there`;
+}
+
+/** The Event for a rollout that began without the gate being asked, and that the gate cannot preload for. */
+export function exceededFact(deployment: Deployment, why: string): GateEvent {
+  return {
+    type: 'Warning',
+    reason: 'LimitExceeded',
+    action: 'CatchUp',
+    regarding: deploymentReference(deployment),
+    note: withoutPreload(why),
+    fact: deployment.templateHash,
+  };
+}
+
+function lateWords(deployment: Deployment, assessment: Assessment | undefined): string {
+  if (assessment === undefined) return 'some nodes are ready, the rest is late; the rollout begins';
+  const { ready, desired, failures, late } = assessment.progress;
+  const [first] = failures;
+  const why =
+    first === undefined
+      ? `${late} is still pulling`
+      : `${first.node}: ${wordsAbout(first.image, first.message)} (${first.reason})`;
+  return (
+    `the deadline has passed and ${ready} of ${desired} nodes have ${imagesOf(deployment)}; ${why}; ` +
+    'the rollout begins, and what is late is pulled as its pods start'
+  );
+}
+
+function noNodesWords(deployment: Deployment, assessment: Assessment | undefined): string {
+  const left = wordsAboutExcluded(assessment?.progress.excluded ?? []);
+  const why = left === '' ? 'there is none' : `left out: ${left}`;
+  return `no node is eligible, so none can be preloaded with ${imagesOf(deployment)}; ${why}; the rollout begins`;
+}
+
+function imagesOf({ template }: Deployment): string {
+  return templateImages(template)
+    .map(({ image }) => image)
+    .join(', ');
+}
+
+/** The Event for an ImagePreload that a quota, a policy or a missing right refuses: nothing is being done. */
+export function refusedFact(deployment: Deployment, preload: string, words: string): GateEvent {
+  const hold = ownHold(deployment);
+  const text = `${words}; no node is preloaded with ${imagesOf(deployment)}, what runs goes on running`;
+  return {
+    type: 'Warning',
+    reason: 'PreloadFailed',
+    action: 'Preload',
+    regarding: deploymentReference(deployment),
+    related: preloadReference(deployment, preload),
+    note: noteEnding(text, ...(hold === undefined ? [] : waysOut(deployment, hold))),
+    // Without the words: they may have another number each time.
+    fact: `${preload} refused`,
+  };
+}
+
+/** The Event for an ImagePreload that cannot be made for now, because the API server or a webhook that it asks does not answer. */
+export function unansweredFact(deployment: Deployment, preload: string, words: string): GateEvent {
+  const text = `ImagePreload ${preload} could not be created: ${words}; it is retried automatically`;
+  return { ...refusedFact(deployment, preload, text), fact: `${preload} unanswered` };
+}
+
+/** A copy's or a broken hold was never a rollout of this Deployment: that it is gone is all there is to say. */
+const DROPS: Readonly<Record<DropReason, readonly [GateEvent['type'], EventReason, string]>> = {
+  Foreign: [
+    'Normal',
+    'RolloutReleased',
+    'a hold made for another Deployment was dropped, and its pause with it',
+  ],
+  Unreadable: ['Normal', 'RolloutReleased', 'a hold that cannot be read was dropped, and its pause with it'],
+  Resumed: [
+    'Warning',
+    'UngatedRollout',
+    'resumed while the gate was away: the rollout goes on without a preload',
+  ],
+  LimitExceeded: ['Warning', 'LimitExceeded', 'a hold was dropped, and its pause with it'],
+};
+
+function deploymentReference({ namespace, name, uid }: Deployment): ObjectRef {
+  return { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name, uid };
+}
+
+function preloadReference({ namespace }: Deployment, name: string): ObjectRef {
+  return { apiVersion: API_VERSION, kind: IMAGE_PRELOAD_KIND, namespace, name };
+}

@@ -1,0 +1,43 @@
+import { MODE_LABEL, MODES, type Mode } from '../api/names.ts';
+import type { GateEvent } from '../cluster/events.ts';
+import { asString, at } from '../json.ts';
+import { elide } from '../text.ts';
+
+/** What Pullgate reads of a Namespace. */
+export interface Namespace {
+  readonly name: string;
+  readonly uid: string;
+  /** The mode label as it stands, cut at the length that API servers allow. */
+  readonly mode: string | undefined;
+}
+
+/** apimachinery, util/validation: LabelValueMaxLength. */
+const LABEL_LIMIT = 63;
+
+export function parseNamespace(raw: unknown): Namespace {
+  const mode = asString(at(raw, 'metadata', 'labels', MODE_LABEL));
+  return {
+    name: asString(at(raw, 'metadata', 'name')) ?? '',
+    uid: asString(at(raw, 'metadata', 'uid')) ?? '',
+    mode: mode === undefined ? undefined : elide(mode, LABEL_LIMIT),
+  };
+}
+
+/** Undefined where nobody opted in, and for a label that is no mode. */
+export function modeOf(namespace: Namespace | undefined): Mode | undefined {
+  return MODES.find((mode) => mode === namespace?.mode);
+}
+
+/** An Event for a label that gates nothing: whoever set it believes otherwise. */
+export function modeFact(namespace: Namespace): GateEvent | undefined {
+  const { name, uid, mode } = namespace;
+  if (mode === undefined || modeOf(namespace) !== undefined) return undefined;
+  return {
+    type: 'Warning',
+    reason: 'InvalidMode',
+    action: 'OptIn',
+    regarding: { apiVersion: 'v1', kind: 'Namespace', name, uid },
+    note: `${MODE_LABEL}=${mode} is not a mode, so nothing here is gated; set it to: ${MODES.join(', ')}`,
+    fact: `${uid} ${mode}`,
+  };
+}

@@ -1,0 +1,54 @@
+import type { Clock } from '../../clock.ts';
+import type { Logger } from '../../log.ts';
+import { type PodIndex, podKey } from '../pods/pod-index.ts';
+import type { PodWriter } from '../pods/pod-writer.ts';
+import type { PullSharers } from '../pods/pull-sharers.ts';
+import type { PullerPod } from '../pods/puller-pod-status.ts';
+import { type Budget, createBudget } from './budget.ts';
+import type { Place } from './take-back.ts';
+
+/** The places for pulls in the whole cluster: the budget with the puller pods that hold the places. */
+export interface PullPlaces extends Budget {
+  /** Returns whether the pod was deleted because it took too long and others wanted its place. Returns true only once. */
+  endedOverdue(gone: PullerPod): boolean;
+}
+
+export function createPullPlaces(options: {
+  readonly cap: number;
+  readonly timeoutMs: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly pods: PodIndex;
+  readonly writer: PodWriter;
+  readonly sharers: PullSharers;
+  readonly wake: (key: string) => void;
+}): PullPlaces {
+  const { cap, timeoutMs, clock, log, pods, writer, sharers, wake } = options;
+  /** uids of pods. */
+  const overdue = new Set<string>();
+
+  function stateOf(pod: PullerPod): Place['state'] {
+    if (pod.uid !== '') return writer.isRemoving(pod) ? 'leaving' : 'pulling';
+    return writer.isQueued(pod) ? 'queued' : 'creating';
+  }
+
+  async function takeBack({ pod, state }: Place, why: 'overdue' | 'surplus'): Promise<boolean> {
+    log.info({ pod: podKey(pod), node: pod.node, why }, 'taking back the place of a pull');
+    if (state === 'queued') {
+      writer.cancel(pod);
+      return true;
+    }
+    if (why === 'overdue') overdue.add(pod.uid);
+    return await writer.delete(pod);
+  }
+
+  const budget = createBudget({
+    ...{ cap, timeoutMs, clock, takeBack, wake },
+    running: () => pods.running,
+    places: () =>
+      Array.from(pods.underWay(), ([pod, since]) => ({
+        ...{ pod, since, urgent: sharers.isUrgent(pod), state: stateOf(pod) },
+      })),
+  });
+  return { ...budget, endedOverdue: ({ uid }) => overdue.delete(uid) };
+}

@@ -1,0 +1,74 @@
+import type { Clock } from '../../clock.ts';
+import type { PullFailureReason } from './pull-failure.ts';
+import { pullOutcome } from './pull-result.ts';
+import { type PullerPod, startOf } from './puller-pod-status.ts';
+
+/** How one attempt of one node at one image ended. */
+export type EndedPull =
+  | { readonly result: 'Pulled'; readonly seconds: number }
+  | {
+      readonly result: 'Failed' | 'TimedOut';
+      readonly seconds: number;
+      readonly reason: PullFailureReason;
+    };
+
+/** A pull that still runs although its time is over, and when that was, in ms since the epoch. */
+export interface TimedOutPull {
+  readonly pod: PullerPod;
+  readonly at: number;
+}
+
+/**
+ * Tells the end of each attempt once, whatever its pod goes on to say: a kubelet tries by itself again, and a pull that has
+ * taken too long ends at some time, too.
+ */
+export interface EndedPulls {
+  /** What is seen before has been told by whoever led then. What ended while nobody led is told by nobody. */
+  start(): void;
+  observe(now: PullerPod | undefined, before: PullerPod | undefined): void;
+  timedOut(pulls: readonly TimedOutPull[]): void;
+  /** The API server did not take the pod. */
+  refused(reason: PullFailureReason): void;
+}
+
+export function createEndedPulls(clock: Clock, tell: (pull: EndedPull) => void): EndedPulls {
+  /** uids of pods that are there and have been told. */
+  const told = new Set<string>();
+  let startedAt: number | undefined;
+
+  function end(pod: PullerPod, pull: () => EndedPull): void {
+    if (told.has(pod.uid)) return;
+    told.add(pod.uid);
+    if (startedAt !== undefined) tell(pull());
+  }
+
+  return {
+    start() {
+      startedAt = clock.now();
+    },
+    observe(now, before) {
+      if (before !== undefined && before.uid !== now?.uid) told.delete(before.uid);
+      // One that is being deleted ends for that reason.
+      if (now === undefined || now.deleting) return;
+      const outcome = pullOutcome(now);
+      if (outcome.state === 'starting' || outcome.state === 'pulling') return;
+      end(now, () => {
+        // Kubelets do not say of everything when it was; their clock may be ahead of ours.
+        const ended = outcome.state === 'succeeded' ? outcome.finishedAt : undefined;
+        const seconds = Math.max(0, (ended ?? clock.now()) - startOf(now)) / 1000;
+        return outcome.state === 'succeeded'
+          ? { result: 'Pulled', seconds }
+          : { result: 'Failed', seconds, reason: outcome.reason };
+      });
+    },
+    timedOut(pulls) {
+      for (const { pod, at } of pulls) {
+        const seconds = (at - startOf(pod)) / 1000;
+        // One that is only expected has no uid yet. What was late before the start has been told.
+        if (startedAt !== undefined && at < startedAt) told.add(pod.uid);
+        else if (pod.uid !== '') end(pod, () => ({ result: 'TimedOut', seconds, reason: 'Timeout' }));
+      }
+    },
+    refused: (reason) => tell({ result: 'Failed', seconds: 0, reason }),
+  };
+}

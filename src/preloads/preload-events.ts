@@ -1,0 +1,191 @@
+import { describePreload, goBack } from '../api/commands.ts';
+import type { Deployment } from '../api/deployment.ts';
+import { parseHold } from '../api/hold.ts';
+import type { ImagePreload } from '../api/image-preload.ts';
+import { API_VERSION, HOLD_ANNOTATION, IMAGE_PRELOAD_KIND } from '../api/names.ts';
+import { awaitedPreload } from '../api/preload-name.ts';
+import { noteEnding } from '../cluster/event-note.ts';
+import type { GateEvent, ObjectRef } from '../cluster/events.ts';
+import type { Assessment, Progress } from './assess/assess.ts';
+import { wordsAboutDivergence } from './assess/image-divergence.ts';
+import { wordsAboutExcluded } from './nodes/eligible-nodes.ts';
+import { type PullFailureReason, saysWhy, wordsAbout } from './pods/pull-failure.ts';
+import { remedyFor } from './pods/remedies.ts';
+import { unservedWords } from './preload-status.ts';
+
+/** Each failing node is a fact; on a large cluster the first ones say it all. */
+const NODE_FACTS = 10;
+
+/** Of the 1 kB of a note: beyond it, words say how to go back. */
+const GO_BACK_ROOM = 400;
+/** Names of up to a kilobyte are taken for images: the words about them come after. */
+const IMAGE_ROOM = 200;
+
+/**
+ * The Events that this state of a preload is worth, each with what to paste next. Said again each time: the writer knows a
+ * fact it has written. `owner` is the Deployment as it is stored, if one owns the preload.
+ */
+export function preloadFacts(
+  preload: ImagePreload,
+  assessment: Assessment,
+  owner: Deployment | undefined,
+): GateEvent[] {
+  const { outcome, progress } = assessment;
+  const { desired, ready } = progress;
+  const images = preload.spec.images.map(({ image }) => image).join(', ');
+  const itself = reference(preload);
+  const about = preload.owner === undefined ? itself : ownerReference(preload, preload.owner);
+  const fact = (event: Pick<GateEvent, 'type' | 'reason' | 'note' | 'fact'>): GateEvent => ({
+    ...event,
+    action: 'Preload',
+    regarding: about,
+    related: itself,
+  });
+  const see = `see ${describePreload(preload)}`;
+  const facts: GateEvent[] = [];
+  if (outcome.reason === 'NotPreloadable') {
+    const { message } = outcome;
+    return [
+      fact({ type: 'Warning', reason: 'NotPreloadable', note: noteEnding(message, see), fact: preload.uid }),
+    ];
+  }
+  if (desired > 0) {
+    const note = `preloading ${images} on ${desired} node${desired === 1 ? '' : 's'}`;
+    facts.push(fact({ type: 'Normal', reason: 'PreloadStarted', note, fact: preload.uid }));
+  }
+  // Kubelets before 1.31 do not repeat why they back off.
+  const failing = progress.failures.filter(({ message }) => saysWhy(message)).slice(0, NODE_FACTS);
+  for (const { node, image, reason, message, left } of failing) {
+    const leaves = left === undefined ? '' : '; this node no longer counts';
+    const text = `${node}: ${words(image, message)} (${left ?? reason})${leaves}; ${readyCount(progress)}; ${remedyFor(reason)}`;
+    const which = `${preload.uid} ${node} ${image} ${left ?? reason}`;
+    facts.push(
+      fact({ type: 'Warning', reason: 'PreloadNodeFailed', note: noteEnding(text, see), fact: which }),
+    );
+  }
+  for (const { image, digestNodes } of progress.images) {
+    if (digestNodes === undefined) continue;
+    const text = `${wordsAboutDivergence(image, digestNodes)}. The tag has been moved: the pods will not all run the same`;
+    const digests = digestNodes.map(({ digest }) => digest).toSorted();
+    const which = `${preload.uid} ${image} ${digests.join(' ')}`;
+    facts.push(fact({ type: 'Warning', reason: 'ImageDiverged', note: noteEnding(text, see), fact: which }));
+  }
+  const failure = failureOf(preload, assessment);
+  if (failure !== undefined) {
+    const back = wayBack(preload, owner);
+    const note = noteEnding(failure.text, back && `go back: ${back}`, see);
+    facts.push(fact({ type: 'Warning', reason: 'PreloadFailed', note, fact: failure.fact }));
+  }
+  if (outcome.reason === 'Ready') {
+    const missing = leftOut(progress);
+    const text = `${ready} of ${desired} nodes have ${images}`;
+    const note = missing === '' ? text : noteEnding(`${text}; left out: ${missing}`, see);
+    facts.push(fact({ type: 'Normal', reason: 'PreloadReady', note, fact: preload.uid }));
+  }
+  return facts;
+}
+
+/** The Event for one in a namespace without a mode. */
+export function unservedFact(
+  preload: Pick<ImagePreload, 'namespace' | 'name' | 'uid' | 'generation'>,
+): GateEvent {
+  return {
+    type: 'Warning',
+    reason: 'NotServed',
+    action: 'Preload',
+    regarding: reference(preload),
+    note: noteEnding(
+      unservedWords(preload),
+      `let it be served: kubectl label namespace ${preload.namespace} pullgate.io/mode=audit`,
+    ),
+    fact: `${preload.uid} ${preload.generation}`,
+  };
+}
+
+/** The Event for one that asks for more than the gate carries. */
+export function refusedPreloadFact(preload: ImagePreload, why: string): GateEvent {
+  return {
+    type: 'Warning',
+    reason: 'LimitExceeded',
+    action: 'Preload',
+    regarding: reference(preload),
+    note: `nothing is preloaded: ${why}; make an ImagePreload that asks for less, or several`,
+    fact: `${preload.uid} ${preload.generation}`,
+  };
+}
+
+/** Why the rollout that waits for it does not begin before something has changed. */
+function failureOf(
+  preload: ImagePreload,
+  { outcome, progress }: Assessment,
+): { readonly text: string; readonly fact: string } | undefined {
+  if (outcome.kind !== 'fail') return undefined;
+  const goesOn = preload.owner === undefined ? '' : '; what runs goes on running';
+  const count = readyCount(progress);
+  if (outcome.reason !== 'DeadlineExceeded') {
+    const { image, reason, node, message } = outcome.failure;
+    return {
+      text: `${words(image, message)} (${reason} on ${node}); ${count}${goesOn}; ${finalRemedy(reason)}`,
+      // Without the words: they may name another node or request each time.
+      fact: `${preload.uid} ${image} ${reason}`,
+    };
+  }
+  const { failure } = outcome;
+  const why =
+    failure === undefined
+      ? `${progress.late} is still pulling ${preload.spec.images.map(({ image }) => image).join(', ')}`
+      : `${failure.node}: ${words(failure.image, failure.message)} (${failure.reason})`;
+  const text = `the deadline of ${preload.spec.deadlineSeconds} s has passed and ${count}; ${why}`;
+  const help = failure === undefined ? '' : `; ${remedyFor(failure.reason)}`;
+  return {
+    text: `${text}${goesOn}; it is retried automatically${help}`,
+    fact: `${preload.uid} DeadlineExceeded`,
+  };
+}
+
+/** A name that is none stays none, whatever is done elsewhere. */
+function finalRemedy(reason: PullFailureReason): string {
+  const isOfTheTemplate = reason === 'InvalidName' || reason === 'NeverPull';
+  return isOfTheTemplate ? remedyFor(reason) : `it is retried automatically: ${remedyFor(reason)}`;
+}
+
+function readyCount({ ready, desired }: Progress): string {
+  return `${ready} of ${desired} nodes are ready`;
+}
+
+/** Nodes that would count if all was well with them. */
+function leftOut({ excluded }: Progress): string {
+  return wordsAboutExcluded(excluded.filter(({ reason }) => NOT_WELL.has(reason)));
+}
+
+const NOT_WELL: ReadonlySet<string> = new Set([
+  'Cordoned',
+  'Deleting',
+  'LimitExceeded',
+  'NodeRefusesPod',
+  'NotReady',
+  'PullFailed',
+  'PullTimedOut',
+]);
+
+/** The command, or words, that end the hold which waits for this preload; undefined if none does. */
+function wayBack(preload: ImagePreload, owner: Deployment | undefined): string | undefined {
+  const hold = parseHold(owner?.annotations[HOLD_ANNOTATION]);
+  if (owner === undefined || hold?.uid !== owner.uid) return undefined;
+  if (awaitedPreload(owner, hold) !== preload.name) return undefined;
+  return goBack(owner, hold, owner.template, GO_BACK_ROOM);
+}
+
+function words(image: string, message: string): string {
+  return image.length <= IMAGE_ROOM
+    ? wordsAbout(image, message)
+    : `${image.slice(0, IMAGE_ROOM - 3)}...: ${message}`;
+}
+
+function reference({ namespace, name, uid }: Pick<ImagePreload, 'namespace' | 'name' | 'uid'>): ObjectRef {
+  return { apiVersion: API_VERSION, kind: IMAGE_PRELOAD_KIND, namespace, name, uid };
+}
+
+function ownerReference({ namespace }: ImagePreload, owner: NonNullable<ImagePreload['owner']>): ObjectRef {
+  return { apiVersion: 'apps/v1', namespace, ...owner };
+}

@@ -1,0 +1,215 @@
+import { type Deployment, parseDeployment } from '../api/deployment.ts';
+import type { RunningTemplate } from '../api/hold.ts';
+import { type ImagePreload, parseImagePreload } from '../api/image-preload.ts';
+import { API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL } from '../api/names.ts';
+import type { PreloadProgress } from '../api/preload-progress.ts';
+import { servesNothing } from '../api/rollout.ts';
+import type { Clock } from '../clock.ts';
+import type { ApiClient, CallOptions } from '../cluster/api-client.ts';
+import { ApiError, isConflict, isNotFound, isUnanswered } from '../cluster/api-error.ts';
+import type { GateEvent } from '../cluster/events.ts';
+import { asObject, asString, at, type JsonObject } from '../json.ts';
+import type { Logger } from '../log.ts';
+import type { LogLimit } from '../log-limit.ts';
+import type { BackgroundMaking } from './background-making.ts';
+import { createPreload, preloadsPath } from './create-preload.ts';
+import { isNeededPreload, type PreloadSettings, preloadSpec } from './preload-spec.ts';
+import { failed, requestProgress, STALE, UNANSWERED } from './request-progress.ts';
+
+/** An update of a Deployment in mode reject that waits for a preload. */
+export interface PreloadRequest {
+  readonly namespace: string;
+  readonly name: string;
+  readonly oldObject: JsonObject;
+  readonly object: JsonObject;
+  readonly username: string;
+  readonly dryRun: boolean;
+  /** Name of the ImagePreload. */
+  readonly preload: string;
+  readonly from: RunningTemplate;
+}
+
+export interface RequestedPreloadsOptions {
+  readonly client: ApiClient;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly limitLog: LogLimit;
+  readonly writeEvent: (event: GateEvent) => void;
+  readonly settings: PreloadSettings;
+  readonly making: BackgroundMaking;
+  /** Finds the template of this hash among the ReplicaSets of the Deployment. */
+  readonly runningTemplate: (deployment: Deployment, hash: string) => Promise<JsonObject | undefined>;
+}
+
+/**
+ * For all calls together. The API server waits 5 s for admission: the rest is for the body of the review, and for a process
+ * that is busy.
+ */
+const BUDGET_MS = 3000;
+const CALL_MS = 1000;
+/**
+ * To wait for the dry run and the new ImagePreload, so that a refusal of it is told at once. Both take some 50 ms; where webhooks are
+ * slow, the update is answered before.
+ */
+const MAKE_MS = 500;
+
+/**
+ * Sees to it that the preload exists that an update waits for, and tells how far it is; on a dry run it only tells. Several
+ * replicas may be asked at once: the name makes it one preload, and the fact one event.
+ *
+ * Any pod can send a review to the gate. So nothing is made before the API server has said that the Deployment is
+ * stored as the review has it, in a namespace that opted in to this mode: else the outcome is `stale`.
+ *
+ * An API server that does not answer in time makes it `unanswered`. An error instead would let the update pass as it came, with
+ * failurePolicy Ignore: a busy API server is no reason for that.
+ *
+ * @throws what ApiClient throws otherwise, such as a missing right
+ */
+export async function requestPreload(
+  request: PreloadRequest,
+  options: RequestedPreloadsOptions,
+): Promise<PreloadProgress> {
+  try {
+    return await progressOf(request, options);
+  } catch (err) {
+    if (!isUnanswered(err)) throw err;
+    const deployment = `${request.namespace}/${request.name}`;
+    options.limitLog('unanswered', (fields) =>
+      options.log.warn(
+        { ...fields, deployment, err },
+        'an update is denied for now: the API server did not answer in time',
+      ),
+    );
+    // A webhook for ImagePreloads may be down: the message tells the user which one.
+    return err instanceof ApiError && err.status !== 429
+      ? { ...UNANSWERED, trouble: err.apiMessage }
+      : UNANSWERED;
+  }
+}
+
+async function progressOf(
+  request: PreloadRequest,
+  options: RequestedPreloadsOptions,
+): Promise<PreloadProgress> {
+  const { client, clock, log, writeEvent, settings } = options;
+  const { namespace, name, preload, from } = request;
+  const endsAt = clock.monotonic() + BUDGET_MS;
+  const call = (): CallOptions => ({
+    deadlineMs: Math.max(0, Math.min(CALL_MS, endsAt - clock.monotonic())),
+    retry: false,
+  });
+  const read = async (path: string): Promise<JsonObject | undefined> => {
+    try {
+      return asObject(await client.get(path, {}, call()));
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  };
+  const live = await liveDeployment(read, request);
+  if (live === undefined) {
+    options.limitLog('stale', (fields) =>
+      log.warn(
+        { ...fields, deployment: `${namespace}/${name}` },
+        'the old object of a review is not the stored Deployment',
+      ),
+    );
+    return STALE;
+  }
+
+  const wanted = withUid(parseDeployment(request.object), live);
+  const collection = preloadsPath(namespace);
+  const there = await read(`${collection}/${preload}`);
+  const stored = there === undefined ? undefined : parseImagePreload(there);
+  if (stored !== undefined && isUsable(stored, wanted, from, settings)) {
+    if (!request.dryRun) writeEvent(rejectedFact(request, stored));
+    return requestProgress(stored, clock.now(), servesNothing(live));
+  }
+  if (request.dryRun) return requestProgress(unborn(clock.now()), clock.now());
+
+  if (stored !== undefined && !stored.deleting) {
+    const body = { preconditions: { uid: stored.uid } };
+    await client.delete(`${collection}/${preload}`, body, call()).catch((error: unknown) => {
+      if (!isNotFound(error) && !isConflict(error)) throw error;
+    });
+  }
+  const waitMs = Math.max(0, Math.min(MAKE_MS, endsAt - clock.monotonic()));
+  const created = await options.making.make({ namespace, name: preload }, waitMs, async () => {
+    const runningTemplate = () => options.runningTemplate(wanted, from.template);
+    const result = await createPreload(
+      { deployment: wanted, name: preload, from, runningTemplate },
+      { ...options, call: { deadlineMs: CALL_MS, retry: false } },
+    );
+    if (result.kind === 'Created') writeEvent(rejectedFact(request, result.preload));
+    return result;
+  });
+  // Let through instead, the update would be as if nobody had asked.
+  if (created?.kind === 'Refused')
+    return failed(`ImagePreload ${preload} was refused: ${created.error.apiMessage}`);
+  return requestProgress(unborn(clock.now()), clock.now());
+}
+
+async function liveDeployment(
+  read: (path: string) => Promise<JsonObject | undefined>,
+  request: PreloadRequest,
+): Promise<Deployment | undefined> {
+  const { namespace, name, oldObject } = request;
+  const [object, space] = await Promise.all([
+    read(`/apis/apps/v1/namespaces/${namespace}/deployments/${name}`),
+    read(`/api/v1/namespaces/${namespace}`),
+  ]);
+  if (object === undefined || at(space, 'metadata', 'labels', MODE_LABEL) !== 'reject') return undefined;
+  const live = parseDeployment(object);
+  const old = parseDeployment(oldObject);
+  // Not the resourceVersion: a status may have changed since.
+  const same =
+    live.uid === old.uid &&
+    live.generation === old.generation &&
+    live.revision === old.revision &&
+    live.templateHash === old.templateHash;
+  return same ? live : undefined;
+}
+
+/** The uid of the update's object may be empty, and its namespace and name are the request's anyway. */
+function withUid(wanted: Deployment, { namespace, name, uid, revision }: Deployment): Deployment {
+  return { ...wanted, templateHash: wanted.templateHash, namespace, name, uid, revision };
+}
+
+/** Not one of another Deployment, nor edited, nor one that has had its time. */
+function isUsable(
+  stored: ImagePreload,
+  wanted: Deployment,
+  from: RunningTemplate,
+  settings: PreloadSettings,
+): boolean {
+  const over = stored.deleting || stored.status?.finishedAt !== undefined;
+  if (over || stored.owner?.uid !== wanted.uid) return false;
+  return isNeededPreload(stored, preloadSpec(wanted, from, settings), wanted, settings);
+}
+
+/** One of which nothing is known yet. */
+function unborn(now: number): ImagePreload {
+  return { ...parseImagePreload({}), createdAt: now };
+}
+
+function rejectedFact(request: PreloadRequest, { uid, spec }: ImagePreload): GateEvent {
+  const { namespace, name, preload, oldObject, username } = request;
+  const images = spec.images.map(({ image }) => image).join(', ');
+  return {
+    type: 'Normal',
+    reason: 'RolloutRejected',
+    action: 'Admit',
+    regarding: {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      namespace,
+      name,
+      uid: asString(at(oldObject, 'metadata', 'uid')) ?? '',
+    },
+    related: { apiVersion: API_VERSION, kind: IMAGE_PRELOAD_KIND, namespace, name: preload, uid },
+    note:
+      `not let through until the nodes have ${images}; asked for by ${username}; most clients retry, else ` +
+      `run the command again; see kubectl -n ${namespace} get ipl ${preload}`,
+    fact: uid,
+  };
+}
