@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import type { CountOrPercent } from './api/count-or-percent.ts';
-import { type Range, SETTINGS, wholeNumberUpTo } from './api/settings.ts';
+import { type Range, SETTINGS, secondsUpTo, wholeNumberUpTo } from './api/settings.ts';
 import { isLabelKey } from './api/template/label-syntax.ts';
 import type { PodAccount } from './cluster/in-cluster.ts';
 import { GateError } from './errors.ts';
@@ -109,40 +109,41 @@ export function command(): Command {
     .version(version())
     .configureOutput({ outputError: (text, write) => write(`${configError(text)}\n`) })
     .addArgument(
-      new Argument('[task]', 'instead of serving: take the webhooks out, end every hold, and exit').choices([
-        'release-all',
-      ]),
+      new Argument(
+        '[task]',
+        'release-all: delete the webhook configuration, end every hold, and exit',
+      ).choices(['release-all']),
     )
     .option(
       '--kubeconfig <file>',
-      'the cluster to serve; KUBECONFIG is never read: it may be production (default: the one it runs in)',
+      'kubeconfig of the cluster to serve. KUBECONFIG is never read, because it may name a production cluster (default: the cluster of its pod)',
     )
-    .option('--context <name>', "a context of that file (default: the file's current one)")
+    .option('--context <name>', 'context of the kubeconfig (default: its current context)')
     .addOption(
       set(
         '--listen <host:port>',
-        'where to serve admission (default: 127.0.0.1:9443, in a cluster 0.0.0.0:9443)',
+        'address of the admission endpoint (default: 127.0.0.1:9443, in a cluster 0.0.0.0:9443)',
         parseAddress,
       ),
     )
     .addOption(
       set(
         '--health-listen <host:port>',
-        'where to serve probes and metrics (default: nowhere, in a cluster 0.0.0.0:8081)',
+        'address of the probes and metrics (default: none, in a cluster 0.0.0.0:8081)',
         parseAddress,
       ),
     )
     .addOption(
       set(
         '--url <url>',
-        'how the API server reaches that, outside of a cluster (default: https://<listen>)',
+        'URL under which the API server reaches the admission endpoint; not used in a cluster (default: https://<listen>)',
         parseUrl,
       ),
     )
     .addOption(
       set(
         '--failure-policy <policy>',
-        'what updates do while the gate is down: go ahead, or fail (in a cluster the manifests say)',
+        'what happens to updates while no replica answers: they go ahead (Ignore) or fail (Fail). In a cluster, the manifests set it',
       )
         .choices(['Ignore', 'Fail'])
         .default('Ignore'),
@@ -159,7 +160,7 @@ export function command(): Command {
     .addOption(
       set(
         '--unsupported-server [bool]',
-        'start on Kubernetes before 1.30, for a trial: no match conditions, and features that need newer APIs are absent',
+        'start on Kubernetes before 1.30, for a trial. Match conditions and other features that need newer APIs are absent',
       )
         .choices(['true', 'false'])
         .preset('true')
@@ -168,7 +169,7 @@ export function command(): Command {
     .addOption(
       set(
         '--always-pull-images [bool]',
-        'say that the API server has the plugin AlwaysPullImages, so that any change of a pod template needs its images pulled',
+        'the API server has the admission plugin AlwaysPullImages: any change of a pod template pulls its images',
       )
         .choices(['true', 'false'])
         .preset('true')
@@ -177,73 +178,69 @@ export function command(): Command {
     .addOption(
       set(
         '--max-concurrent-pulls <n>',
-        'pulls at a time in the whole cluster',
+        'how many puller pods pull at a time in the whole cluster',
         inRange(wholeNumberUpTo(100_000)),
       ).default(200),
     )
     .addOption(
       set(
         '--startup-taints <keys>',
-        'taints that nodes have only until they are set up: such a node gets the images meanwhile (default: none)',
+        'taints that nodes have only while they start. Such nodes get the images (default: none)',
         inRange(TAINT_KEYS),
       ),
     )
     .addOption(
       set(
         '--puller-requests <cpu=n,memory=n>',
-        'what a puller pod requests; a LimitRange of its namespace goes before',
+        'requests of a puller pod. A LimitRange of its namespace takes precedence',
         quantities(PULLER_REQUESTS),
       ).default(PULLER_REQUESTS, spelled(PULLER_REQUESTS)),
     )
     .addOption(
       set(
         '--puller-limits <cpu=n,memory=n>',
-        'the limits of a puller pod; they also apply to the set-up of its sandbox',
+        'limits of a puller pod. They also apply to the set-up of its sandbox',
         quantities(PULLER_LIMITS),
       ).default(PULLER_LIMITS, spelled(PULLER_LIMITS)),
     )
     .addOption(
       set(
         '--parallelism <n|n%>',
-        'nodes at a time for one preload (default: 20, or 10% if that is more)',
+        `${SETTINGS.parallelism.help} (default: 20, or 10% if that is more)`,
         inRange(SETTINGS.parallelism.range),
       ),
     )
     .addOption(
-      set(
-        '--min-nodes <n|n%>',
-        'nodes that must have the images before a release',
-        inRange(SETTINGS.minNodes.range),
-      ).default('100%'),
+      set('--min-nodes <n|n%>', SETTINGS.minNodes.help, inRange(SETTINGS.minNodes.range)).default('100%'),
     )
     .addOption(
       set(
         '--node-timeout-seconds <n>',
-        'a node still pulling then is not waited for',
+        SETTINGS.nodeTimeoutSeconds.help,
         inRange(SETTINGS.nodeTimeoutSeconds.range),
       ).default(900),
     )
     .addOption(
       set(
         '--deadline-seconds <n>',
-        'without a further node ready for so long, go on without the rest',
+        SETTINGS.deadlineSeconds.help,
         inRange(SETTINGS.deadlineSeconds.range),
       ).default(3600),
     )
     .addOption(
       set(
         '--ttl-seconds <n>',
-        'how long a finished ImagePreload stays',
-        inRange(wholeNumberUpTo(LONGEST_TTL_SECONDS)),
+        'how long a finished ImagePreload is kept',
+        inRange(secondsUpTo(LONGEST_TTL_SECONDS)),
       ).default(3600),
     )
     .addOption(
       set(
         '--holds <end>',
-        'what release-all does with open holds: release or revert all of them, or stop and change nothing (default: release them, and revert those whose image is known to be unavailable)',
+        'what release-all does with holds: release all, revert all, or stop and change nothing (default: release, but revert those whose image is known to be unavailable)',
       ).choices(['release', 'revert', 'stop']),
     )
-    .addOption(set('--log-level <level>', 'what to log').choices(LOG_LEVELS).default('info'));
+    .addOption(set('--log-level <level>', 'least severe level to log').choices(LOG_LEVELS).default('info'));
 }
 
 /** What the parsers below make of the flags. */
@@ -277,7 +274,7 @@ function clusterOf({ kubeconfig, context }: Flags, folder: string): Config['clus
   return { server: `https://${host.includes(':') ? `[${host}]` : host}:${port}`, folder };
 }
 
-/** As every error of the table, though commander words it. */
+/** The message in the form of the other errors, with the text of commander. */
 function configError(text: string): string {
   const detail = text
     .trim()
@@ -310,7 +307,7 @@ const LONGEST_TTL_SECONDS = 365 * 86_400;
 
 const MOST_STARTUP_TAINTS = 100;
 const TAINT_KEYS: Range<readonly string[]> = {
-  allowed: `keys of taints separated by commas, at most ${MOST_STARTUP_TAINTS}`,
+  allowed: `at most ${MOST_STARTUP_TAINTS} keys of taints, separated by commas`,
   parse(text) {
     const keys = text.split(',');
     return keys.length <= MOST_STARTUP_TAINTS && keys.every(isLabelKey) ? keys : undefined;
@@ -338,7 +335,7 @@ function parseUrl(text: string): string {
   if (url?.protocol === 'https:' && url.pathname === '/' && url.search === '' && url.hash === '')
     return url.origin;
   throw new InvalidArgumentError(
-    'It must be https://host:port without a path: API servers call webhooks by TLS only.',
+    'It must be https://host:port without a path, because API servers call webhooks only over TLS.',
   );
 }
 

@@ -1,6 +1,6 @@
 /**
- * The table of every error an operator can meet. `docs/errors.md` has a line for each; a test holds the two
- * together. A message says what is wrong, `remedy` what to do.
+ * The table of every error an operator can meet. A message says what is wrong, `remedy` what to do. `npm run docs` writes
+ * docs/reference/errors.md from this table.
  */
 interface ErrorEntry {
   /** HTTP status of the answer, for errors of the admission endpoint. */
@@ -13,7 +13,7 @@ export const ERRORS = {
   PG_REQUEST_NOT_HTTP: {
     status: 400,
     message: 'this is not an HTTP request: {detail}',
-    remedy: 'Only an API server should call this endpoint. Find out who called.',
+    remedy: 'Only an API server should call this endpoint. Find out which client called it.',
   },
   PG_BODY_NOT_JSON: {
     status: 400,
@@ -23,28 +23,30 @@ export const ERRORS = {
   PG_BODY_TOO_LARGE: {
     status: 413,
     message: 'the request body is larger than {limit} bytes',
-    remedy: 'No API server sends so much: two objects of 3 MB are the most it stores. Find out who called.',
+    remedy:
+      'An API server never sends a body of this size, because it stores objects of at most 3 MB. Find out which client called this endpoint.',
   },
   PG_BODY_TIMEOUT: {
     status: 408,
-    message: 'the request body was not here after {seconds} s',
-    remedy: 'Check the network between the API server and the gate, and the load of both.',
+    message: 'timed out after {seconds} s waiting for the request body',
+    remedy: 'Check the network between the API server and Pullgate, and the load of both.',
   },
   PG_BODY_VALUES: {
     status: 413,
     message: 'the request body has more than {limit} values',
-    remedy: 'No real Deployment has so many. Find out who called.',
+    remedy: 'No real Deployment has so many values. Find out which client called this endpoint.',
   },
   PG_BUSY: {
     status: 503,
     message: 'the requests in flight are too many or too large',
     remedy:
-      'API servers retry until the timeout of the webhook. If this happens often, find out who calls. A NetworkPolicy can keep strangers out (docs/security.md).',
+      'API servers retry until the timeout of the webhook. If this error occurs often, find out which client sends the requests. A NetworkPolicy can keep other clients out (docs/security.md).',
   },
   PG_CONNECTIONS: {
     message:
       'closed a connection of {peer} to {endpoint}, because {peer} already has as many connections as are free',
-    remedy: 'Find out who uses that address. A NetworkPolicy can keep strangers out (docs/security.md).',
+    remedy:
+      'Find out which client uses that address. A NetworkPolicy can keep other clients out (docs/security.md).',
   },
   PG_CONTENT_TYPE: {
     status: 415,
@@ -53,14 +55,14 @@ export const ERRORS = {
   },
   PG_NOT_FOUND: {
     status: 404,
-    message: '{method} {path} does not exist here',
+    message: 'no endpoint answers {method} {path}',
     remedy:
       'The admission endpoints are POST /admit/pause, /admit/reject and /admit/audit. Check clientConfig of the webhook configuration.',
   },
   PG_METHOD: {
     status: 405,
     message: '{method} is not allowed on {path}',
-    remedy: 'Send an AdmissionReview by POST.',
+    remedy: 'Send an AdmissionReview with the method POST.',
   },
   PG_REVIEW_VERSION: {
     status: 400,
@@ -69,26 +71,29 @@ export const ERRORS = {
   },
   PG_REVIEW_INVALID: {
     status: 400,
-    message: 'the AdmissionReview is not usable: {detail}',
+    message: 'the AdmissionReview is invalid: {detail}',
     remedy: 'Only an API server should call this endpoint. Check the rules of the webhook configuration.',
   },
   PG_CERTIFICATE_HOST: {
     message: 'the host {host} is neither a DNS name nor an IP address',
-    remedy: 'Set the host that the API server calls, without scheme and port (IPv6 without brackets).',
+    remedy:
+      'Set the host that the API server calls, without a scheme or a port, and an IPv6 address without brackets.',
   },
   PG_SERVICE_ACCOUNT: {
     message: 'the ServiceAccount file {file} cannot be read: {detail}',
     remedy:
-      'Give the pod its ServiceAccount (serviceAccountName, automountServiceAccountToken) and a user that may read it (fsGroup).',
+      'Set serviceAccountName and automountServiceAccountToken of the pod, and run it as a user that may read the file (fsGroup).',
   },
   PG_CERTIFICATE_SECRET: {
     message: 'the certificates in {secret} cannot be served: {detail}',
     remedy:
-      'Put tls.crt, tls.key and ca.crt of one authority there, or delete the Secret: the gate makes its own. What was served before goes on.',
+      'Store tls.crt, tls.key and ca.crt of one certificate authority in the Secret, or delete the Secret so that Pullgate issues its own. Until then Pullgate serves the previous certificate.',
   },
   PG_ALREADY_INSTALLED: {
-    message: 'the cluster has a MutatingWebhookConfiguration {name} that no gate process made',
-    remedy: 'A gate is installed there. Use that one, uninstall it first, or choose another cluster.',
+    message:
+      'the cluster has a MutatingWebhookConfiguration {name} that no Pullgate process outside the cluster created',
+    remedy:
+      'Pullgate is installed in that cluster. Use that installation, uninstall it first, or choose another cluster.',
   },
   PG_HOLDS_OPEN: {
     message: '{count} Deployments are held, and --holds is stop: {names}',
@@ -96,26 +101,25 @@ export const ERRORS = {
       'Nothing was changed. Wait for these rollouts, or run the task again with --holds release or --holds revert.',
   },
   PG_REGISTRATION_RBAC: {
-    message: 'permission is missing to {verb} {resource}: {detail}',
-    remedy:
-      'Registering the gate needs an account that may do this, such as cluster-admin. Name its kubeconfig context.',
+    message: 'no permission to {verb} {resource}: {detail}',
+    remedy: 'Set --context to a kubeconfig context whose account may do this, such as cluster-admin.',
   },
   PG_REGISTRATION: {
     message: '{verb} {resource} failed: {detail}',
     remedy:
-      'If a webhook or a policy refused it, allow it there; else see what state the object is in. Then start the gate again.',
+      'If a webhook or a policy refused the request, allow it there. Otherwise check the state of the object. Then start Pullgate again.',
   },
   PG_KUBECONFIG_MISSING: {
     message: 'the kubeconfig {file} cannot be read: {detail}',
     remedy: 'Give the path of an existing kubeconfig file.',
   },
   PG_KUBECONFIG_INVALID: {
-    message: 'the kubeconfig {file} is not usable: {detail}',
-    remedy: 'Compare with `kubectl --kubeconfig FILE config view`.',
+    message: 'the kubeconfig {file} is invalid: {detail}',
+    remedy: 'Compare the file with the output of `kubectl --kubeconfig FILE config view`.',
   },
   PG_KUBECONFIG_CONTEXT: {
     message: 'the kubeconfig {file} has no context {context}; it has: {contexts}',
-    remedy: 'Name one of these.',
+    remedy: 'Set --context to one of these contexts.',
   },
   PG_KUBECONFIG_CREDENTIALS: {
     message: 'the credentials of context {context} in {file} cannot be loaded: {detail}',
@@ -124,7 +128,7 @@ export const ERRORS = {
   },
   PG_API_UNREACHABLE: {
     message: 'the API server {server} cannot be reached: {detail}',
-    remedy: 'Check that it runs, its address, and the network and firewalls on the way.',
+    remedy: 'Check that the API server runs, its address, and the network and the firewalls on the way.',
   },
   PG_API_TLS: {
     message: 'the TLS connection to the API server {server} failed: {detail}',
@@ -135,52 +139,53 @@ export const ERRORS = {
     remedy: 'Check the load and the latency of the API server, its webhooks and etcd.',
   },
   PG_API_ANSWER: {
-    message: 'the answer of {server} to {call} is not one of an API server: {detail}',
+    message: 'the answer of {server} to {call} does not come from an API server: {detail}',
     remedy: 'Check the address: a proxy or another server may be listening there.',
   },
   PG_API_ANSWER_SIZE: {
     message: 'the answer of {server} to {call} is larger than {limit} bytes',
-    remedy: 'Find out which object there is so large. Check that the address is that of an API server.',
+    remedy: 'Find out which object is so large, and check that the address is that of an API server.',
   },
   PG_OBJECT_UNREADABLE: {
-    message: '{object} of {path} cannot be read and is left out: {detail}',
-    remedy: 'All other objects are followed as before. This is a bug: please report it with the object.',
+    message: '{object} of {path} cannot be read and is ignored: {detail}',
+    remedy: 'Pullgate watches all other objects as before. This is a bug: please report it with the object.',
   },
   PG_OBJECT_TOO_LARGE: {
-    message: '{object} of {path} is larger than {limit} bytes and is left out',
-    remedy: 'All other objects are followed as before. Make the object smaller, or delete it.',
+    message: '{object} of {path} is larger than {limit} bytes and is ignored',
+    remedy: 'Pullgate watches all other objects as before. Make the object smaller, or delete it.',
   },
   PG_SERVER_VERSION: {
     message: 'the API server {server} runs Kubernetes {version}; Pullgate needs 1.30 or later',
-    remedy: 'Upgrade the cluster. To try Pullgate there without support, start it with --unsupported-server.',
+    remedy:
+      'Upgrade the cluster. To try Pullgate on this version without support, start it with --unsupported-server.',
   },
   PG_TOKEN: {
-    message: 'no token for {cluster}: {detail}',
+    message: 'cannot get a token for {cluster}: {detail}',
     remedy:
-      'Check that the ServiceAccount exists and that its tokens may be requested (serviceaccounts/token, create).',
+      'Check that the ServiceAccount exists, and that you may create its tokens (create on serviceaccounts/token).',
   },
   PG_CRD_MISSING: {
     message: 'the API server does not know {path}',
     remedy:
-      'Install the CustomResourceDefinitions of Pullgate (deploy/). It goes on by itself once they are there.',
+      'Install the CustomResourceDefinition of Pullgate (deploy/crd.yaml). Pullgate then continues automatically.',
   },
   PG_RBAC: {
     message: 'not allowed to {what}: {detail}',
     remedy:
-      'Compare the ClusterRole with the one in deploy/. It goes on by itself once the right is granted.',
+      'Compare the ClusterRole with the one in deploy/. Pullgate continues automatically when the permission is granted.',
   },
   PG_CONFIG: {
     message: '{detail}',
-    remedy: 'The flags and their environment variables are listed by --help.',
+    remedy: 'Run Pullgate with --help to list the flags and their environment variables.',
   },
   PG_LISTEN: {
     message: 'cannot listen on {address}: {detail}',
-    remedy: 'Choose a free address with --listen or --health-listen, or end what is listening there.',
+    remedy: 'Choose a free address with --listen or --health-listen, or stop the process that listens there.',
   },
   PG_INTERNAL: {
     status: 500,
     message: 'an unexpected error: {detail}',
-    remedy: 'This is a bug. The log has the stack; please report it.',
+    remedy: 'This is a bug: please report it with the stack trace from the log.',
   },
 } as const satisfies Record<string, ErrorEntry>;
 

@@ -17,7 +17,7 @@ import { type Checks, createHealthServer, pass } from './observe/health-server.t
 import { createMetrics } from './observe/metrics.ts';
 import { exposeState } from './observe/state-metrics.ts';
 import { PULL_TIMES } from './preloads/assess/pull-times.ts';
-import { PULL_FAILURE_REASONS } from './preloads/pods/pull-failure.ts';
+import { PULL_FAILURE_REASONS } from './preloads/pods/failure-reasons.ts';
 
 /** deploy/service.yaml. */
 const SERVICE = 'pullgate';

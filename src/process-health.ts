@@ -8,7 +8,7 @@ import type { Logger } from './log.ts';
 import { type Checks, createHealthServer, pass } from './observe/health-server.ts';
 import { createMetrics, type Metrics } from './observe/metrics.ts';
 import { exposeState } from './observe/state-metrics.ts';
-import { PULL_FAILURE_REASONS } from './preloads/pods/pull-failure.ts';
+import { PULL_FAILURE_REASONS } from './preloads/pods/failure-reasons.ts';
 
 interface Started {
   readonly controllers: Controllers;

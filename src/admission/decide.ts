@@ -58,14 +58,18 @@ export interface Ask {
   readonly object: JsonObject;
 }
 
-/**
- * - `Ignored`: not ours to judge: the gate's own write, an exempt namespace, an object that is being deleted.
- * - `Unchanged`: nothing that concerns a rollout changed.
- * - `Reheld`: an update to a held Deployment that does not end its hold.
- * - `Refused`: denied: `off`, or an update that exceeds a bound, by a user who may not.
- * - `Rejected`: denied until its images are there (mode reject).
- */
-export type DecisionKind = RecordedDecision | 'Ignored' | 'Unchanged' | 'Reheld' | 'Refused' | 'Rejected';
+/** The decisions that the record on a Deployment does not name, each with what happens to the update. */
+export const OTHER_DECISIONS = {
+  Reheld: 'The update touches a held Deployment, which stays held.',
+  Rejected: 'The update is denied in mode `reject` until the images are on the nodes.',
+  Refused:
+    'The update is denied because this user may not bypass: the update opts the Deployment out, or exceeds a [limit](../security.md#limits). Or the running template to go back to was not found.',
+  Unchanged: 'The update changes nothing that concerns a rollout.',
+  Ignored:
+    "Pullgate does not decide on this update: it is Pullgate's own, in an exempt namespace, or of an object that is being deleted.",
+} as const;
+
+export type DecisionKind = RecordedDecision | keyof typeof OTHER_DECISIONS;
 
 export interface Decision {
   readonly kind: DecisionKind;

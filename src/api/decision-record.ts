@@ -3,22 +3,23 @@ import type { Deployment } from './deployment.ts';
 import { DECIDED_ANNOTATION } from './names.ts';
 
 /**
- * What admission can decide about a changed template, or about a hold that a user ends. `Preloaded`: let through in mode
- * reject, as its images are there. `Audited`: let through in mode audit, although they are not. `LimitExceeded`: let through, as
- * the gate could not carry it: see `bounds.ts`.
+ * The decisions about a changed template, or about a hold that a user ends, each with what happens to the update. `npm run docs`
+ * writes them to docs/reference/labels-and-annotations.md.
  */
-const DECISIONS = [
-  'Held',
-  'Superseded',
-  'Reverted',
-  'Bypassed',
-  'OptedOut',
-  'NotNeeded',
-  'Preloaded',
-  'Audited',
-  'LimitExceeded',
-] as const;
-export type RecordedDecision = (typeof DECISIONS)[number];
+export const RECORDED_DECISIONS = {
+  Held: 'The update is stored and held.',
+  Superseded: 'The update changes the template of a held Deployment, and the new template is held.',
+  Reverted:
+    'The hold ends: by the annotation `pullgate.io/revert`, or because the template needs no new image.',
+  Bypassed: 'The update goes ahead because of the annotation `pullgate.io/bypass`.',
+  OptedOut: 'The update goes ahead because of the label `pullgate.io/mode=off`.',
+  NotNeeded: 'The update goes ahead because it needs no new image, or starts no pod.',
+  Preloaded: 'The update goes ahead in mode `reject`, because the images are on the nodes.',
+  Audited: 'The update goes ahead in mode `audit`. Mode `pause` would hold it.',
+  LimitExceeded:
+    'The update goes ahead because it, or the hold on it, exceeds a [limit](../security.md#limits).',
+} as const;
+export type RecordedDecision = keyof typeof RECORDED_DECISIONS;
 
 /**
  * The annotation `pullgate.io/decided`: the last decision on this Deployment. The Events are made from it. A stored
@@ -70,8 +71,8 @@ export function parseDecided(annotation: string | undefined): Decided | undefine
   const template = asString(json['template']);
   const by = asString(json['by']);
   const at = asString(json['at']);
-  const decision = DECISIONS.find((known) => known === json['decision']);
-  if (!template || by === undefined || !at || decision === undefined) return undefined;
+  const decision = asString(json['decision']);
+  if (!template || by === undefined || !at || !isRecorded(decision)) return undefined;
   if (Number.isNaN(Date.parse(at))) return undefined;
   const reason = asString(json['reason']) ?? '';
   return { uid, template, decision, by: by.slice(0, BY_LIMIT), at, reason: reason.slice(0, REASON_LIMIT) };
@@ -84,4 +85,8 @@ export function ownDecided({
 }: Pick<Deployment, 'annotations' | 'uid'>): Decided | undefined {
   const decided = parseDecided(annotations[DECIDED_ANNOTATION]);
   return decided === undefined || decided.uid === undefined || decided.uid === uid ? decided : undefined;
+}
+
+function isRecorded(decision: string | undefined): decision is RecordedDecision {
+  return decision !== undefined && Object.hasOwn(RECORDED_DECISIONS, decision);
 }

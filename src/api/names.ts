@@ -7,40 +7,26 @@ export const API_VERSION = `${GROUP}/v1alpha1`;
 export const API_GROUP_PATH = `/apis/${API_VERSION}`;
 export const IMAGE_PRELOAD_KIND = 'ImagePreload';
 
-/** Namespace label, one of `MODES`. On a Deployment, `off` opts that one out. */
+// The meaning of each label, annotation and taint is in `MARKS` below, or in `SETTINGS` (hold/settings.ts).
 export const MODE_LABEL = 'pullgate.io/mode';
 export const MODES = ['pause', 'reject', 'audit'] as const;
 /**
- * What happens to an update that needs a pull. `pause`: it is stored, and held. `reject`: it is denied until its images
- * are there. `audit`: it goes ahead, and is told of.
+ * What happens to an update that needs a pull. `pause`: the update is stored and held. `reject`: it is denied until its images
+ * are on the nodes. `audit`: it goes ahead, and an Event reports it.
  */
 export type Mode = (typeof MODES)[number];
-/** `"true"` on a Deployment exactly while it carries a hold: `kubectl get deploy -A -l pullgate.io/held`. */
+export const MODE_OFF = 'off';
 export const HELD_LABEL = 'pullgate.io/held';
 
-/** The hold itself, compact JSON: see `hold/hold.ts`. */
 export const HOLD_ANNOTATION = 'pullgate.io/hold';
-/** The last decision on a changed template, compact JSON: see `hold/decided.ts`. */
 export const DECIDED_ANNOTATION = 'pullgate.io/decided';
-/** `"<reason>"`: lets this one update through. Honoured by the update that sets or changes it. */
 export const BYPASS_ANNOTATION = 'pullgate.io/bypass';
-/**
- * `"<reason>"`: ends the hold by going back to the running pod template, whole. Honoured by the update that sets or changes it while
- * the Deployment is held. Never stored then.
- */
 export const REVERT_ANNOTATION = 'pullgate.io/revert';
-/** `"true"`: leave the Deployment paused when the hold ends. */
 export const KEEP_PAUSED_ANNOTATION = 'pullgate.io/keep-paused';
-
-/** Settings of one Deployment, instead of the gate's flags: see `hold/settings.ts`. `3` or `25%`: how many nodes pull at a time. */
 export const PARALLELISM_ANNOTATION = 'pullgate.io/parallelism';
-/** `3` or `50%`: how many nodes must have the images before a release. */
 export const MIN_NODES_ANNOTATION = 'pullgate.io/min-nodes';
-/** A node that is still pulling after so many seconds is not waited for. */
 export const NODE_TIMEOUT_ANNOTATION = 'pullgate.io/node-timeout-seconds';
-/** Without a further node ready for so many seconds, the rollout goes on without the rest. */
 export const DEADLINE_ANNOTATION = 'pullgate.io/deadline-seconds';
-/** A label selector: only nodes that it selects as well get the images beforehand. The pods may land elsewhere. */
 export const NODE_SELECTOR_ANNOTATION = 'pullgate.io/node-selector';
 
 /** All annotations of a Deployment that the leader reads. The bypass and the revert are read by admission alone. */
@@ -63,23 +49,19 @@ export const DEPLOYMENT_ANNOTATIONS: readonly string[] = [
 ];
 export const DEPLOYMENT_LABELS: readonly string[] = [MODE_LABEL, HELD_LABEL];
 
-/** On an ImagePreload that the gate made: what its spec was computed from, see `preload/made-for.ts`. */
 export const MADE_FOR_ANNOTATION = 'pullgate.io/made-for';
 
-/** On every puller pod: the watch selects by it. */
 export const PULLER_LABEL = 'pullgate.io/puller';
-/** On a puller pod: name of the ImagePreload that made it. */
 export const PRELOAD_LABEL = 'pullgate.io/preload';
-/** On a puller pod: hash of what is pulled and how, without the node. Preloads that need the same pull share the pod. */
 export const PULL_LABEL = 'pullgate.io/pull';
-/** On a puller pod: which attempt on its node this is, counted from 1, and when the first one began. */
 export const ATTEMPT_ANNOTATION = 'pullgate.io/attempt';
 export const FIRST_ATTEMPT_ANNOTATION = 'pullgate.io/first-attempt-at';
-/** The boot of the node that the pod was made for: `status.nodeInfo.bootID`. */
 export const BOOT_ID_ANNOTATION = 'pullgate.io/boot-id';
 
-/** A taint that keeps pods from a new node until its images are there. Pullgate never sets it. */
 export const IMAGES_NOT_READY_TAINT = 'pullgate.io/images-not-ready';
+
+export const RENEW_ANNOTATION = 'pullgate.io/renew';
+export const REGISTERED_BY_LABEL = 'pullgate.io/registered-by';
 
 /** The PriorityClass of puller pods: low, non-preempting. A pod that names a missing one is refused. */
 export const PRIORITY_CLASS = 'pullgate-preload';
@@ -91,14 +73,175 @@ export const GATE_SERVICE_ACCOUNT = 'pullgate';
 export const LEASE = 'pullgate';
 /** In the gate's namespace: the authority and the serving certificate of all replicas, see `certs/certificate-secret.ts`. */
 export const CERTIFICATES_SECRET = 'pullgate-certificates';
-/** On that Secret: `serving` or `authority`, to be renewed now. The gate takes it away with the renewal. */
-export const RENEW_ANNOTATION = 'pullgate.io/renew';
 /** deploy/webhook-configuration.yaml. */
 export const WEBHOOK_CONFIGURATION = 'pullgate';
-/** `process` on the CRD and the webhook configuration that a gate outside the cluster made and will take away. */
-export const REGISTERED_BY_LABEL = 'pullgate.io/registered-by';
-
 /** Set by the Deployment controller, counted up by each rollout that it begins. */
 export const REVISION_ANNOTATION = 'deployment.kubernetes.io/revision';
 
-export const MODE_OFF = 'off';
+interface Mark {
+  readonly name: string;
+  readonly kind: 'label' | 'annotation' | 'taint';
+  /** The kinds of objects. */
+  readonly on: string;
+  readonly writtenBy: string;
+  readonly values: string;
+  readonly meaning: string;
+}
+
+/**
+ * Every label, annotation and taint except the settings. `npm run docs` writes docs/reference/labels-and-annotations.md from this table
+ * and from `SETTINGS`.
+ */
+export const MARKS: readonly Mark[] = [
+  {
+    name: MODE_LABEL,
+    kind: 'label',
+    on: 'Namespace',
+    writtenBy: 'you',
+    values: '`pause`, `reject` or `audit`',
+    meaning:
+      'What Pullgate does with an update of a Deployment in this namespace that needs a new image. `pause` stores and holds it, `reject` denies it until the images are on the nodes, and `audit` lets it go ahead and reports it.',
+  },
+  {
+    name: MODE_LABEL,
+    kind: 'label',
+    on: 'Deployment',
+    writtenBy: 'you',
+    values: '`off`',
+    meaning: 'Opts this Deployment out. A hold ends within 5 s.',
+  },
+  {
+    name: HELD_LABEL,
+    kind: 'label',
+    on: 'Deployment',
+    writtenBy: 'Pullgate (webhook)',
+    values: '`true`',
+    meaning: 'The Deployment is held. `kubectl get deploy -A -l pullgate.io/held` lists all holds.',
+  },
+  {
+    name: HOLD_ANNOTATION,
+    kind: 'annotation',
+    on: 'Deployment',
+    writtenBy: 'Pullgate (webhook)',
+    values: 'compact JSON',
+    meaning:
+      'The hold: the ImagePreload that it waits for, the hashes of the held and of the running pod template, the running images, when it began, and whether the Deployment was paused before.',
+  },
+  {
+    name: DECIDED_ANNOTATION,
+    kind: 'annotation',
+    on: 'Deployment',
+    writtenBy: 'Pullgate (webhook)',
+    values: 'compact JSON',
+    meaning:
+      'The last [decision](#decisions) about a changed pod template or a hold: its user, its time and its reason. Pullgate emits Events from it.',
+  },
+  {
+    name: BYPASS_ANNOTATION,
+    kind: 'annotation',
+    on: 'Deployment',
+    writtenBy: 'you',
+    values: 'a reason that differs from the stored one',
+    meaning: 'Lets the update that sets or changes it through without waiting.',
+  },
+  {
+    name: REVERT_ANNOTATION,
+    kind: 'annotation',
+    on: 'Deployment',
+    writtenBy: 'you',
+    values: 'a reason',
+    meaning:
+      'Ends the hold and restores the whole running pod template. Pullgate removes the annotation in the same request.',
+  },
+  {
+    name: KEEP_PAUSED_ANNOTATION,
+    kind: 'annotation',
+    on: 'Deployment',
+    writtenBy: 'you',
+    values: '`true`',
+    meaning: 'The Deployment stays paused when its hold ends.',
+  },
+  {
+    name: MADE_FOR_ANNOTATION,
+    kind: 'annotation',
+    on: 'ImagePreload',
+    writtenBy: 'Pullgate',
+    values: 'hashes',
+    meaning: 'What Pullgate computed the spec from. An edited spec no longer matches it.',
+  },
+  {
+    name: PULLER_LABEL,
+    kind: 'label',
+    on: 'Pod',
+    writtenBy: 'Pullgate (leader)',
+    values: '`true`',
+    meaning: 'The pod is a puller pod. Exclude this label from webhooks that change or refuse pods.',
+  },
+  {
+    name: PRELOAD_LABEL,
+    kind: 'label',
+    on: 'Pod',
+    writtenBy: 'Pullgate (leader)',
+    values: 'a name',
+    meaning: 'The ImagePreload that the puller pod belongs to.',
+  },
+  {
+    name: PULL_LABEL,
+    kind: 'label',
+    on: 'Pod',
+    writtenBy: 'Pullgate (leader)',
+    values: 'a hash',
+    meaning:
+      'What the puller pod pulls and how, without the node. ImagePreloads that need the same pull share its pods.',
+  },
+  {
+    name: ATTEMPT_ANNOTATION,
+    kind: 'annotation',
+    on: 'Pod',
+    writtenBy: 'Pullgate (leader)',
+    values: 'a number from 1',
+    meaning: 'The number of the attempt to pull this image on this node.',
+  },
+  {
+    name: FIRST_ATTEMPT_ANNOTATION,
+    kind: 'annotation',
+    on: 'Pod',
+    writtenBy: 'Pullgate (leader)',
+    values: 'RFC 3339',
+    meaning: 'When the first of these attempts began.',
+  },
+  {
+    name: BOOT_ID_ANNOTATION,
+    kind: 'annotation',
+    on: 'Pod',
+    writtenBy: 'Pullgate (leader)',
+    values: '`status.nodeInfo.bootID` of the node',
+    meaning:
+      'The boot of the node that the puller pod was created for. After a reboot Pullgate checks the node again.',
+  },
+  {
+    name: RENEW_ANNOTATION,
+    kind: 'annotation',
+    on: `Secret \`${CERTIFICATES_SECRET}\``,
+    writtenBy: 'you (`certs/certificates.sh renew`)',
+    values: '`serving` or `authority`',
+    meaning: 'Renews that certificate now. Pullgate removes the annotation with the renewal.',
+  },
+  {
+    name: REGISTERED_BY_LABEL,
+    kind: 'label',
+    on: 'CustomResourceDefinition, MutatingWebhookConfiguration',
+    writtenBy: 'Pullgate beside a cluster',
+    values: '`process`',
+    meaning: 'A Pullgate process outside the cluster created this object and deletes it when it stops.',
+  },
+  {
+    name: IMAGES_NOT_READY_TAINT,
+    kind: 'taint',
+    on: 'Node',
+    writtenBy: 'you, or what creates your nodes',
+    values: 'any',
+    meaning:
+      'A startup taint: puller pods tolerate it, so a new node gets the images while the taint keeps other pods away. Pullgate neither sets nor removes it.',
+  },
+];

@@ -46,6 +46,10 @@ const COUNT_OR_PERCENT: Range<CountOrPercent> = {
   parse: parseCountOrPercent,
 };
 
+export function secondsUpTo(largest: number): Range<number> {
+  return { ...wholeNumberUpTo(largest), allowed: `a whole number of seconds from 1 to ${largest}` };
+}
+
 export function wholeNumberUpTo(largest: number): Range<number> {
   return {
     allowed: `a whole number from 1 to ${largest}`,
@@ -61,23 +65,36 @@ const DAY_SECONDS = 86_400;
 export const LONGEST_NODE_TIMEOUT_SECONDS = DAY_SECONDS;
 export const LONGEST_DEADLINE_SECONDS = 7 * DAY_SECONDS;
 
-/** Each annotation that is a setting, with the flag that it replaces; a node selector has none. */
+/** Each annotation that is a setting, with the flag that it replaces, if there is one. */
 export const SETTINGS = {
-  parallelism: { annotation: PARALLELISM_ANNOTATION, flag: '--parallelism', range: COUNT_OR_PERCENT },
-  minNodes: { annotation: MIN_NODES_ANNOTATION, flag: '--min-nodes', range: COUNT_OR_PERCENT },
+  parallelism: {
+    annotation: PARALLELISM_ANNOTATION,
+    flag: '--parallelism',
+    help: 'how many nodes pull at a time for one preload',
+    range: COUNT_OR_PERCENT,
+  },
+  minNodes: {
+    annotation: MIN_NODES_ANNOTATION,
+    flag: '--min-nodes',
+    help: 'how many nodes must have the images before a release',
+    range: COUNT_OR_PERCENT,
+  },
   nodeTimeoutSeconds: {
     annotation: NODE_TIMEOUT_ANNOTATION,
     flag: '--node-timeout-seconds',
-    range: wholeNumberUpTo(LONGEST_NODE_TIMEOUT_SECONDS),
+    help: 'how long a node may pull. After that the release does not wait for it, if another node is ready',
+    range: secondsUpTo(LONGEST_NODE_TIMEOUT_SECONDS),
   },
   deadlineSeconds: {
     annotation: DEADLINE_ANNOTATION,
     flag: '--deadline-seconds',
-    range: wholeNumberUpTo(LONGEST_DEADLINE_SECONDS),
+    help: 'release without the remaining nodes if none becomes ready for this long. If no node is ready, the update stays held',
+    range: secondsUpTo(LONGEST_DEADLINE_SECONDS),
   },
   nodeSelector: {
     annotation: NODE_SELECTOR_ANNOTATION,
     flag: undefined,
+    help: 'only nodes that the selector matches, in addition to the scheduling of the pod template, get the images',
     range: {
       allowed:
         "a label selector such as pool=web,zone in (a,b),!gpu (50 requirements at most) that fits the pod template's nodeSelector",

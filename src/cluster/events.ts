@@ -6,32 +6,9 @@ import { elide } from '../text.ts';
 import type { ApiClient } from './api-client.ts';
 import { isAlreadyExists } from './api-error.ts';
 import { createEventQueue } from './event-queue.ts';
+import type { EventKind } from './event-reasons.ts';
 import { createFactMemory } from './fact-memory.ts';
 import { microTime } from './micro-time.ts';
-
-export type EventReason =
-  | 'RolloutHeld'
-  | 'RolloutRejected'
-  | 'RolloutAudited'
-  | 'PreloadStarted'
-  | 'PreloadNodeFailed'
-  | 'PreloadFailed'
-  | 'PreloadReady'
-  | 'PodsMayBeRefused'
-  | 'ImageDiverged'
-  | 'RolloutReleased'
-  | 'HoldSuperseded'
-  | 'HoldReverted'
-  | 'HoldBypassed'
-  | 'GateOptedOut'
-  | 'HoldDeadlineExceeded'
-  | 'NoEligibleNodes'
-  | 'NotPreloadable'
-  | 'NotServed'
-  | 'UngatedRollout'
-  | 'LimitExceeded'
-  | 'InvalidMode'
-  | 'InvalidSetting';
 
 export interface ObjectRef {
   readonly apiVersion: string;
@@ -43,9 +20,7 @@ export interface ObjectRef {
   readonly resourceVersion?: string;
 }
 
-export interface GateEvent {
-  readonly type: 'Normal' | 'Warning';
-  readonly reason: EventReason;
+export type GateEvent = EventKind & {
   /** What was done, such as `Release`: at most 128 characters. */
   readonly action: string;
   readonly regarding: ObjectRef;
@@ -54,7 +29,7 @@ export interface GateEvent {
   readonly note: string;
   /** What makes it one fact: the same reason, object and fact is the same event, whoever writes it and how often. */
   readonly fact: string;
-}
+};
 
 export interface EventWriter {
   /** Returns at once and never throws. */

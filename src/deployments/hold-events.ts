@@ -8,7 +8,8 @@ import { awaitedPreload } from '../api/preload-name.ts';
 import { isRolloutFinished, knownFailure } from '../api/rollout.ts';
 import { templateImages } from '../api/template/template-images.ts';
 import { noteEnding } from '../cluster/event-note.ts';
-import type { EventReason, GateEvent, ObjectRef } from '../cluster/events.ts';
+import type { EventKind } from '../cluster/event-reasons.ts';
+import type { GateEvent, ObjectRef } from '../cluster/events.ts';
 import type { Assessment } from '../preloads/assess/assess.ts';
 import { wordsAboutExcluded } from '../preloads/nodes/eligible-nodes.ts';
 import { wordsAbout } from '../preloads/pods/pull-failure.ts';
@@ -17,19 +18,17 @@ import type { DropReason, NeededPreload, NextStep, ReleaseReason } from './next-
 /** Events live for an hour (--event-ttl): an older fact was told, and a restart must not tell it again. */
 const FACT_LIFE_MS = 3600_000;
 
-const REASONS: Readonly<Record<RecordedDecision, EventReason | undefined>> = {
-  Held: 'RolloutHeld',
-  Superseded: 'HoldSuperseded',
-  Reverted: 'HoldReverted',
-  Bypassed: 'HoldBypassed',
-  OptedOut: 'GateOptedOut',
+const KINDS: Readonly<Record<RecordedDecision, EventKind | undefined>> = {
+  Held: { reason: 'RolloutHeld', type: 'Normal' },
+  Superseded: { reason: 'HoldSuperseded', type: 'Normal' },
+  Reverted: { reason: 'HoldReverted', type: 'Normal' },
+  Bypassed: { reason: 'HoldBypassed', type: 'Warning' },
+  OptedOut: { reason: 'GateOptedOut', type: 'Warning' },
   NotNeeded: undefined,
-  Preloaded: 'RolloutReleased',
-  Audited: 'RolloutAudited',
-  LimitExceeded: 'LimitExceeded',
+  Preloaded: { reason: 'RolloutReleased', type: 'Normal' },
+  Audited: { reason: 'RolloutAudited', type: 'Normal' },
+  LimitExceeded: { reason: 'LimitExceeded', type: 'Warning' },
 };
-
-const UNUSUAL: ReadonlySet<RecordedDecision> = new Set(['Bypassed', 'OptedOut', 'LimitExceeded']);
 
 /** The Events for what admission decided, as the Deployment itself tells it: admission writes none of them. */
 export function decisionFacts(
@@ -42,14 +41,13 @@ export function decisionFacts(
   const facts = hold !== undefined && mode === 'reject' ? [takenOver(deployment, hold)] : [];
   const decided = toldDecision(deployment, now);
   if (decided === undefined) return facts;
-  const reason = REASONS[decided.decision];
-  if (reason === undefined) return facts;
+  const kind = KINDS[decided.decision];
+  if (kind === undefined) return facts;
   // As long as it may still be counted how many nodes lack the image.
   if (decided.decision === 'Audited' && assessment === undefined && !isRolloutFinished(deployment))
     return facts;
   facts.push({
-    type: UNUSUAL.has(decided.decision) ? 'Warning' : 'Normal',
-    reason,
+    ...kind,
     action: 'Admit',
     regarding: deploymentReference(deployment),
     ...(hold !== undefined && { related: preloadReference(deployment, hold.preload) }),
@@ -157,10 +155,10 @@ export function stepFacts(
 ): GateEvent[] {
   const regarding = deploymentReference(deployment);
   if (step.step === 'drop') {
-    const [type, reason, words] = DROPS[step.reason];
+    const { words, ...kind } = DROPS[step.reason];
     const fact = `${deployment.uid} ${deployment.generation} ${step.reason}`;
     const note = `${words}${step.reason === 'LimitExceeded' ? `: ${deployment.refused}` : ''}`;
-    return [{ type, reason, action: 'Drop', regarding, note, fact }];
+    return [{ ...kind, action: 'Drop', regarding, note, fact }];
   }
   if (step.step !== 'release') return [];
   const { hold } = step;
@@ -170,38 +168,34 @@ export function stepFacts(
   // The clock of whoever held it may be ahead of ours.
   const seconds = Math.max(0, Math.round((now - Date.parse(hold.since)) / 1000));
   const { namespace } = deployment;
-  const released = step.paused ? `it stays paused, as asked; start it: ${resume(deployment)}` : undefined;
   const facts: GateEvent[] = [];
-  const warn = (reason: EventReason, note: string, type: GateEvent['type'] = 'Warning') =>
-    facts.push({ type, reason, action: 'Release', regarding, related, note, fact });
+  const add = (kind: EventKind, note: string) =>
+    facts.push({ ...kind, action: 'Release', regarding, related, note, fact });
   const see = `see ${describePreload({ namespace, name: preload })}`;
   if (step.reason === 'DeadlineExceeded') {
     const back = goBack(deployment, hold, deployment.template, GO_BACK_ROOM);
     const note = noteEnding(lateWords(deployment, assessment), back && `go back: ${back}`, see);
-    warn('HoldDeadlineExceeded', note);
+    add({ reason: 'HoldDeadlineExceeded', type: 'Warning' }, note);
   }
   if (step.reason === 'LimitExceeded')
-    warn('LimitExceeded', withoutPreload(exceededBound(deployment, hold.from) ?? ''));
+    add(
+      { reason: 'LimitExceeded', type: 'Warning' },
+      withoutPreload(exceededBound(deployment, hold.from) ?? ''),
+    );
   // Without a way back: that would wait for nodes, too.
   // Where no node could ever be preloaded, nothing is wrong.
   const outcome = assessment?.outcome;
   const never = outcome?.kind === 'release' && outcome.reason === 'NoEligibleNodes' && outcome.never;
   if (step.reason === 'NoEligibleNodes') {
     const note = noteEnding(noNodesWords(deployment, assessment), 'see kubectl get nodes', see);
-    warn('NoEligibleNodes', note, never ? 'Normal' : 'Warning');
+    add({ reason: 'NoEligibleNodes', type: never ? 'Normal' : 'Warning' }, note);
   }
-  facts.push({
-    type: EXPECTED.has(step.reason) || never ? 'Normal' : 'Warning',
-    reason: 'RolloutReleased',
-    action: 'Release',
-    regarding,
-    related,
-    note: noteEnding(
-      `released after ${seconds} s (${step.reason})${whyReleased(deployment, step, assessment)}`,
-      released,
-    ),
-    fact,
-  });
+  const released = noteEnding(
+    `released after ${seconds} s (${step.reason})${whyReleased(deployment, step, assessment)}`,
+    step.paused ? `it stays paused, as asked; start it: ${resume(deployment)}` : undefined,
+  );
+  const expected = EXPECTED.has(step.reason) || never;
+  add({ reason: 'RolloutReleased', type: expected ? 'Normal' : 'Warning' }, released);
   return facts;
 }
 
@@ -329,19 +323,27 @@ export function unansweredFact(deployment: Deployment, preload: string, words: s
 }
 
 /** A copy's or a broken hold was never a rollout of this Deployment: that it is gone is all there is to say. */
-const DROPS: Readonly<Record<DropReason, readonly [GateEvent['type'], EventReason, string]>> = {
-  Foreign: [
-    'Normal',
-    'RolloutReleased',
-    'a hold made for another Deployment was dropped, and its pause with it',
-  ],
-  Unreadable: ['Normal', 'RolloutReleased', 'a hold that cannot be read was dropped, and its pause with it'],
-  Resumed: [
-    'Warning',
-    'UngatedRollout',
-    'resumed while the gate was away: the rollout goes on without a preload',
-  ],
-  LimitExceeded: ['Warning', 'LimitExceeded', 'a hold was dropped, and its pause with it'],
+const DROPS: Readonly<Record<DropReason, EventKind & { readonly words: string }>> = {
+  Foreign: {
+    reason: 'RolloutReleased',
+    type: 'Normal',
+    words: 'a hold made for another Deployment was dropped, and its pause with it',
+  },
+  Unreadable: {
+    reason: 'RolloutReleased',
+    type: 'Normal',
+    words: 'a hold that cannot be read was dropped, and its pause with it',
+  },
+  Resumed: {
+    reason: 'UngatedRollout',
+    type: 'Warning',
+    words: 'resumed while the gate was away: the rollout goes on without a preload',
+  },
+  LimitExceeded: {
+    reason: 'LimitExceeded',
+    type: 'Warning',
+    words: 'a hold was dropped, and its pause with it',
+  },
 };
 
 function deploymentReference({ namespace, name, uid }: Deployment): ObjectRef {

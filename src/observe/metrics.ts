@@ -3,7 +3,7 @@ import { MODES, type Mode } from '../api/names.ts';
 
 /**
  * What is counted when it happens. Values of labels come from small, closed sets: no image, node, Deployment or namespace
- * is ever one. See docs/metrics.md.
+ * is ever one. `npm run docs` writes docs/reference/metrics.md from these names and help texts.
  */
 export interface Metrics {
   /** @param decision what `decide` came to, or `Error` where the answer was one */
@@ -35,40 +35,40 @@ export function createMetrics(registry: Registry, failureReasons: readonly strin
     registry.removeSingleMetric(`nodejs_eventloop_lag_${statistic}_seconds`);
   const admissions = new Counter({
     name: 'pullgate_admissions_total',
-    help: 'Updates that the API server asked about; decision `Error` where the answer was an error',
+    help: 'Updates that Pullgate decided on. The decision is `Error` if the answer was an error',
     labelNames: ['mode', 'decision'],
     registers,
   });
   const admissionDuration = new Histogram({
     name: 'pullgate_admission_duration_seconds',
-    help: 'How long an answer to the API server took',
+    help: 'Seconds that Pullgate took to answer the API server',
     labelNames: ['mode'],
     buckets: ADMISSION_BUCKETS,
     registers,
   });
   const holdDuration = new Histogram({
     name: 'pullgate_hold_duration_seconds',
-    help: 'How long a hold lasted that the leader ended, by the reason for ending it',
+    help: 'Seconds that a hold lasted, by the reason for which the leader ended it',
     labelNames: ['reason'],
     buckets: HOLD_BUCKETS,
     registers,
   });
   const pullDuration = new Histogram({
     name: 'pullgate_node_pull_duration_seconds',
-    help: 'How long one node took over one image: `Pulled`, `Failed` or `TimedOut`. The `_count` is the number of them',
+    help: 'Seconds that one attempt of one node to pull one image took, by result',
     labelNames: ['result'],
     buckets: PULL_BUCKETS,
     registers,
   });
   const pullFailures = new Counter({
     name: 'pullgate_node_pull_failures_total',
-    help: 'Pulls that failed, by what the registry, the network or the node had against them',
+    help: 'Failed image pulls, by reason',
     labelNames: ['reason'],
     registers,
   });
   const apiRequests = new Counter({
     name: 'pullgate_api_requests_total',
-    help: 'Requests to the API server, each attempt by itself; code `error` where there was no answer',
+    help: 'Requests to the API server, each attempt counted. The code is `error` if there was no answer',
     labelNames: ['verb', 'code'],
     registers,
   });

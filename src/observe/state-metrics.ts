@@ -18,37 +18,37 @@ export function exposeState(registry: Registry, state: State): void {
   gauge(
     registry,
     'pullgate_holds',
-    'Rollouts held now. Shown by the leader alone',
+    'Rollouts that are held now. Only the leader reports it',
     () => state.holds()?.open,
   );
   gauge(
     registry,
     'pullgate_hold_oldest_age_seconds',
-    'For how long the oldest hold has lasted; 0 without any. Shown by the leader alone',
+    'Seconds since the oldest hold began, or 0 if there is none. Only the leader reports it',
     () => state.holds()?.oldestSeconds,
   );
   gauge(
     registry,
     'pullgate_pulls_running',
-    'Puller pods that are pulling now. Shown by the leader alone',
+    'Puller pods that are pulling now. Only the leader reports it',
     () => state.pulls()?.running,
   );
   gauge(
     registry,
     'pullgate_pulls_limit',
-    'How many may pull at a time: `--max-concurrent-pulls`. Shown by the leader alone',
+    'Puller pods that may pull at a time: `--max-concurrent-pulls`. Only the leader reports it',
     () => state.pulls()?.limit,
   );
-  gauge(registry, 'pullgate_leader', '1 on the replica that leads, 0 on the others', () =>
+  gauge(registry, 'pullgate_leader', '1 on the leader, 0 on other replicas', () =>
     state.isLeader() ? 1 : 0,
   );
-  gauge(registry, 'pullgate_ready', '1 on a replica whose `/readyz` finds nothing wrong', () =>
+  gauge(registry, 'pullgate_ready', '1 if `/readyz` of the replica passes, 0 otherwise', () =>
     state.isReady() ? 1 : 0,
   );
   labelledGauge(
     registry,
     'pullgate_watch_age_seconds',
-    'For how long nothing was heard of a collection that is followed; `+Inf` before the first list',
+    'Seconds since Pullgate last heard from a watch, `+Inf` before its first list',
     'resource',
     function* () {
       for (const { resource, silentSeconds } of state.watches()) yield [resource, silentSeconds];
@@ -57,7 +57,7 @@ export function exposeState(registry: Registry, state: State): void {
   labelledGauge(
     registry,
     'pullgate_certificate_expiry_timestamp_seconds',
-    'When a certificate in use ends, in seconds since the epoch',
+    'When a certificate in use expires, in seconds since the epoch',
     'certificate',
     function* () {
       for (const { certificate, expiresAt } of state.certificates())

@@ -5,12 +5,13 @@ import type { ImagePreload } from '../api/image-preload.ts';
 import { API_VERSION, HOLD_ANNOTATION, IMAGE_PRELOAD_KIND } from '../api/names.ts';
 import { awaitedPreload } from '../api/preload-name.ts';
 import { noteEnding } from '../cluster/event-note.ts';
+import type { EventKind } from '../cluster/event-reasons.ts';
 import type { GateEvent, ObjectRef } from '../cluster/events.ts';
 import type { Assessment, Progress } from './assess/assess.ts';
 import { wordsAboutDivergence } from './assess/image-divergence.ts';
 import { wordsAboutExcluded } from './nodes/eligible-nodes.ts';
-import { type PullFailureReason, saysWhy, wordsAbout } from './pods/pull-failure.ts';
-import { remedyFor } from './pods/remedies.ts';
+import { type PullFailureReason, remedyFor } from './pods/failure-reasons.ts';
+import { saysWhy, wordsAbout } from './pods/pull-failure.ts';
 import { unservedWords } from './preload-status.ts';
 
 /** Each failing node is a fact; on a large cluster the first ones say it all. */
@@ -35,7 +36,7 @@ export function preloadFacts(
   const images = preload.spec.images.map(({ image }) => image).join(', ');
   const itself = reference(preload);
   const about = preload.owner === undefined ? itself : ownerReference(preload, preload.owner);
-  const fact = (event: Pick<GateEvent, 'type' | 'reason' | 'note' | 'fact'>): GateEvent => ({
+  const fact = (event: EventKind & Pick<GateEvent, 'note' | 'fact'>): GateEvent => ({
     ...event,
     action: 'Preload',
     regarding: about,
@@ -143,10 +144,9 @@ function failureOf(
   };
 }
 
-/** A name that is none stays none, whatever is done elsewhere. */
+/** An invalid name stays invalid, whatever is done elsewhere. */
 function finalRemedy(reason: PullFailureReason): string {
-  const isOfTheTemplate = reason === 'InvalidName' || reason === 'NeverPull';
-  return isOfTheTemplate ? remedyFor(reason) : `it is retried automatically: ${remedyFor(reason)}`;
+  return reason === 'InvalidName' ? remedyFor(reason) : `it is retried automatically: ${remedyFor(reason)}`;
 }
 
 function readyCount({ ready, desired }: Progress): string {

@@ -115,9 +115,9 @@ describe('a gate that cannot start says why and what to do', { concurrency: 2 },
     ['--min-nodes', '101%', /It must be a count such as 3, or a percentage/],
     ['--parallelism', '-1', /It must be a count such as 3, or a percentage/],
     ['--max-concurrent-pulls', '0', /whole number from 1/],
-    ['--node-timeout-seconds', '1.5', /whole number from 1/],
-    ['--deadline-seconds', '99999999', /whole number from 1/],
-    ['--ttl-seconds', 'soon', /whole number from 1/],
+    ['--node-timeout-seconds', '1.5', /whole number of seconds from 1/],
+    ['--deadline-seconds', '99999999', /whole number of seconds from 1/],
+    ['--ttl-seconds', 'soon', /whole number of seconds from 1/],
     ['--failure-policy', 'Maybe', /Allowed choices are Ignore, Fail/],
     ['--log-level', 'loud', /Allowed choices are/],
   ] as const) {
@@ -153,7 +153,7 @@ describe('a gate that cannot start says why and what to do', { concurrency: 2 },
     });
     const user = { token: at(answer, 'status', 'token') };
     const gate = spawnGate(['--kubeconfig', kubeconfig('few-rights', { user }), ...(await listenOn(0))]);
-    await assertRefused(gate, 'PG_REGISTRATION_RBAC', /permission is missing to \w+ \S+: .*forbidden/);
+    await assertRefused(gate, 'PG_REGISTRATION_RBAC', /no permission to \w+ \S+: .*forbidden/);
   });
 
   test('a gate is installed in the cluster already', async (t) => {
@@ -165,7 +165,7 @@ describe('a gate that cannot start says why and what to do', { concurrency: 2 },
     });
     t.after(() => api.delete(`${path}/pullgate`));
     const gate = spawnGate(['--kubeconfig', lab.kubeconfig, ...(await listenOn(0))]);
-    await assertRefused(gate, 'PG_ALREADY_INSTALLED', /no gate process made/);
+    await assertRefused(gate, 'PG_ALREADY_INSTALLED', /no Pullgate process outside the cluster created/);
     assert.ok(await api.get(`${path}/pullgate`), 'left alone');
   });
 });

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { type Config, readConfig } from '../../src/config.ts';
+import { type Config, command, readConfig } from '../../src/config.ts';
 import { PULLER_RESOURCES } from '../../src/preloads/pods/puller-resources.ts';
 
 const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
@@ -196,5 +196,13 @@ test('the process ends with 1 and one line', () => {
     const { status, stderr, stdout } = spawnSync(process.execPath, [main, ...argv], { encoding: 'utf8' });
     assert.deepEqual([status, stdout, stderr.trim().split('\n').length], [1, '', 1]);
     assert.match(stderr, /^PG_CONFIG: /);
+  }
+});
+
+test('every flag but --kubeconfig and --context has an environment variable of its name', () => {
+  for (const { long = '', envVar } of command().options.filter(({ long }) => long !== '--version')) {
+    const variable = `PULLGATE_${long.slice(2).toUpperCase().replaceAll('-', '_')}`;
+    const has = long !== '--kubeconfig' && long !== '--context';
+    assert.equal(envVar, has ? variable : undefined, long);
   }
 });

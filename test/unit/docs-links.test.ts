@@ -3,19 +3,7 @@ import { existsSync, globSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import {
-  BYPASS_ANNOTATION,
-  DECIDED_ANNOTATION,
-  HELD_LABEL,
-  HOLD_ANNOTATION,
-  IMAGES_NOT_READY_TAINT,
-  KEEP_PAUSED_ANNOTATION,
-  MADE_FOR_ANNOTATION,
-  MODE_LABEL,
-  PULLER_LABEL,
-  RENEW_ANNOTATION,
-  REVERT_ANNOTATION,
-} from '../../src/api/names.ts';
+import { MARKS } from '../../src/api/names.ts';
 import { SETTINGS } from '../../src/api/settings.ts';
 import { command } from '../../src/config.ts';
 import { anchorsOf } from './markdown.ts';
@@ -33,7 +21,9 @@ interface Link {
 }
 
 function linksOf(page: string): Link[] {
-  return [...text(page).matchAll(/\]\(([^)\s]+)\)/g)]
+  // A regular expression in code looks like a link.
+  const prose = text(page).replace(/`[^`\n]*`/g, '');
+  return [...prose.matchAll(/\]\(([^)\s]+)\)/g)]
     .map(([, target = '']) => target)
     .filter((target) => !/^[a-z]+:/.test(target))
     .map((target) => {
@@ -131,17 +121,7 @@ test('every environment variable that a page names is read', () => {
 
 test('every label and annotation that a page names is one of ours', () => {
   const known = [
-    MODE_LABEL,
-    HELD_LABEL,
-    HOLD_ANNOTATION,
-    DECIDED_ANNOTATION,
-    BYPASS_ANNOTATION,
-    REVERT_ANNOTATION,
-    KEEP_PAUSED_ANNOTATION,
-    RENEW_ANNOTATION,
-    MADE_FOR_ANNOTATION,
-    IMAGES_NOT_READY_TAINT,
-    PULLER_LABEL,
+    ...MARKS.map(({ name }) => name),
     ...Object.values(SETTINGS).map(({ annotation }) => annotation),
     // apiVersion, webhooks and their audit annotations.
     'pullgate.io/v1alpha1',

@@ -162,6 +162,7 @@ test("a Namespace's event lies in that namespace, a Node's in default", () =>
     const write = writer();
     write({
       ...HELD,
+      type: 'Warning',
       reason: 'InvalidMode',
       regarding: { apiVersion: 'v1', kind: 'Namespace', name: 'shop' },
     });
@@ -234,7 +235,11 @@ function world({ taken = async () => ({}) }: { taken?: (namespace: string) => Pr
   };
 }
 
-function event(namespace: string, n: number, fields: Partial<GateEvent> = {}): GateEvent {
+function event(
+  namespace: string,
+  n: number,
+  fields: Partial<Omit<GateEvent, 'type' | 'reason'>> = {},
+): GateEvent {
   const regarding = { ...HELD.regarding, namespace, uid: `uid-of-${namespace}` };
   return { ...HELD, regarding, fact: `fact-${n}`, note: `${n}`, ...fields };
 }
@@ -252,7 +257,7 @@ test('an object has 25 Events of one reason, then one in 5 minutes, and the log 
   await settled();
   assert.deepEqual([notesIn('shop').length, audited().length], [26, 26]);
   assert.equal(audited().at(-1)?.['leftOut'], 975);
-  write(event('shop', 0, { reason: 'RolloutReleased' }));
+  write({ ...event('shop', 0), reason: 'RolloutReleased' });
   write(event('shop', 0, { regarding: { ...HELD.regarding, uid: 'another' } }));
   await settled();
   assert.equal(notesIn('shop').length, 28, 'another reason and another object have Events of their own');

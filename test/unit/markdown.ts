@@ -30,13 +30,3 @@ export function sectionOf(page: string, title: string): string {
   const end = rest.findIndex((line) => (/^(#+) /.exec(line)?.[1]?.length ?? Infinity) <= level);
   return rest.slice(0, end === -1 ? undefined : end).join('\n');
 }
-
-/** The first cell of each row of the tables, without backticks; heads left out. */
-export function firstCellsOf(section: string): string[] {
-  const lines = section.split('\n');
-  return lines.flatMap((line, index) => {
-    const [, cell] = /^\| *([^|]*?) *\|/.exec(line) ?? [];
-    if (cell === undefined || cell.startsWith('---') || lines[index + 1]?.startsWith('| ---')) return [];
-    return [cell.replaceAll('`', '')];
-  });
-}

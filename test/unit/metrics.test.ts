@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Registry, register } from 'prom-client';
 import { asArray, at } from '../../src/json.ts';
 import { createMetrics } from '../../src/observe/metrics.ts';
 import { exposeState, type State } from '../../src/observe/state-metrics.ts';
-import { PULL_FAILURE_REASONS } from '../../src/preloads/pods/pull-failure.ts';
+import { PULL_FAILURE_REASONS } from '../../src/preloads/pods/failure-reasons.ts';
 
 const LEADER: State = {
   holds: () => ({ open: 2, oldestSeconds: 61.5 }),
@@ -37,20 +36,6 @@ function own(registry: Registry) {
 }
 
 const labelsOf = (metric: unknown) => asArray(at(metric, 'labelNames')).map(String);
-
-test('the docs have a row for every metric: its type, labels and meaning, and no other', async () => {
-  const { registry } = all();
-  const types = new Map((await registry.getMetricsAsJSON()).map(({ name, type }) => [name, String(type)]));
-  const rows = own(registry).map((metric) => {
-    const labels = labelsOf(metric).map((label) => ` \`${label}\``);
-    return `| \`${metric.name}\` | ${types.get(metric.name)} |${labels.join(',')} | ${metric.help} |`;
-  });
-  const page = readFileSync(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
-  assert.deepEqual(
-    page.split('\n').filter((line) => line.startsWith('| `')),
-    rows,
-  );
-});
 
 test('the names follow the conventions: base units, and _total for what only grows', async () => {
   const { registry } = all();

@@ -69,10 +69,13 @@ test("a refusal is told with its node, image, the registry's words, the count, w
 test('what to do depends on the answer', () => {
   const told = (words: string) =>
     one({ nodes: nodes(1), pods: [puller('n1').attempt(2, 2).failing(words)] }, 'PreloadFailed').note;
-  assert.match(told(DENIED), /\(Unauthorized on n1\).*: mend the pull secret; see/);
+  assert.match(
+    told(DENIED),
+    /\(Unauthorized on n1\).*: fix the pull secret of the pod template or of its ServiceAccount; see/,
+  );
   assert.match(
     told('invalid reference format'),
-    /\(InvalidName on n1\).*; set an image that nodes can pull; see/,
+    /\(InvalidName on n1\).*; correct the name of the image; see/,
   );
 });
 
@@ -92,7 +95,7 @@ test('a failing node is told by name with how many are ready, and that it no lon
   const { note } = one({ nodes: nodes(2), pods, now: 120 }, 'PreloadNodeFailed');
   assert.equal(
     note,
-    `n2: ${IMAGE}: ${REFUSED} (PullFailed); this node no longer counts; 1 of 1 nodes are ready; look at the registry, or the proxy of the node${SEE} web-1`,
+    `n2: ${IMAGE}: ${REFUSED} (PullFailed); this node no longer counts; 1 of 1 nodes are ready; check the registry, and the proxy of the node${SEE} web-1`,
   );
 });
 
@@ -101,7 +104,7 @@ test('a node that hangs is told although no other is ready', () => {
   const { note } = one(given, 'PreloadNodeFailed');
   assert.match(
     note,
-    /^n1: .*still pulling when the time for one node was over \(Timeout\); 0 of 2 nodes are ready; look at the network and the registry; see/,
+    /^n1: .*still pulling when the time for one node was over \(Timeout\); 0 of 2 nodes are ready; check the network and the registry; see/,
   );
 });
 
@@ -111,7 +114,7 @@ test('a deadline with no node ready is told with a node and what it got, or that
   assert.equal(
     failed.note,
     `the deadline of 3600 s has passed and 0 of 2 nodes are ready; n1: ${IMAGE}: ${REFUSED} (ConnectionRefused); what ` +
-      `runs goes on running; it is retried automatically; look at the registry, or the proxy of the node${BACK}${SEE} ${awaited.name}`,
+      `runs goes on running; it is retried automatically; check the registry, and the proxy of the node${BACK}${SEE} ${awaited.name}`,
   );
   const pulling = {
     ...late,

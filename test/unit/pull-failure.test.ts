@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import {
-  classifyPullFailure,
-  type PullFailureReason,
-  registryWords,
-} from '../../src/preloads/pods/pull-failure.ts';
+import type { PullFailureReason } from '../../src/preloads/pods/failure-reasons.ts';
+import { classifyPullFailure, registryWords } from '../../src/preloads/pods/pull-failure.ts';
 
 const IMAGE = 'registry.example.com/shop/web:2';
 const URL = 'https://registry.example.com/v2/shop/web';

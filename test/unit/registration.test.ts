@@ -204,11 +204,11 @@ test('a missing permission is named by verb and resource', async () => {
   const role = '/apis/rbac.authorization.k8s.io/v1/clusterroles/pullgate';
   await assert.rejects(register(fakeApi({ fails: { [`apply ${role}`]: forbidden } }).client, options()), {
     code: 'PG_REGISTRATION_RBAC',
-    message: /permission is missing to patch clusterroles\/pullgate: User "developer" cannot patch/,
+    message: /no permission to patch clusterroles\/pullgate: User "developer" cannot patch/,
   });
   await assert.rejects(register(fakeApi({ fails: { [`get ${WEBHOOKS}`]: forbidden } }).client, options()), {
     code: 'PG_REGISTRATION_RBAC',
-    message: /permission is missing to get mutatingwebhookconfigurations\/pullgate/,
+    message: /no permission to get mutatingwebhookconfigurations\/pullgate/,
   });
 });
 

@@ -1,7 +1,7 @@
 import type { ImagePreload, PreloadImage } from '../../src/api/image-preload.ts';
 import { type Assessment, assess } from '../../src/preloads/assess/assess.ts';
 import { parallelNodes } from '../../src/preloads/assess/wanted-pulls.ts';
-import { isDefinitive } from '../../src/preloads/pods/pull-failure.ts';
+import { isDefinitive } from '../../src/preloads/pods/failure-reasons.ts';
 import { preloadStatus } from '../../src/preloads/preload-status.ts';
 import {
   at,

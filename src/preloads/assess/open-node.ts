@@ -1,6 +1,7 @@
 import type { ImagePreload } from '../../api/image-preload.ts';
 import type { TimedOutPull } from '../pods/ended-pulls.ts';
-import { type Failure, isDefinitive } from '../pods/pull-failure.ts';
+import { isDefinitive } from '../pods/failure-reasons.ts';
+import type { Failure } from '../pods/pull-failure.ts';
 import { type PullerPod, startOf } from '../pods/puller-pod-status.ts';
 import { isOfThisBoot, type JudgedNode } from './judged-node.ts';
 import type { LeaveReason, NodeFailure } from './outcome.ts';

@@ -1,8 +1,17 @@
-import type { Failure, PullFailureReason } from '../pods/pull-failure.ts';
+import type { PullFailureReason } from '../pods/failure-reasons.ts';
+import type { Failure } from '../pods/pull-failure.ts';
 
 /** Why a node no longer counts. A node that refuses the pod leaves at once; the others leave once another node is ready. */
 export const LEAVE_REASONS = ['NodeRefusesPod', 'PullFailed', 'PullTimedOut'] as const;
 export type LeaveReason = (typeof LEAVE_REASONS)[number];
+
+/** Why a release does not wait for an eligible node. `npm run docs` writes this to docs/reference/failures.md. */
+export const UNCOUNTED_REASONS: Readonly<Record<LeaveReason | 'JoinedLater', string>> = {
+  NodeRefusesPod: 'The node refuses the puller pod: see above.',
+  PullFailed: 'Three attempts of the node have failed over 2 minutes, and another node is ready.',
+  PullTimedOut: 'The node is still pulling after `--node-timeout-seconds`, and another node is ready.',
+  JoinedLater: 'The Node object is newer than the ImagePreload. The node gets the images as well.',
+};
 
 /** The failure of one image on one node. */
 export interface NodeFailure extends Failure {

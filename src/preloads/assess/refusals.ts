@@ -1,5 +1,5 @@
 import type { PreloadImage } from '../../api/image-preload.ts';
-import { isDefinitive } from '../pods/pull-failure.ts';
+import { isDefinitive } from '../pods/failure-reasons.ts';
 import type { JudgedNode } from './judged-node.ts';
 import type { PullTimes } from './pull-times.ts';
 import { runningSince, type Slot } from './slot.ts';

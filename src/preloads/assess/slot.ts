@@ -1,4 +1,5 @@
-import { type Failure, isDefinitive, type PullFailureReason, saysWhy } from '../pods/pull-failure.ts';
+import { isDefinitive, type PullFailureReason } from '../pods/failure-reasons.ts';
+import { type Failure, saysWhy } from '../pods/pull-failure.ts';
 import { PULL_TIMED_OUT, pullOutcome } from '../pods/pull-result.ts';
 import { type PullerPod, startOf } from '../pods/puller-pod-status.ts';
 import type { PullTimes } from './pull-times.ts';

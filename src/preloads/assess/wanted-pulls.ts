@@ -1,6 +1,6 @@
 import { resolveCountOrPercent } from '../../api/count-or-percent.ts';
 import type { ImagePreload, PreloadImage } from '../../api/image-preload.ts';
-import { isDefinitive } from '../pods/pull-failure.ts';
+import { isDefinitive } from '../pods/failure-reasons.ts';
 import type { JudgedNode } from './judged-node.ts';
 import type { Probe, Refusals } from './refusals.ts';
 import type { Slot } from './slot.ts';

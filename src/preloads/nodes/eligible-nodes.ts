@@ -5,19 +5,27 @@ import { nodeAffinity } from './node-affinity.ts';
 import { type Taint, tolerates } from './taints.ts';
 import { isVirtual } from './virtual-node.ts';
 
-/** Why a node is left out, in the order in which the reasons are judged. */
-export type ExclusionReason =
-  | 'LimitExceeded'
-  | 'NodeName'
-  | 'NodeSelector'
-  | 'NodeAffinity'
-  | 'OperatingSystem'
-  | 'VirtualNode'
-  | 'Resources'
-  | 'Deleting'
-  | 'Cordoned'
-  | 'NotReady'
-  | 'Taint';
+/**
+ * Why a node is excluded, in the order in which the reasons are judged. `npm run docs` writes them to docs/reference/failures.md.
+ */
+export const EXCLUSION_REASONS = {
+  LimitExceeded: 'The node has more labels or taints than Pullgate [reads](../security.md#limits).',
+  NodeName: 'The pods name another node.',
+  NodeSelector:
+    'The node does not have the labels that the pods select, or that the annotation `pullgate.io/node-selector` selects.',
+  NodeAffinity:
+    'The node does not match the required node affinity of the pods, or a set-based part of `pullgate.io/node-selector`.',
+  OperatingSystem: 'The pods select the node, and it does not run Linux.',
+  VirtualNode:
+    'The pods select the node, and it stands for a service such as AWS Fargate or for another cluster. Pullgate recognizes the labels and taints of Virtual Kubelet, EKS Fargate, TKE super nodes and Liqo.',
+  Resources:
+    'The capacity of the node can never hold what the pods request: the node does not have such a resource, such as `nvidia.com/gpu`, or it has too little CPU or memory.',
+  Deleting: 'The Node object is being deleted.',
+  Cordoned: 'The node is marked unschedulable.',
+  NotReady: 'The node is not ready.',
+  Taint: 'The pods do not tolerate a taint of the node.',
+} as const;
+export type ExclusionReason = keyof typeof EXCLUSION_REASONS;
 
 export interface EligibleNodes {
   /** Sorted by name. */

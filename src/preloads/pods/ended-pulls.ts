@@ -1,5 +1,5 @@
 import type { Clock } from '../../clock.ts';
-import type { PullFailureReason } from './pull-failure.ts';
+import type { PullFailureReason } from './failure-reasons.ts';
 import { pullOutcome } from './pull-result.ts';
 import { type PullerPod, startOf } from './puller-pod-status.ts';
 

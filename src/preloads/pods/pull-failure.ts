@@ -1,61 +1,8 @@
-/** All there are. */
-export const PULL_FAILURE_REASONS = [
-  'NotFound',
-  'Unauthorized',
-  'PullSecretInvalid',
-  'PullSecretMissing',
-  'InvalidName',
-  'NeverPull',
-  'WrongPlatform',
-  'UnsupportedImage',
-  'PolicyViolation',
-  'SignatureInvalid',
-  'LayerRefused',
-  'DigestMismatch',
-  'Dns',
-  'ConnectionRefused',
-  'ConnectionLost',
-  'Unreachable',
-  'PlainHttp',
-  'UnknownAuthority',
-  'InvalidCertificate',
-  'TlsFailure',
-  'TooManyRequests',
-  'ServerError',
-  'Timeout',
-  'NoSpace',
-  'RuntimeUnavailable',
-  'PodRejected',
-  'PodNotCreated',
-  'NodeRefusesPod',
-  'PodNotStarted',
-  'InitContainer',
-  'Unknown',
-] as const;
-export type PullFailureReason = (typeof PULL_FAILURE_REASONS)[number];
+import { isDefinitive, PULL_FAILURE_REASONS, type PullFailureReason } from './failure-reasons.ts';
 
 export interface PullFailure {
   readonly reason: PullFailureReason;
-  /** The answer is about the image or about who asks for it, and asking again at once would give the same answer. */
   readonly definitive: boolean;
-}
-
-const DEFINITIVE: ReadonlySet<PullFailureReason> = new Set([
-  'NotFound',
-  'Unauthorized',
-  'PullSecretInvalid',
-  'PullSecretMissing',
-  'InvalidName',
-  'NeverPull',
-  'WrongPlatform',
-  'UnsupportedImage',
-  'PolicyViolation',
-  'SignatureInvalid',
-]);
-
-/** Returns whether failures of this kind are answers about the image or about who asks for it. */
-export function isDefinitive(reason: PullFailureReason): boolean {
-  return DEFINITIVE.has(reason);
 }
 
 /** The kubelet's own words for a pull that fails (pkg/kubelet/images/types.go and the errors of cri-api). */
@@ -105,7 +52,7 @@ const REASONS_OF_KUBELETS: Readonly<Record<string, PullFailureReason>> = {
 };
 
 function failure(reason: PullFailureReason): PullFailure {
-  return { reason, definitive: DEFINITIVE.has(reason) };
+  return { reason, definitive: isDefinitive(reason) };
 }
 
 function classifyAnswer(answer: string): PullFailure {

@@ -1,4 +1,5 @@
-import { classifyPullFailure, type PullFailureReason, registryWords } from './pull-failure.ts';
+import type { PullFailureReason } from './failure-reasons.ts';
+import { classifyPullFailure, registryWords } from './pull-failure.ts';
 import type { BlockingInit, PullContainer, PullerPod } from './puller-pod-status.ts';
 
 export type PullOutcome =
