@@ -33,6 +33,16 @@ const FOLDERS = {
 const EVERYWHERE =
   'src/((errors|json|log|log-limit|token-bucket|limiter|connection-limit|clock|text)|api/names)\\.ts$';
 
+// The same for test: the tests over support over the clusters.
+const TEST_FOLDERS = {
+  'cluster/lab': [],
+  support: ['cluster/lab'],
+  'cluster/simulated': ['cluster/lab', 'support'],
+  demo: ['support', 'cluster'],
+  bench: ['support', 'cluster', 'demo'],
+  stress: ['support', 'cluster'],
+};
+
 /** Matches the files of the folders themselves, without those of their subfolders. */
 const filesOf = (folders) => `^src/(${folders.join('|')})/[^/]+$`;
 
@@ -66,6 +76,20 @@ module.exports = {
       from: { path: filesOf([folder]) },
       to: { path: '^src/.+/', pathNot: [filesOf([folder, ...may]), EVERYWHERE] },
     })),
+    ...Object.entries(TEST_FOLDERS).map(([folder, may]) => ({
+      name: `test-${folder}-imports`,
+      comment: `test/${folder} may import from: ${[folder, ...may].join(', ')}`,
+      severity: 'error',
+      from: { path: `^test/${folder}/` },
+      to: { path: '^test/', pathNot: `^test/(${[folder, ...may].join('|')})/` },
+    })),
+    {
+      name: 'nothing-imports-tests',
+      comment: 'What tests share is in test/support.',
+      severity: 'error',
+      from: {},
+      to: { path: '\\.test\\.ts$' },
+    },
     {
       name: 'api-server-only-in-cluster',
       comment: 'src/cluster is the only folder that talks to the API server.',

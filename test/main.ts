@@ -1,15 +1,15 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join, relative, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { beginAudit } from './lab/audit-log.ts';
-import { LabError, messageOf } from './lab/errors.ts';
-import { buildGateImage } from './lab/gate-image.ts';
-import { previousSource } from './lab/gate-source.ts';
-import { down, type Lab, type LabOptions, up } from './lab/lab.ts';
-import { buildNeighbours } from './lab/neighbours.ts';
-import { OLDEST, RELEASES } from './lab/prepare.ts';
+import { beginAudit } from './cluster/lab/audit-log.ts';
+import { LabError, messageOf } from './cluster/lab/errors.ts';
+import { buildGateImage } from './cluster/lab/gate-image.ts';
+import { previousSource } from './cluster/lab/gate-source.ts';
+import { down, type Lab, type LabOptions, up } from './cluster/lab/lab.ts';
+import { buildNeighbours } from './cluster/lab/neighbours.ts';
+import { OLDEST, RELEASES } from './cluster/lab/prepare.ts';
 
 const USAGE = `usage: npm test [-- [--kubernetes ${RELEASES.join('|')}] FILE...]
        npm run test:unit
@@ -103,12 +103,12 @@ function unitTests(): void {
 
 async function everything(): Promise<void> {
   unitTests();
-  run('fuzz', globSync('test/fuzz/**/*.test.ts', { cwd: checkout }));
+  run('fuzz', globSync('test/stress/fuzz/**/*.test.ts', { cwd: checkout }));
   const all = globSync('test/e2e/**/*.test.ts', { cwd: checkout });
   // These kill parts of the lab, and in the end all of it, so they run when nothing else needs the lab any more.
-  const ofTheLab = all.filter((file) => basename(file).startsWith('lab'));
-  // This one reads what the API server recorded of all of the gate's requests.
-  const ofTheSuite = all.filter((file) => basename(file) === 'rights-used.test.ts');
+  const ofTheLab = all.filter((file) => file.includes('/destroys-lab/'));
+  // What the API server has recorded of all of the gate's requests is read last.
+  const ofTheSuite = all.filter((file) => file.includes('/last/'));
   const ofTheGate = all.filter((file) => !ofTheLab.includes(file) && !ofTheSuite.includes(file));
 
   const lab = await preparedLab({});

@@ -1,9 +1,9 @@
 import { parseArgs } from 'node:util';
-import { buildGateImage } from '../lab/gate-image.ts';
-import { runInside } from '../lab/inside.ts';
-import { up } from '../lab/lab.ts';
-import { withLock } from '../lab/lock.ts';
-import { BENCH_LOCK } from '../lab/paths.ts';
+import { buildGateImage } from '../cluster/lab/gate-image.ts';
+import { runInside } from '../cluster/lab/inside.ts';
+import { up } from '../cluster/lab/lab.ts';
+import { withLock } from '../cluster/lab/lock.ts';
+import { BENCH_LOCK } from '../cluster/lab/paths.ts';
 import { type Bench, type BenchResult, judged, missedGoals } from './bench.ts';
 import { BENCHES } from './benches.ts';
 import { keep, writeDocument } from './document.ts';

@@ -1,9 +1,9 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { Lab } from '../lab/lab.ts';
-import { state } from '../lab/paths.ts';
-import { ensureRunning, isAlive, mainProcess, signal } from '../lab/process-table.ts';
-import { GiveUp, until } from '../lab/until.ts';
+import type { Lab } from '../cluster/lab/lab.ts';
+import { state } from '../cluster/lab/paths.ts';
+import { ensureRunning, isAlive, mainProcess, signal } from '../cluster/lab/process-table.ts';
+import { GiveUp, until } from '../cluster/lab/until.ts';
 
 /** Marked like a component of the lab, so that the lab's end is its end, and a later demo finds one that was kept. */
 const COMPONENT = 'demo/gate';

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, asString, at } from '../../src/json.ts';
-import type { Lab } from '../lab/lab.ts';
-import { until } from '../lab/until.ts';
+import type { Lab } from '../cluster/lab/lab.ts';
+import { until } from '../cluster/lab/until.ts';
 import { kubeletPulls } from './kubelet-pulls.ts';
 import type { Observer } from './observe.ts';
 import type { Terminal } from './progress.ts';

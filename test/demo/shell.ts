@@ -1,4 +1,4 @@
-import type { Lab } from '../lab/lab.ts';
+import type { Lab } from '../cluster/lab/lab.ts';
 import type { Terminal } from './progress.ts';
 
 export interface Answer {

@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
-import { run } from '../lab/command.ts';
-import { neighbour } from '../lab/neighbours.ts';
-import { ALERT_CASES, type AlertCase, STEP_SECONDS } from './alert-cases.ts';
-import { alerts, ruleGroups, serviceMonitor } from './monitoring-files.ts';
+import { run } from '../cluster/lab/command.ts';
+import { neighbour } from '../cluster/lab/neighbours.ts';
+import { ALERT_CASES, type AlertCase, STEP_SECONDS } from '../support/e2e/alert-cases.ts';
+import { alerts, ruleGroups, serviceMonitor } from '../support/e2e/monitoring-files.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'pullgate-alerts-'));
 const rules = join(folder, 'rules.json');

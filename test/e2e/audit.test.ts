@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { MODE_LABEL } from '../../src/api/names.ts';
-import { deploy, isHeld } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import { imagesOf } from './timeline.ts';
-import { told } from './told.ts';
+import { deploy, isHeld } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { imagesOf } from '../support/e2e/timeline.ts';
+import { told } from '../support/e2e/told.ts';
 
 const world = gatedLab();
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { PAUSE_IMAGE } from '../lab/images.ts';
+import { PAUSE_IMAGE } from '../cluster/lab/images.ts';
 import {
   autoscale,
   type HeldDeployment,
@@ -13,13 +13,13 @@ import {
   usage,
   type Work,
   wanted,
-} from './autoscaler.ts';
-import { deploy, isHeld } from './deployment.ts';
-import { QUEUE_METRIC, type Queues, serveQueues } from './external-metric.ts';
-import { gatedLab } from './gated-lab.ts';
-import { startMetricsServer } from './metrics-server.ts';
-import { suiteScope } from './suite-scope.ts';
-import { until } from './until.ts';
+} from '../support/e2e/autoscaler.ts';
+import { deploy, isHeld } from '../support/e2e/deployment.ts';
+import { QUEUE_METRIC, type Queues, serveQueues } from '../support/e2e/external-metric.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { startMetricsServer } from '../support/e2e/metrics-server.ts';
+import { suiteScope } from '../support/e2e/suite-scope.ts';
+import { until } from '../support/e2e/until.ts';
 
 /** In millicores. A pod that works takes all that it may have. */
 const CPU_REQUEST = 50;

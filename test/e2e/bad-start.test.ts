@@ -8,10 +8,10 @@ import { after, before, describe, test } from 'node:test';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import type { ErrorCode } from '../../src/errors.ts';
 import { asString, at, type JsonObject } from '../../src/json.ts';
-import { attach, type Lab } from '../lab/lab.ts';
-import { freePort, type GateProcess, spawnGate } from './gate-process.ts';
-import { connect } from './gated-lab.ts';
-import { createNamespace } from './namespace.ts';
+import { attach, type Lab } from '../cluster/lab/lab.ts';
+import { freePort, type GateProcess, spawnGate } from '../support/e2e/gate-process.ts';
+import { connect } from '../support/e2e/gated-lab.ts';
+import { createNamespace } from '../support/e2e/namespace.ts';
 
 let lab: Lab;
 let api: ApiClient;

@@ -9,14 +9,14 @@ import {
 } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
-import { attach, type Lab } from '../lab/lab.ts';
-import { deploy, deploymentOf, isHeld, manifestOf } from './deployment.ts';
-import { connect } from './gated-lab.ts';
-import { type InClusterGate, inClusterGate } from './in-cluster-gate.ts';
-import { createNamespace, type Namespace, type Scope } from './namespace.ts';
-import { suiteScope } from './suite-scope.ts';
-import { told } from './told.ts';
-import { until } from './until.ts';
+import { attach, type Lab } from '../cluster/lab/lab.ts';
+import { deploy, deploymentOf, isHeld, manifestOf } from '../support/e2e/deployment.ts';
+import { connect } from '../support/e2e/gated-lab.ts';
+import { type InClusterGate, inClusterGate } from '../support/e2e/in-cluster-gate.ts';
+import { createNamespace, type Namespace, type Scope } from '../support/e2e/namespace.ts';
+import { suiteScope } from '../support/e2e/suite-scope.ts';
+import { told } from '../support/e2e/told.ts';
+import { until } from '../support/e2e/until.ts';
 
 const scope = suiteScope();
 const POLICIES = '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies';

@@ -2,14 +2,18 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { createAuthority } from '../../src/certificates/authority.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
-import { attach, type Lab } from '../lab/lab.ts';
-import { assertAllHeld, type LoadResult, startLoad, summary } from './admission-load.ts';
-import { type CertificateReplicas, type ShownCertificate, startReplicas } from './certificate-replicas.ts';
-import { connect } from './gated-lab.ts';
-import { createNamespace } from './namespace.ts';
-import { suiteScope } from './suite-scope.ts';
-import { overwriteTrust, trusted } from './trust.ts';
-import { until } from './until.ts';
+import { attach, type Lab } from '../cluster/lab/lab.ts';
+import { assertAllHeld, type LoadResult, startLoad, summary } from '../support/e2e/admission-load.ts';
+import {
+  type CertificateReplicas,
+  type ShownCertificate,
+  startReplicas,
+} from '../support/e2e/certificate-replicas.ts';
+import { connect } from '../support/e2e/gated-lab.ts';
+import { createNamespace } from '../support/e2e/namespace.ts';
+import { suiteScope } from '../support/e2e/suite-scope.ts';
+import { overwriteTrust, trusted } from '../support/e2e/trust.ts';
+import { until } from '../support/e2e/until.ts';
 
 /**
  * Renewed after two thirds: a certificate every 6 s, an authority every 16 s. `settleMs` is some 30 times what the lab's API server

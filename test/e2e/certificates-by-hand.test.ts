@@ -13,17 +13,17 @@ import { createServingCertificate } from '../../src/certificates/serving-certifi
 import { readCertificates } from '../../src/certificates/trust.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, asString, at } from '../../src/json.ts';
-import { type CommandResult, run } from '../lab/command.ts';
-import { attach, type Lab } from '../lab/lab.ts';
-import { state } from '../lab/paths.ts';
-import { type AdmissionLoad, assertAllHeld, startLoad, summary } from './admission-load.ts';
-import { type CertificateReplicas, startReplicas } from './certificate-replicas.ts';
-import { connect } from './gated-lab.ts';
-import { inClusterGate } from './in-cluster-gate.ts';
-import { createNamespace, type Scope } from './namespace.ts';
-import { suiteScope } from './suite-scope.ts';
-import { overwriteTrust, trusted } from './trust.ts';
-import { until } from './until.ts';
+import { type CommandResult, run } from '../cluster/lab/command.ts';
+import { attach, type Lab } from '../cluster/lab/lab.ts';
+import { state } from '../cluster/lab/paths.ts';
+import { type AdmissionLoad, assertAllHeld, startLoad, summary } from '../support/e2e/admission-load.ts';
+import { type CertificateReplicas, startReplicas } from '../support/e2e/certificate-replicas.ts';
+import { connect } from '../support/e2e/gated-lab.ts';
+import { inClusterGate } from '../support/e2e/in-cluster-gate.ts';
+import { createNamespace, type Scope } from '../support/e2e/namespace.ts';
+import { suiteScope } from '../support/e2e/suite-scope.ts';
+import { overwriteTrust, trusted } from '../support/e2e/trust.ts';
+import { until } from '../support/e2e/until.ts';
 
 const SCRIPT = fileURLToPath(new URL('../../certs/certificates.sh', import.meta.url));
 const options = { skip: spawnSync('openssl', ['version']).status !== 0 && 'no openssl' };

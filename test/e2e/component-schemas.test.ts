@@ -3,9 +3,9 @@ import { readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { before, test } from 'node:test';
 import { asString, at } from '../../src/json.ts';
-import { attach, type Lab } from '../lab/lab.ts';
-import { schemaViolations } from '../unit/manifest-schema.ts';
-import { rendered } from './in-cluster-gate.ts';
+import { attach, type Lab } from '../cluster/lab/lab.ts';
+import { rendered } from '../support/e2e/in-cluster-gate.ts';
+import { schemaViolations } from '../support/unit/manifest-schema.ts';
 
 const COMPONENTS = readdirSync(resolve(import.meta.dirname, '../../deploy/components'));
 let lab: Lab;

@@ -3,24 +3,24 @@ import { describe, test } from 'node:test';
 import { MODE_LABEL } from '../../src/api/names.ts';
 import { templateImages } from '../../src/api/template/template-images.ts';
 import { asArray, asStringMap, at, isObject, type JsonObject } from '../../src/json.ts';
-import { PAUSE_IMAGE } from '../lab/images.ts';
-import { podWebhook } from './admission-webhook.ts';
-import { type Deployment, deploy, isHeld } from './deployment.ts';
-import { assertAllRun, commandsIn, explanationOf } from './explained.ts';
-import { fillNode } from './full-node.ts';
-import { gatedLab } from './gated-lab.ts';
-import type { Namespace, Scope } from './namespace.ts';
-import { PULL_SECRET, storePassword } from './pull-secret.ts';
+import { PAUSE_IMAGE } from '../cluster/lab/images.ts';
+import { podWebhook } from '../support/e2e/admission-webhook.ts';
+import { type Deployment, deploy, isHeld } from '../support/e2e/deployment.ts';
+import { assertAllRun, commandsIn, explanationOf } from '../support/e2e/explained.ts';
+import { fillNode } from '../support/e2e/full-node.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import type { Namespace, Scope } from '../support/e2e/namespace.ts';
+import { PULL_SECRET, storePassword } from '../support/e2e/pull-secret.ts';
 import {
   believe,
   nameServer,
   plainRegistryDouble,
   registryDouble,
   secureRegistryDouble,
-} from './registry-double.ts';
-import { paste } from './terminal.ts';
-import { told } from './told.ts';
-import { until } from './until.ts';
+} from '../support/e2e/registry-double.ts';
+import { paste } from '../support/e2e/terminal.ts';
+import { told } from '../support/e2e/told.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 const TOLD_SECONDS = 30;

@@ -2,16 +2,16 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { templateImages } from '../../src/api/template/template-images.ts';
 import { PULL_TIMES, type PullTimes } from '../../src/preloads/assess/pull-times.ts';
-import { PAUSE_IMAGE } from '../lab/images.ts';
-import { digestOf } from '../sim/registry.ts';
-import { simulateNodes } from '../sim/simulated-nodes.ts';
-import { type Deployment, deploy } from './deployment.ts';
-import { assertAllRun, commandsIn, explanationOf } from './explained.ts';
-import { gatedLab } from './gated-lab.ts';
-import type { Namespace } from './namespace.ts';
-import { paste } from './terminal.ts';
-import { told } from './told.ts';
-import { until } from './until.ts';
+import { PAUSE_IMAGE } from '../cluster/lab/images.ts';
+import { digestOf } from '../cluster/simulated/registry.ts';
+import { simulateNodes } from '../cluster/simulated/simulated-nodes.ts';
+import { type Deployment, deploy } from '../support/e2e/deployment.ts';
+import { assertAllRun, commandsIn, explanationOf } from '../support/e2e/explained.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import type { Namespace } from '../support/e2e/namespace.ts';
+import { paste } from '../support/e2e/terminal.ts';
+import { told } from '../support/e2e/told.ts';
+import { until } from '../support/e2e/until.ts';
 
 /** Everything that takes minutes takes a twelfth of it here. */
 const FASTER = 12;

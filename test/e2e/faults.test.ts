@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { FAULTS } from '../faults/faults.ts';
-import type { Lane } from '../faults/lane.ts';
-import { runFault } from '../faults/run-fault.ts';
-import { type Stage, setStage } from '../faults/stage.ts';
+import { FAULTS } from '../stress/faults/faults.ts';
+import type { Lane } from '../stress/faults/lane.ts';
+import { runFault } from '../stress/faults/run-fault.ts';
+import { type Stage, setStage } from '../stress/faults/stage.ts';
 
 /** Long enough for each fault to be felt. etcd's is longer than a Lease lasts, so that there is no leader any more. */
 const SECONDS: Readonly<Record<string, number>> = { etcd: 30, nodes: 12, watches: 6, 'api-errors': 6 };

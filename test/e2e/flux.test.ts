@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { BYPASS_ANNOTATION, MODE_LABEL } from '../../src/api/names.ts';
 import { isFailed } from '../../src/api/rollout.ts';
-import { deploymentOf, isHeld, manifestOf } from './deployment.ts';
-import { type FluxResult, fluxApply } from './flux-apply.ts';
-import { gatedLab } from './gated-lab.ts';
-import type { Namespace } from './namespace.ts';
-import { registryDouble } from './registry-double.ts';
-import { assertServesOn } from './serves-on.ts';
-import { told } from './told.ts';
-import { until } from './until.ts';
+import { deploymentOf, isHeld, manifestOf } from '../support/e2e/deployment.ts';
+import { type FluxResult, fluxApply } from '../support/e2e/flux-apply.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import type { Namespace } from '../support/e2e/namespace.ts';
+import { registryDouble } from '../support/e2e/registry-double.ts';
+import { assertServesOn } from '../support/e2e/serves-on.ts';
+import { told } from '../support/e2e/told.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 

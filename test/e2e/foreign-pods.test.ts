@@ -4,12 +4,12 @@ import { fileURLToPath } from 'node:url';
 import { PRELOAD_LABEL, PULL_LABEL, PULLER_LABEL } from '../../src/api/names.ts';
 import type { JsonObject } from '../../src/json.ts';
 import { pullKey } from '../../src/preloads/pods/puller-pod.ts';
-import { PAUSE_IMAGE } from '../lab/images.ts';
-import { deploy, isHeld, manifestOf } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import type { Namespace } from './namespace.ts';
-import { assertOnEveryNode } from './on-every-node.ts';
-import { until } from './until.ts';
+import { PAUSE_IMAGE } from '../cluster/lab/images.ts';
+import { deploy, isHeld, manifestOf } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import type { Namespace } from '../support/e2e/namespace.ts';
+import { assertOnEveryNode } from '../support/e2e/on-every-node.ts';
+import { until } from '../support/e2e/until.ts';
 
 const BINDING =
   '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/pullgate-puller-pods';

@@ -4,15 +4,15 @@ import type { Deployment as Stored } from '../../src/api/deployment.ts';
 import { parseImagePreload } from '../../src/api/image-preload.ts';
 import { DECIDED_ANNOTATION } from '../../src/api/names.ts';
 import { asArray, at } from '../../src/json.ts';
-import type { CommandResult } from '../lab/command.ts';
-import { withControllersHeldBack } from './controllers-held-back.ts';
-import { deploy, holding } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import { isPullerPod, type Namespace } from './namespace.ts';
-import { assertFoundAll } from './pull-events.ts';
-import { suiteScope } from './suite-scope.ts';
-import { imagesOf, type Moment, type Timeline } from './timeline.ts';
-import { until } from './until.ts';
+import type { CommandResult } from '../cluster/lab/command.ts';
+import { withControllersHeldBack } from '../support/e2e/controllers-held-back.ts';
+import { deploy, holding } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { isPullerPod, type Namespace } from '../support/e2e/namespace.ts';
+import { assertFoundAll } from '../support/e2e/pull-events.ts';
+import { suiteScope } from '../support/e2e/suite-scope.ts';
+import { imagesOf, type Moment, type Timeline } from '../support/e2e/timeline.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 

@@ -3,15 +3,15 @@ import { describe, test } from 'node:test';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { parseImagePreload } from '../../src/api/image-preload.ts';
 import { asString, at, type JsonObject } from '../../src/json.ts';
-import { HUB_ADDRESS, REGISTRY_HOSTS } from '../lab/addresses.ts';
-import { PAUSE_IMAGE } from '../lab/images.ts';
-import { type Deployment, deploy, holding, isHeld } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import { isPullerPod, type Namespace } from './namespace.ts';
-import { assertOnEveryNode } from './on-every-node.ts';
-import { imagesOf, type Moment, type Timeline } from './timeline.ts';
-import { told } from './told.ts';
-import { until } from './until.ts';
+import { HUB_ADDRESS, REGISTRY_HOSTS } from '../cluster/lab/addresses.ts';
+import { PAUSE_IMAGE } from '../cluster/lab/images.ts';
+import { type Deployment, deploy, holding, isHeld } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { isPullerPod, type Namespace } from '../support/e2e/namespace.ts';
+import { assertOnEveryNode } from '../support/e2e/on-every-node.ts';
+import { imagesOf, type Moment, type Timeline } from '../support/e2e/timeline.ts';
+import { told } from '../support/e2e/told.ts';
+import { until } from '../support/e2e/until.ts';
 
 describe('with nodes that pull one after another', () => {
   // So that there are pulls that have not begun.

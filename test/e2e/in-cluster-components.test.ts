@@ -5,15 +5,15 @@ import { after, before, test } from 'node:test';
 import { WEBHOOK_CONFIGURATION } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
-import { HUB_ADDRESS, REGISTRY_HOSTS } from '../lab/addresses.ts';
-import { buildGateImage } from '../lab/gate-image.ts';
-import { attach, type Lab } from '../lab/lab.ts';
-import { deploy, isHeld } from './deployment.ts';
-import { connect } from './gated-lab.ts';
-import { type InClusterGate, inClusterGate, rendered } from './in-cluster-gate.ts';
-import { createNamespace } from './namespace.ts';
-import { suiteScope } from './suite-scope.ts';
-import { until } from './until.ts';
+import { HUB_ADDRESS, REGISTRY_HOSTS } from '../cluster/lab/addresses.ts';
+import { buildGateImage } from '../cluster/lab/gate-image.ts';
+import { attach, type Lab } from '../cluster/lab/lab.ts';
+import { deploy, isHeld } from '../support/e2e/deployment.ts';
+import { connect } from '../support/e2e/gated-lab.ts';
+import { type InClusterGate, inClusterGate, rendered } from '../support/e2e/in-cluster-gate.ts';
+import { createNamespace } from '../support/e2e/namespace.ts';
+import { suiteScope } from '../support/e2e/suite-scope.ts';
+import { until } from '../support/e2e/until.ts';
 
 const scope = suiteScope();
 const CONFIGURATION = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${WEBHOOK_CONFIGURATION}`;
@@ -66,7 +66,7 @@ async function ofRegistry(path: string): Promise<JsonObject> {
 test('the image is at most 90 MB over its base, as it is pulled, and runs as nobody', async (t) => {
   const reference = await buildGateImage(lab);
   const manifest = await ofRegistry(`manifests/${reference.slice(reference.lastIndexOf(':') + 1)}`);
-  // The base is one layer, the first: test/lab/node-base.ts.
+  // The base is one layer, the first: test/cluster/lab/node-base.ts.
   const [base = 0, ...ours] = asArray(manifest['layers']).map((layer) => Number(at(layer, 'size')) / 1e6);
   const megabytes = ours.reduce((sum, size) => sum + size, 0);
   t.diagnostic(`${megabytes.toFixed(1)} MB over a base of ${base.toFixed(1)} MB`);

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { asArray, at } from '../../src/json.ts';
-import { deploy, isHeld } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import { until } from './until.ts';
+import { deploy, isHeld } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { deploy, isHeld } from './deployment.ts';
-import { startGate } from './gate-process.ts';
-import { gatedLab } from './gated-lab.ts';
-import { isPullerPod } from './namespace.ts';
-import { until } from './until.ts';
+import { deploy, isHeld } from '../support/e2e/deployment.ts';
+import { startGate } from '../support/e2e/gate-process.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { isPullerPod } from '../support/e2e/namespace.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 

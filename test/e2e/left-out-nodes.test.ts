@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
-import { PAUSE_IMAGE } from '../lab/images.ts';
-import { simulateNodes } from '../sim/simulated-nodes.ts';
-import { deploy } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import { until } from './until.ts';
+import { PAUSE_IMAGE } from '../cluster/lab/images.ts';
+import { simulateNodes } from '../cluster/simulated/simulated-nodes.ts';
+import { deploy } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 const LABEL = 'pullgate-e2e/disk';

@@ -3,11 +3,11 @@ import { describe, test } from 'node:test';
 import { API_GROUP_PATH, API_VERSION, HOLD_ANNOTATION, IMAGE_PRELOAD_KIND } from '../../src/api/names.ts';
 import { isInvalid } from '../../src/cluster/api-error.ts';
 import { at, type JsonObject } from '../../src/json.ts';
-import { deploy, deploymentOf, isHeld, manifestOf } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import type { Namespace } from './namespace.ts';
-import { told } from './told.ts';
-import { until } from './until.ts';
+import { deploy, deploymentOf, isHeld, manifestOf } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import type { Namespace } from '../support/e2e/namespace.ts';
+import { told } from '../support/e2e/told.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 const tolerations = Array.from({ length: 101 }, (_, n) => ({ key: `key-${n}`, operator: 'Exists' }));

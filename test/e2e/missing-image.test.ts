@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isFailed } from '../../src/api/rollout.ts';
 import type { JsonObject } from '../../src/json.ts';
-import { PAUSE_IMAGE } from '../lab/images.ts';
-import { deploy, isHeld } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import type { Namespace } from './namespace.ts';
-import { registryDouble } from './registry-double.ts';
-import { assertServesOn } from './serves-on.ts';
-import { until } from './until.ts';
+import { PAUSE_IMAGE } from '../cluster/lab/images.ts';
+import { deploy, isHeld } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import type { Namespace } from '../support/e2e/namespace.ts';
+import { registryDouble } from '../support/e2e/registry-double.ts';
+import { assertServesOn } from '../support/e2e/serves-on.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { failureText, run } from '../model/run.ts';
+import { failureText, run } from '../stress/model/run.ts';
 
 /** What a run has found can be found again: the seed is in the message. */
 async function passes(counts: { readonly runs: number; readonly serial: number }): Promise<void> {

@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { ImagePreloadStatus } from '../../src/api/image-preload.ts';
 import { PULL_TIMES, type PullTimes } from '../../src/preloads/assess/pull-times.ts';
-import { GROUP_LABEL } from '../sim/node-object.ts';
-import { digestOf } from '../sim/registry.ts';
-import { simulateNodes } from '../sim/simulated-nodes.ts';
-import { deploy, isHeld } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import type { Namespace } from './namespace.ts';
-import { told } from './told.ts';
-import { until } from './until.ts';
+import { GROUP_LABEL } from '../cluster/simulated/node-object.ts';
+import { digestOf } from '../cluster/simulated/registry.ts';
+import { simulateNodes } from '../cluster/simulated/simulated-nodes.ts';
+import { deploy, isHeld } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import type { Namespace } from '../support/e2e/namespace.ts';
+import { told } from '../support/e2e/told.ts';
+import { until } from '../support/e2e/until.ts';
 
 /** Everything that takes minutes takes a sixth of it here. */
 const FASTER = 6;

@@ -3,13 +3,13 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { test } from 'node:test';
 import { asArray, asString, at } from '../../src/json.ts';
-import { HUB_ADDRESS } from '../lab/addresses.ts';
-import { withControllersHeldBack } from './controllers-held-back.ts';
-import { deploy } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import { isPullerPod, type Namespace, type Scope } from './namespace.ts';
-import type { Timeline } from './timeline.ts';
-import { until } from './until.ts';
+import { HUB_ADDRESS } from '../cluster/lab/addresses.ts';
+import { withControllersHeldBack } from '../support/e2e/controllers-held-back.ts';
+import { deploy } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { isPullerPod, type Namespace, type Scope } from '../support/e2e/namespace.ts';
+import type { Timeline } from '../support/e2e/timeline.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 

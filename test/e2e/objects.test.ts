@@ -6,15 +6,15 @@ import { API_GROUP_PATH, API_VERSION, IMAGE_PRELOAD_KIND } from '../../src/api/n
 import { preloadName } from '../../src/api/preload-name.ts';
 import { templateHash } from '../../src/api/template/template-hash.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
-import { PAUSE_IMAGE } from '../lab/images.ts';
-import { type Deployment, deploy, isHeld } from './deployment.ts';
-import { gateAccount } from './gate-account.ts';
-import { gatedLab } from './gated-lab.ts';
-import type { Namespace } from './namespace.ts';
-import { assertOnEveryNode } from './on-every-node.ts';
-import { imagesOf, type Timeline } from './timeline.ts';
-import { told } from './told.ts';
-import { until } from './until.ts';
+import { PAUSE_IMAGE } from '../cluster/lab/images.ts';
+import { type Deployment, deploy, isHeld } from '../support/e2e/deployment.ts';
+import { gateAccount } from '../support/e2e/gate-account.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import type { Namespace } from '../support/e2e/namespace.ts';
+import { assertOnEveryNode } from '../support/e2e/on-every-node.ts';
+import { imagesOf, type Timeline } from '../support/e2e/timeline.ts';
+import { told } from '../support/e2e/told.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 

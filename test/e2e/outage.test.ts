@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { JsonObject } from '../../src/json.ts';
-import { up } from '../lab/lab.ts';
-import { mainProcess, signal } from '../lab/process-table.ts';
-import { deploy, isHeld } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import { until } from './until.ts';
+import { up } from '../cluster/lab/lab.ts';
+import { mainProcess, signal } from '../cluster/lab/process-table.ts';
+import { deploy, isHeld } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 

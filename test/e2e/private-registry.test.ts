@@ -1,8 +1,8 @@
 import { describe, test } from 'node:test';
-import { deploy } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import { assertOnEveryNode } from './on-every-node.ts';
-import { givePassword, PULL_SECRET, storePassword } from './pull-secret.ts';
+import { deploy } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { assertOnEveryNode } from '../support/e2e/on-every-node.ts';
+import { givePassword, PULL_SECRET, storePassword } from '../support/e2e/pull-secret.ts';
 
 const world = gatedLab();
 

@@ -4,22 +4,22 @@ import { MODE_LABEL } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { asArray, asString, at, type JsonObject } from '../../src/json.ts';
 import { gatePods } from '../bench/lab/gate-pods.ts';
-import { identityFiles, PKI_FILES } from '../lab/certificates.ts';
-import { attach, type Lab } from '../lab/lab.ts';
-import { type Deployment, deploy } from './deployment.ts';
-import { connect } from './gated-lab.ts';
-import { type InClusterGate, inClusterGate } from './in-cluster-gate.ts';
-import { alerts, dashboardQueries, ruleGroups, serviceMonitor } from './monitoring-files.ts';
-import { createNamespace, type Namespace } from './namespace.ts';
+import { identityFiles, PKI_FILES } from '../cluster/lab/certificates.ts';
+import { attach, type Lab } from '../cluster/lab/lab.ts';
+import { type Deployment, deploy } from '../support/e2e/deployment.ts';
+import { connect } from '../support/e2e/gated-lab.ts';
+import { type InClusterGate, inClusterGate } from '../support/e2e/in-cluster-gate.ts';
+import { alerts, dashboardQueries, ruleGroups, serviceMonitor } from '../support/e2e/monitoring-files.ts';
+import { createNamespace, type Namespace } from '../support/e2e/namespace.ts';
 import {
   discoveredPods,
   type Prometheus,
   scrapeConfigOf,
   selectorsOf,
   startPrometheus,
-} from './prometheus.ts';
-import { suiteScope } from './suite-scope.ts';
-import { until } from './until.ts';
+} from '../support/e2e/prometheus.ts';
+import { suiteScope } from '../support/e2e/suite-scope.ts';
+import { until } from '../support/e2e/until.ts';
 
 /** What Grafana would put in the place of `$__rate_interval`. */
 const RATE_INTERVAL = '1m';

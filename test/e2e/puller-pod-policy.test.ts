@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { PULLER_LABEL } from '../../src/api/names.ts';
 import { asArray, at, type JsonObject } from '../../src/json.ts';
-import { PAUSE_IMAGE } from '../lab/images.ts';
-import { deploy } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import type { Namespace } from './namespace.ts';
-import { until } from './until.ts';
+import { PAUSE_IMAGE } from '../cluster/lab/images.ts';
+import { deploy } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import type { Namespace } from '../support/e2e/namespace.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 const POLICY = '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/pullgate-puller-pods';

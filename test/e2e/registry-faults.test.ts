@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type Deployment, deploy, isHeld } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import type { Namespace, Scope, ToldEvent } from './namespace.ts';
-import { assertOnEveryNode } from './on-every-node.ts';
-import { givePassword, PULL_SECRET, storePassword } from './pull-secret.ts';
-import { believe, nameServer, registryDouble, secureRegistryDouble } from './registry-double.ts';
-import { assertServesOn } from './serves-on.ts';
-import { until } from './until.ts';
+import { type Deployment, deploy, isHeld } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import type { Namespace, Scope, ToldEvent } from '../support/e2e/namespace.ts';
+import { assertOnEveryNode } from '../support/e2e/on-every-node.ts';
+import { givePassword, PULL_SECRET, storePassword } from '../support/e2e/pull-secret.ts';
+import { believe, nameServer, registryDouble, secureRegistryDouble } from '../support/e2e/registry-double.ts';
+import { assertServesOn } from '../support/e2e/serves-on.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 const TOLD_SECONDS = 15;

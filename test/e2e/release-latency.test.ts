@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { pullOutcome } from '../../src/preloads/pods/pull-result.ts';
 import { parsePullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
-import { deploy, holding } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import { isPullerPod } from './namespace.ts';
-import { imagesOf, type Moment } from './timeline.ts';
+import { deploy, holding } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { isPullerPod } from '../support/e2e/namespace.ts';
+import { imagesOf, type Moment } from '../support/e2e/timeline.ts';
 
 const world = gatedLab();
 const HOLDS = 11;

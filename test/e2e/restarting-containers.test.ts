@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { asArray, asNumber, at, type JsonObject } from '../../src/json.ts';
-import { PAUSE_IMAGE } from '../lab/images.ts';
-import { deploy, isHeld } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import type { Namespace } from './namespace.ts';
-import { assertOnEveryNode } from './on-every-node.ts';
-import { assertFoundAll, podName, podsOf } from './pull-events.ts';
-import { assertServesOn } from './serves-on.ts';
+import { PAUSE_IMAGE } from '../cluster/lab/images.ts';
+import { deploy, isHeld } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import type { Namespace } from '../support/e2e/namespace.ts';
+import { assertOnEveryNode } from '../support/e2e/on-every-node.ts';
+import { assertFoundAll, podName, podsOf } from '../support/e2e/pull-events.ts';
+import { assertServesOn } from '../support/e2e/serves-on.ts';
 
 const world = gatedLab();
 

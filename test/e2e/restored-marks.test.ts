@@ -9,11 +9,11 @@ import {
   MIN_NODES_ANNOTATION,
 } from '../../src/api/names.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
-import { type Deployment, deploy, isHeld } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import type { Namespace } from './namespace.ts';
-import { told } from './told.ts';
-import { until } from './until.ts';
+import { type Deployment, deploy, isHeld } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import type { Namespace } from '../support/e2e/namespace.ts';
+import { told } from '../support/e2e/told.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 const MARKS = [BYPASS_ANNOTATION, KEEP_PAUSED_ANNOTATION, MIN_NODES_ANNOTATION];

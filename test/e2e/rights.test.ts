@@ -4,11 +4,11 @@ import { fileURLToPath } from 'node:url';
 import { CERTIFICATES_SECRET, GROUP, LEASE, WEBHOOK_CONFIGURATION } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { at } from '../../src/json.ts';
-import { attach, type Lab } from '../lab/lab.ts';
-import { connect } from './gated-lab.ts';
-import { createNamespace } from './namespace.ts';
-import { suiteScope } from './suite-scope.ts';
-import { until } from './until.ts';
+import { attach, type Lab } from '../cluster/lab/lab.ts';
+import { connect } from '../support/e2e/gated-lab.ts';
+import { createNamespace } from '../support/e2e/namespace.ts';
+import { suiteScope } from '../support/e2e/suite-scope.ts';
+import { until } from '../support/e2e/until.ts';
 
 const scope = suiteScope();
 const GATE = 'system:serviceaccount:pullgate:pullgate';

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { asArray, asString, at, type JsonObject } from '../../src/json.ts';
-import { deploy } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import { isPullerPod, type Namespace } from './namespace.ts';
-import type { Timeline } from './timeline.ts';
-import { until } from './until.ts';
+import { deploy } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { isPullerPod, type Namespace } from '../support/e2e/namespace.ts';
+import type { Timeline } from '../support/e2e/timeline.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 const LABEL = 'pullgate-e2e/pool';

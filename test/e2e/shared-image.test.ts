@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { at } from '../../src/json.ts';
-import { deploy } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import { isPullerPod } from './namespace.ts';
+import { deploy } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { isPullerPod } from '../support/e2e/namespace.ts';
 
 const world = gatedLab();
 

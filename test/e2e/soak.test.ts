@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { soak } from '../soak/soak.ts';
+import { soak } from '../stress/soak/soak.ts';
 
 /** Too short for the slope of a heap, that is for `npm run test:soak`; but one object kept of each hold is seen. */
 test('holds come and go: nothing of one stays in memory, nothing stays paused, no puller pod is left', {

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { deploy, isHeld } from './deployment.ts';
-import { startGate } from './gate-process.ts';
-import { gatedLab } from './gated-lab.ts';
-import { told } from './told.ts';
+import { deploy, isHeld } from '../support/e2e/deployment.ts';
+import { startGate } from '../support/e2e/gate-process.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { told } from '../support/e2e/told.ts';
 
 const world = gatedLab();
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { Pull } from '../sim/kubelet.ts';
-import { simulateNodes } from '../sim/simulated-nodes.ts';
-import { deploy, isHeld } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import { until } from './until.ts';
+import type { Pull } from '../cluster/simulated/kubelet.ts';
+import { simulateNodes } from '../cluster/simulated/simulated-nodes.ts';
+import { deploy, isHeld } from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { until } from '../support/e2e/until.ts';
 
 const CAP = 6;
 const world = gatedLab({ flags: ['--max-concurrent-pulls', `${CAP}`] });

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { deploy, isHeld } from './deployment.ts';
-import { startGate } from './gate-process.ts';
-import { gatedLab } from './gated-lab.ts';
-import { assertOnEveryNode } from './on-every-node.ts';
-import { told } from './told.ts';
-import { until } from './until.ts';
+import { deploy, isHeld } from '../support/e2e/deployment.ts';
+import { startGate } from '../support/e2e/gate-process.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { assertOnEveryNode } from '../support/e2e/on-every-node.ts';
+import { told } from '../support/e2e/told.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 

@@ -11,16 +11,23 @@ import {
 } from '../../src/api/names.ts';
 import { templateHash } from '../../src/api/template/template-hash.ts';
 import { asArray, asObject, asStringMap, at, type JsonObject } from '../../src/json.ts';
-import type { CommandResult } from '../lab/command.ts';
-import { PAUSE_IMAGE } from '../lab/images.ts';
-import { type Deployment, deploy, deploymentOf, holding, isHeld, manifestOf } from './deployment.ts';
-import { gatedLab } from './gated-lab.ts';
-import { isPullerPod, type Namespace } from './namespace.ts';
-import { suiteScope } from './suite-scope.ts';
-import { paste } from './terminal.ts';
-import { imagesOf, imagesOfReplicaSets, type Timeline } from './timeline.ts';
-import { told } from './told.ts';
-import { until } from './until.ts';
+import type { CommandResult } from '../cluster/lab/command.ts';
+import { PAUSE_IMAGE } from '../cluster/lab/images.ts';
+import {
+  type Deployment,
+  deploy,
+  deploymentOf,
+  holding,
+  isHeld,
+  manifestOf,
+} from '../support/e2e/deployment.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import { isPullerPod, type Namespace } from '../support/e2e/namespace.ts';
+import { suiteScope } from '../support/e2e/suite-scope.ts';
+import { paste } from '../support/e2e/terminal.ts';
+import { imagesOf, imagesOfReplicaSets, type Timeline } from '../support/e2e/timeline.ts';
+import { told } from '../support/e2e/told.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 

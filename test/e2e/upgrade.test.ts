@@ -3,17 +3,17 @@ import { after, before, type TestContext, test } from 'node:test';
 import { API_VERSION, IMAGE_PRELOAD_KIND } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { gatePods } from '../bench/lab/gate-pods.ts';
-import { previousSource } from '../lab/gate-source.ts';
-import { attach, type Lab } from '../lab/lab.ts';
-import { assertAllHeld, startLoad, summary } from './admission-load.ts';
-import { deploy, isHeld } from './deployment.ts';
-import { connect } from './gated-lab.ts';
-import { type InClusterGate, inClusterGate } from './in-cluster-gate.ts';
-import { createNamespace, type Namespace } from './namespace.ts';
-import { assertOnEveryNode } from './on-every-node.ts';
-import { registryDouble } from './registry-double.ts';
-import { suiteScope } from './suite-scope.ts';
-import { until } from './until.ts';
+import { previousSource } from '../cluster/lab/gate-source.ts';
+import { attach, type Lab } from '../cluster/lab/lab.ts';
+import { assertAllHeld, startLoad, summary } from '../support/e2e/admission-load.ts';
+import { deploy, isHeld } from '../support/e2e/deployment.ts';
+import { connect } from '../support/e2e/gated-lab.ts';
+import { type InClusterGate, inClusterGate } from '../support/e2e/in-cluster-gate.ts';
+import { createNamespace, type Namespace } from '../support/e2e/namespace.ts';
+import { assertOnEveryNode } from '../support/e2e/on-every-node.ts';
+import { registryDouble } from '../support/e2e/registry-double.ts';
+import { suiteScope } from '../support/e2e/suite-scope.ts';
+import { until } from '../support/e2e/until.ts';
 
 /** The uninstallation at the end has to remove what either build installed. */
 const scope = suiteScope();

@@ -3,16 +3,16 @@ import { readFile } from 'node:fs/promises';
 import { describe, test } from 'node:test';
 import { BYPASS_ANNOTATION, HELD_LABEL, MODE_LABEL, REVERT_ANNOTATION } from '../../src/api/names.ts';
 import type { JsonObject } from '../../src/json.ts';
-import type { CommandResult } from '../lab/command.ts';
-import { PAUSE_IMAGE } from '../lab/images.ts';
-import { type Deployment, deploy, isHeld, manifestOf } from './deployment.ts';
-import { startGate } from './gate-process.ts';
-import { gatedLab } from './gated-lab.ts';
-import type { Namespace, Scope, ToldEvent } from './namespace.ts';
-import { paste } from './terminal.ts';
-import { imagesOf } from './timeline.ts';
-import { told } from './told.ts';
-import { until } from './until.ts';
+import type { CommandResult } from '../cluster/lab/command.ts';
+import { PAUSE_IMAGE } from '../cluster/lab/images.ts';
+import { type Deployment, deploy, isHeld, manifestOf } from '../support/e2e/deployment.ts';
+import { startGate } from '../support/e2e/gate-process.ts';
+import { gatedLab } from '../support/e2e/gated-lab.ts';
+import type { Namespace, Scope, ToldEvent } from '../support/e2e/namespace.ts';
+import { paste } from '../support/e2e/terminal.ts';
+import { imagesOf } from '../support/e2e/timeline.ts';
+import { told } from '../support/e2e/told.ts';
+import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 

@@ -8,8 +8,8 @@ import { HOLD_ANNOTATION, MODES, type Mode } from '../../src/api/names.ts';
 import { preloadName } from '../../src/api/preload-name.ts';
 import { templateHash } from '../../src/api/template/template-hash.ts';
 import { type Activity, activityOf, requestEndsAt } from '../../src/preloads/activity.ts';
-import { deployment, UID } from './deployment-builder.ts';
-import { at, preload } from './preload-builder.ts';
+import { deployment, UID } from '../support/unit/deployment-builder.ts';
+import { at, preload } from '../support/unit/preload-builder.ts';
 
 const running = deployment();
 const updated = running.image('registry.test/app:2');

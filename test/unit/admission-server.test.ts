@@ -17,10 +17,10 @@ import { createAuthority } from '../../src/certificates/authority.ts';
 import { createServingCertificate } from '../../src/certificates/serving-certificate.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
-import { deployment, NAME, NAMESPACE } from './deployment-builder.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
-import { until } from './until.ts';
+import { deployment, NAME, NAMESPACE } from '../support/unit/deployment-builder.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
+import { until } from '../support/unit/until.ts';
 
 const web = deployment();
 const v2 = web.image('registry.test/app:2');

@@ -5,10 +5,10 @@ import { GateError } from '../../src/errors.ts';
 import { asObject, at, type JsonObject } from '../../src/json.ts';
 import { createLogLimit } from '../../src/log-limit.ts';
 import { podAsAdmitted } from '../../src/preloads/admitted-pod.ts';
-import { deployment, UID } from './deployment-builder.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
-import { memoryApi, refusal } from './memory-api.ts';
+import { deployment, UID } from '../support/unit/deployment-builder.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
+import { memoryApi, refusal } from '../support/unit/memory-api.ts';
 
 const PODS = '/api/v1/namespaces/shop/pods';
 const updated = deployment().image('registry.test/app:2');

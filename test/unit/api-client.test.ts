@@ -20,8 +20,8 @@ import {
   startApiServerDouble,
   status,
   THINGS,
-} from './api-server-double.ts';
-import { until } from './until.ts';
+} from '../support/unit/api-server-double.ts';
+import { until } from '../support/unit/until.ts';
 
 async function withDouble(
   run: (double: ApiServerDouble, client: ApiClient) => Promise<void>,

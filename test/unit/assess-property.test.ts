@@ -14,14 +14,14 @@ import {
   REFUSED,
   type Situation,
   situation,
-} from './preload-builder.ts';
+} from '../support/unit/preload-builder.ts';
 import {
   live,
   type Moment,
   type Pull,
   type SimulatedCluster,
   type SimulatedNode,
-} from './simulated-cluster.ts';
+} from '../support/unit/simulated-cluster.ts';
 
 const NODE_TIMEOUT = 100;
 const DEADLINE = 600;

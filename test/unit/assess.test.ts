@@ -21,7 +21,7 @@ import {
   refusedOn,
   type Situation,
   situation,
-} from './preload-builder.ts';
+} from '../support/unit/preload-builder.ts';
 
 const look = (given: Situation) => lookAt(situation(given));
 type Look = ReturnType<typeof look>;

@@ -9,10 +9,10 @@ import { parseDecided } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { parseHold, writeHold } from '../../src/api/hold.ts';
 import { asStringMap, at, type JsonObject } from '../../src/json.ts';
-import { decideUpdate, NOW } from './decide-update.ts';
-import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
-import { gateWorld, PODS, type World } from './gate-world.ts';
-import { heldObject, holdOf } from './held-deployment.ts';
+import { decideUpdate, NOW } from '../support/unit/decide-update.ts';
+import { type DeploymentBuilder, deployment } from '../support/unit/deployment-builder.ts';
+import { gateWorld, PODS, type World } from '../support/unit/gate-world.ts';
+import { heldObject, holdOf } from '../support/unit/held-deployment.ts';
 
 /** apimachinery, TotalAnnotationSizeLimitB. */
 const ANNOTATIONS_BYTES = 262_144;

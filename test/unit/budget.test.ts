@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createBudget } from '../../src/preloads/budget/budget.ts';
 import type { Place } from '../../src/preloads/budget/take-back.ts';
-import { manualClock } from './manual-clock.ts';
-import { puller } from './preload-builder.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
+import { puller } from '../support/unit/preload-builder.ts';
 
 /** A budget, and preloads that want so many pulls and start them as soon as they are woken. */
 function world(cap: number, wants: ReadonlyMap<string, number>) {

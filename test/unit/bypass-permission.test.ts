@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../src/api/names.ts';
-import { admissionPolicy } from './admission-policy.ts';
-import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
+import { admissionPolicy } from '../support/unit/admission-policy.ts';
+import { type DeploymentBuilder, deployment } from '../support/unit/deployment-builder.ts';
 
 const policy = admissionPolicy('components/bypass-permission/admission-policy.yaml');
 const statusPolicy = admissionPolicy('status-policy.yaml');

@@ -8,8 +8,8 @@ import { templateHash } from '../../src/api/template/template-hash.ts';
 import { neededTemplate } from '../../src/api/template/trimmed-template.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
 import { preloadSpec } from '../../src/preloads/preload-spec.ts';
-import { PRELOAD_SETTINGS } from './deployment-builder.ts';
-import { heldObject, updated } from './held-deployment.ts';
+import { PRELOAD_SETTINGS } from '../support/unit/deployment-builder.ts';
+import { heldObject, updated } from '../support/unit/held-deployment.ts';
 
 const OBJECT = {
   metadata: {

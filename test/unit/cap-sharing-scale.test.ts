@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { at } from '../../src/json.ts';
-import { deployment } from './deployment-builder.ts';
-import { gateWorld, PODS, PRELOADS, WEB, type World } from './gate-world.ts';
-import { heldObject } from './held-deployment.ts';
+import { deployment } from '../support/unit/deployment-builder.ts';
+import { gateWorld, PODS, PRELOADS, WEB, type World } from '../support/unit/gate-world.ts';
+import { heldObject } from '../support/unit/held-deployment.ts';
 
 const NODES = 1000;
 const CAP = 200;

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { asObject, at, type JsonObject } from '../../src/json.ts';
-import { deployment } from './deployment-builder.ts';
-import { gateWorld, PODS, PRELOADS, WEB, type World, type WorldOptions } from './gate-world.ts';
-import { heldObject } from './held-deployment.ts';
-import { refusal } from './memory-api.ts';
+import { deployment } from '../support/unit/deployment-builder.ts';
+import { gateWorld, PODS, PRELOADS, WEB, type World, type WorldOptions } from '../support/unit/gate-world.ts';
+import { heldObject } from '../support/unit/held-deployment.ts';
+import { refusal } from '../support/unit/memory-api.ts';
 
 const in_ = (path: string, namespace: string) => path.replace('/shop/', `/${namespace}/`);
 const podsIn = ({ api }: World, namespace: string) =>

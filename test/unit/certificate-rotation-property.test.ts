@@ -6,9 +6,9 @@ import { createAuthority } from '../../src/certificates/authority.ts';
 import { type Certificates, startCertificates } from '../../src/certificates/certificate-keeper.ts';
 import { createServingCertificate } from '../../src/certificates/serving-certificate.ts';
 import type { Clock } from '../../src/clock.ts';
-import { type CertificateClient, certificateCluster, SECRET } from './certificate-cluster.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
+import { type CertificateClient, certificateCluster, SECRET } from '../support/unit/certificate-cluster.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
 
 const SECOND = 1000;
 const HOST = 'pullgate.pullgate.svc';

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { limitConnections } from '../../src/connection-limit.ts';
-import { until } from './until.ts';
+import { until } from '../support/unit/until.ts';
 
 async function world(max: number) {
   const open = new Set<Socket>();

@@ -16,7 +16,7 @@ import type { RunningLookup } from '../../src/api/running-lookup.ts';
 import { templateHash } from '../../src/api/template/template-hash.ts';
 import { readManifests } from '../../src/install/manifests.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
-import { UID } from './deployment-builder.ts';
+import { UID } from '../support/unit/deployment-builder.ts';
 
 const GATE = 'gate';
 const NOW = Date.UTC(2026, 0, 1);

@@ -9,7 +9,7 @@ import { MODES } from '../../src/api/names.ts';
 import type { PreloadProgress } from '../../src/api/preload-progress.ts';
 import { templateHash } from '../../src/api/template/template-hash.ts';
 import type { JsonObject } from '../../src/json.ts';
-import { type DeploymentBuilder, deployment, UID } from './deployment-builder.ts';
+import { type DeploymentBuilder, deployment, UID } from '../support/unit/deployment-builder.ts';
 
 const GATE = 'system:serviceaccount:pullgate:pullgate';
 const NOW = Date.UTC(2026, 0, 1);

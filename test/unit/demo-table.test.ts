@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { GOOD, gatedCritical } from '../demo/example-results.ts';
 import { markdownTable, textTable } from '../demo/table.ts';
-import { GOOD, gatedCritical } from './demo-results.ts';
 
 test('the table is led by the seconds without a ready pod, ungated against gated', () => {
   const [head, title, first, second] = textTable(GOOD).split('\n');

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { GOOD, gatedCritical, missing } from '../demo/example-results.ts';
 import type { Results } from '../demo/results.ts';
 import { brokenPromises } from '../demo/verdict.ts';
-import { GOOD, gatedCritical, missing } from './demo-results.ts';
 
 function breaks(results: Results, ...expected: string[]): void {
   assert.deepEqual(brokenPromises(results), expected);

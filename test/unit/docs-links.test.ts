@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { MARKS } from '../../src/api/names.ts';
 import { SETTINGS } from '../../src/api/settings.ts';
 import { command } from '../../src/config.ts';
-import { anchorsOf } from './markdown.ts';
+import { anchorsOf } from '../support/unit/markdown.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const PAGES = globSync(['*.md', 'certs/*.md', 'docs/**/*.md', '.github/**/*.md'], { cwd: ROOT }).toSorted();

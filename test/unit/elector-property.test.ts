@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { LEASE_MS, RETRY_MS } from '../../src/cluster/lease.ts';
-import { type Fate, type Network, type Replica, replicas } from './lease-replicas.ts';
+import { type Fate, type Network, type Replica, replicas } from '../support/unit/lease-replicas.ts';
 
 const REPLICAS = 3;
 /** Clocks may run that much too slow or too fast, all at once. */

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createElector, type Lead } from '../../src/cluster/elector.ts';
 import { at } from '../../src/json.ts';
-import { type Fate, type Network, replicas } from './lease-replicas.ts';
-import { LEASE, leaseClient, leaseServer } from './lease-server.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
-import { until } from './until.ts';
+import { type Fate, type Network, replicas } from '../support/unit/lease-replicas.ts';
+import { LEASE, leaseClient, leaseServer } from '../support/unit/lease-server.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
+import { until } from '../support/unit/until.ts';
 
 const holderOf = (lease: unknown) => String(at(lease, 'spec', 'holderIdentity')).replace(/_.*/, '');
 const messages = (lines: readonly Record<string, unknown>[]) => lines.map(({ msg }) => msg);

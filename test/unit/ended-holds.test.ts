@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { deployment } from './deployment-builder.ts';
-import { gateWorld, WEB, type World } from './gate-world.ts';
-import { heldObject, updated } from './held-deployment.ts';
-import { refusal } from './memory-api.ts';
+import { deployment } from '../support/unit/deployment-builder.ts';
+import { gateWorld, WEB, type World } from '../support/unit/gate-world.ts';
+import { heldObject, updated } from '../support/unit/held-deployment.ts';
+import { refusal } from '../support/unit/memory-api.ts';
 
 /** Holds begin when the clock of the tests does. */
 async function holding(world: World = gateWorld({ nodes: 1 }), object = heldObject()): Promise<World> {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { gateWorld, PODS, type World, type WorldOptions } from './gate-world.ts';
-import { refusal } from './memory-api.ts';
-import { NOT_FOUND } from './preload-builder.ts';
+import { gateWorld, PODS, type World, type WorldOptions } from '../support/unit/gate-world.ts';
+import { refusal } from '../support/unit/memory-api.ts';
+import { NOT_FOUND } from '../support/unit/preload-builder.ts';
 
 /** Held, and each node at its first attempt. */
 async function holding(options: WorldOptions = {}): Promise<World> {

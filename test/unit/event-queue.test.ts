@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { array, asyncProperty, assert as check, constantFrom, integer, record } from 'fast-check';
 import { createEventQueue } from '../../src/cluster/event-queue.ts';
-import { manualClock } from './manual-clock.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
 
 const NAMESPACES = ['a', 'b', 'c', 'd', 'e'] as const;
 /** Of the queue. */

@@ -4,10 +4,15 @@ import { systemClock } from '../../src/clock.ts';
 import { type ApiClient, createApiClient } from '../../src/cluster/api-client.ts';
 import { createEventWriter, type EventWriter, type GateEvent } from '../../src/cluster/events.ts';
 import { at } from '../../src/json.ts';
-import { type ApiServerDouble, answer, startApiServerDouble, status } from './api-server-double.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
-import { until } from './until.ts';
+import {
+  type ApiServerDouble,
+  answer,
+  startApiServerDouble,
+  status,
+} from '../support/unit/api-server-double.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
+import { until } from '../support/unit/until.ts';
 
 const EVENTS = '/apis/events.k8s.io/v1/namespaces/shop/events';
 const HELD: GateEvent = {

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HELD_LABEL, HOLD_ANNOTATION } from '../../src/api/names.ts';
 import type { JsonObject } from '../../src/json.ts';
-import type { History, Seen } from '../faults/history.ts';
-import { judge, releasesOf } from '../faults/invariants.ts';
-import type { Arrival } from '../lab/image-arrivals.ts';
+import type { Arrival } from '../cluster/lab/image-arrivals.ts';
+import type { History, Seen } from '../stress/faults/history.ts';
+import { judge, releasesOf } from '../stress/faults/invariants.ts';
 
 /** The faults on the lab are worth what these would notice: each of the bad histories breaks one promise. */
 const IMAGE = 'registry.test/web:2';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { replaced } from '../faults/page-file.ts';
-import { page, type Results, textTable } from '../faults/results.ts';
+import { page, type Results, textTable } from '../stress/faults/results.ts';
+import { replaced } from '../support/page-file.ts';
 
 const outcome = (recoverySeconds: number, broken: string[] = []) => ({ recoverySeconds, holds: 4, broken });
 

@@ -5,9 +5,9 @@ import fc from 'fast-check';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { createReflector } from '../../src/cluster/reflector.ts';
 import { asString, at, type JsonObject } from '../../src/json.ts';
-import { DEPLOYMENTS, laggingServer } from './lagging-server.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
+import { DEPLOYMENTS, laggingServer } from '../support/unit/lagging-server.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
 
 interface Thing {
   readonly key: string;

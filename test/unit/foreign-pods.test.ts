@@ -9,8 +9,8 @@ import {
 } from '../../src/api/names.ts';
 import { asObject, at, type JsonObject } from '../../src/json.ts';
 import { podName, pullKey } from '../../src/preloads/pods/puller-pod.ts';
-import { gateWorld, PODS, PRELOADS, type World } from './gate-world.ts';
-import { NOT_FOUND } from './preload-builder.ts';
+import { gateWorld, PODS, PRELOADS, type World } from '../support/unit/gate-world.ts';
+import { NOT_FOUND } from '../support/unit/preload-builder.ts';
 
 /** What anybody can work out about the pull of the update that the world holds. */
 const PULL = pullKey({

@@ -5,9 +5,9 @@ import { parseImagePreload } from '../../src/api/image-preload.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
 import { preloadManifest, preloadSpec } from '../../src/preloads/preload-spec.ts';
 import { noNodesSince } from '../../src/preloads/preload-status.ts';
-import { PRELOAD_SETTINGS } from './deployment-builder.ts';
-import { gateWorld, PRELOADS, type World } from './gate-world.ts';
-import { heldObject, holdOf, SINCE, updated } from './held-deployment.ts';
+import { PRELOAD_SETTINGS } from '../support/unit/deployment-builder.ts';
+import { gateWorld, PRELOADS, type World } from '../support/unit/gate-world.ts';
+import { heldObject, holdOf, SINCE, updated } from '../support/unit/held-deployment.ts';
 
 const NAME = holdOf().preload;
 const PATH = `${PRELOADS}/${NAME}`;

@@ -17,11 +17,11 @@ import {
 import type { RunningLookup } from '../../src/api/running-lookup.ts';
 import { runningTemplate } from '../../src/deployments/running-template.ts';
 import { asObject, asString, asStringMap, at, type JsonObject } from '../../src/json.ts';
-import { decideUpdate, NOW } from './decide-update.ts';
-import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
-import { manualClock } from './manual-clock.ts';
-import { memoryApi, refusal } from './memory-api.ts';
-import { replicaSetOf } from './replica-set.ts';
+import { decideUpdate, NOW } from '../support/unit/decide-update.ts';
+import { type DeploymentBuilder, deployment } from '../support/unit/deployment-builder.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
+import { memoryApi, refusal } from '../support/unit/memory-api.ts';
+import { replicaSetOf } from '../support/unit/replica-set.ts';
 
 const ID = { namespace: 'shop', name: 'web' };
 const web = deployment();

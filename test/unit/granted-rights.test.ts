@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '../../src/json.ts';
-import { neverGranted, rightsOfTheGate, spelled, unused } from '../e2e/granted-rights.ts';
-import type { AuditedRequest } from '../lab/audit-log.ts';
+import type { AuditedRequest } from '../cluster/lab/audit-log.ts';
+import { neverGranted, rightsOfTheGate, spelled, unused } from '../support/e2e/granted-rights.ts';
 
 const GATE = { kind: 'ServiceAccount', name: 'pullgate', namespace: 'pullgate' };
 

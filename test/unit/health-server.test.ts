@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Gauge, Registry } from 'prom-client';
 import { type Checks, createHealthServer } from '../../src/observe/health-server.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
 
 function server(checks: { live?: Checks; ready?: Checks } = {}) {
   const { log, lines } = logDouble();

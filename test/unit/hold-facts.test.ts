@@ -12,9 +12,9 @@ import {
 } from '../../src/deployments/hold-events.ts';
 import type { NeededPreload, ReleaseReason } from '../../src/deployments/next-step.ts';
 import { type Assessment, assess } from '../../src/preloads/assess/assess.ts';
-import { type DeploymentBuilder, UID } from './deployment-builder.ts';
-import { held, holdOf, SINCE, updated } from './held-deployment.ts';
-import { IMAGE, nodes, puller, REFUSED, situation } from './preload-builder.ts';
+import { type DeploymentBuilder, UID } from '../support/unit/deployment-builder.ts';
+import { held, holdOf, SINCE, updated } from '../support/unit/held-deployment.ts';
+import { IMAGE, nodes, puller, REFUSED, situation } from '../support/unit/preload-builder.ts';
 
 const now = Date.parse(SINCE) + 30_000;
 const decided = (decision: RecordedDecision, at = SINCE) => ({

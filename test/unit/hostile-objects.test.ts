@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { asString, at } from '../../src/json.ts';
-import { type Stage, staged, synced } from './followed-things.ts';
-import { until } from './until.ts';
+import { type Stage, staged, synced } from '../support/unit/followed-things.ts';
+import { until } from '../support/unit/until.ts';
 
 const MIB = 1024 * 1024;
 const key = (raw: unknown) => `default/${asString(at(raw, 'metadata', 'name'))}`;

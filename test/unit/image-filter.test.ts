@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { assess } from '../../src/preloads/assess/assess.ts';
 import { imageFilter, nameBits } from '../../src/preloads/assess/image-filter.ts';
-import { images, node, preload, situation } from './preload-builder.ts';
+import { images, node, preload, situation } from '../support/unit/preload-builder.ts';
 
 test('a filter never denies a name that is in the list', () => {
   fc.assert(

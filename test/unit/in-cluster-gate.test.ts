@@ -18,13 +18,13 @@ import {
   hang,
   startApiServerDouble,
   status,
-} from './api-server-double.ts';
-import { CONFIGURATION, certificateCluster, SECRET } from './certificate-cluster.ts';
-import { deployment } from './deployment-builder.ts';
-import { freePort } from './free-port.ts';
-import { heldObject, updated } from './held-deployment.ts';
-import { logDouble } from './log-double.ts';
-import { until } from './until.ts';
+} from '../support/unit/api-server-double.ts';
+import { CONFIGURATION, certificateCluster, SECRET } from '../support/unit/certificate-cluster.ts';
+import { deployment } from '../support/unit/deployment-builder.ts';
+import { freePort } from '../support/unit/free-port.ts';
+import { heldObject, updated } from '../support/unit/held-deployment.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { until } from '../support/unit/until.ts';
 
 /** The lease, its renewals and the leaving pass that much faster, and no test waits for 15 s. */
 const SPEED = 5;

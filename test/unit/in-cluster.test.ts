@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { podCluster } from '../../src/cluster/in-cluster.ts';
 import { GateError } from '../../src/errors.ts';
-import { manualClock } from './manual-clock.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
 
 let folder: string;
 const put = (name: string, text: string) => writeFileSync(join(folder, name), text);

@@ -17,7 +17,7 @@ import {
   puller,
   REFUSED,
   situation,
-} from './preload-builder.ts';
+} from '../support/unit/preload-builder.ts';
 
 const OTHER = 'registry.test/other:1';
 const NAMES = ['n1', 'n2', 'n3'];

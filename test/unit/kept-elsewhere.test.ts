@@ -8,8 +8,8 @@ import { deploymentKeptElsewhere, isDeploymentKeptElsewhere } from '../../src/ap
 import { createObjectCache, type Scope } from '../../src/cluster/object-cache.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
 import { preloadKeptElsewhere } from '../../src/preloads/unfollowed-preload.ts';
-import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
-import { retainedBytes } from './retained-bytes.ts';
+import { type DeploymentBuilder, deployment } from '../support/unit/deployment-builder.ts';
+import { retainedBytes } from '../support/unit/retained-bytes.ts';
 
 /** What is kept, for each object, of so many in namespaces without a mode. */
 function bytesOf<T>(

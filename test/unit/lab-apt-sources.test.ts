@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { withSources } from '../lab/apt-sources.ts';
+import { withSources } from '../cluster/lab/apt-sources.ts';
 
 test('an entry in the new format gets source packages and keeps everything else', () => {
   const text = `Types: deb

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { beginAudit, readAudit, readUpdates } from '../lab/audit-log.ts';
+import { beginAudit, readAudit, readUpdates } from '../cluster/lab/audit-log.ts';
 
 const NOON = new Date('2026-03-01T12:00:00.000Z');
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseContainerdEvent } from '../lab/containerd-events.ts';
+import { parseContainerdEvent } from '../cluster/lab/containerd-events.ts';
 
 const LINE = '2026-11-21 14:53:10.11258289 +0000 UTC k8s.io /tasks/exit {"id":"1","exit_status":137}';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { flags, formatVersion, isFallback, parseVersion } from '../lab/flags.ts';
+import { flags, formatVersion, isFallback, parseVersion } from '../cluster/lab/flags.ts';
 
 const ENDPOINT = 'unix:///run/containerd/containerd.sock';
 const minor = (number: number) => flags({ major: 1, minor: number, patch: 0 }, ENDPOINT);

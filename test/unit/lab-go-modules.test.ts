@@ -10,9 +10,9 @@ import {
   ModulesUnreachable,
   moduleVersion,
   programsFolder,
-} from '../lab/go-modules.ts';
-import { neighbour } from '../lab/neighbours.ts';
-import { cacheFolder } from '../lab/paths.ts';
+} from '../cluster/lab/go-modules.ts';
+import { neighbour } from '../cluster/lab/neighbours.ts';
+import { cacheFolder } from '../cluster/lab/paths.ts';
 
 function temporaryFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'pullgate-modules-'));

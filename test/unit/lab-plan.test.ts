@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { nodeAddress, nodeNumber } from '../lab/addresses.ts';
-import { cgroupHierarchies } from '../lab/cgroups.ts';
-import { reference } from '../lab/images.ts';
+import { nodeAddress, nodeNumber } from '../cluster/lab/addresses.ts';
+import { cgroupHierarchies } from '../cluster/lab/cgroups.ts';
+import { reference } from '../cluster/lab/images.ts';
 
 test('a node has its addresses from its number', () => {
   assert.deepEqual(nodeAddress('node-3'), {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { lacking, type MachineFacts, refusal } from '../lab/preflight.ts';
+import { lacking, type MachineFacts, refusal } from '../cluster/lab/preflight.ts';
 
 const V1 = ['cpu', 'cpuacct', 'cpuset', 'memory', 'devices', 'freezer', 'pids'].map((controller) => ({
   version: 1 as const,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { innermostPid, parseEnvironment, specOf } from '../lab/process-table.ts';
+import { innermostPid, parseEnvironment, specOf } from '../cluster/lab/process-table.ts';
 
 test('an environment is read as the kernel shows it', () => {
   const variables = parseEnvironment('A=1\0PATH=/bin:/usr/bin\0EQUALS=a=b\0broken\0\0');

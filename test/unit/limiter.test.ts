@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { array, asyncProperty, assert as check, constantFrom, integer, record } from 'fast-check';
 import { createLimiter } from '../../src/limiter.ts';
-import { manualClock } from './manual-clock.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
 
 interface Running {
   readonly namespace: string;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createLogLimit } from '../../src/log-limit.ts';
-import { manualClock } from './manual-clock.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
 
 function world() {
   const clock = manualClock();

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
 import { asObject, asString, at, type JsonObject } from '../../src/json.ts';
-import { schemaViolations } from './manifest-schema.ts';
+import { schemaViolations } from '../support/unit/manifest-schema.ts';
 
 const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
 

@@ -9,11 +9,11 @@ import { startControllers } from '../../src/controllers.ts';
 import { createReleaseController } from '../../src/deployments/deployment-controller.ts';
 import { asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import { PULL_TIMES } from '../../src/preloads/assess/pull-times.ts';
-import { deployment, PRELOAD_SETTINGS } from './deployment-builder.ts';
-import { gateWorld } from './gate-world.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
-import { until } from './until.ts';
+import { deployment, PRELOAD_SETTINGS } from '../support/unit/deployment-builder.ts';
+import { gateWorld } from '../support/unit/gate-world.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
+import { until } from '../support/unit/until.ts';
 
 const MANY = 2000;
 

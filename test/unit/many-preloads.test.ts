@@ -7,11 +7,11 @@ import { PULL_TIMES } from '../../src/preloads/assess/pull-times.ts';
 import type { Node } from '../../src/preloads/nodes/node.ts';
 import { PULLER_RESOURCES } from '../../src/preloads/pods/puller-resources.ts';
 import { createPreloadController } from '../../src/preloads/preload-controller.ts';
-import { deployment } from './deployment-builder.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
-import { memoryApi } from './memory-api.ts';
-import { preload } from './preload-builder.ts';
+import { deployment } from '../support/unit/deployment-builder.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
+import { memoryApi } from '../support/unit/memory-api.ts';
+import { preload } from '../support/unit/preload-builder.ts';
 
 const MANY = 3000;
 const ROLLING: Deployment = {

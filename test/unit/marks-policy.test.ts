@@ -17,9 +17,9 @@ import {
   REVERT_ANNOTATION,
 } from '../../src/api/names.ts';
 import { settingsOf } from '../../src/api/settings.ts';
-import { admissionPolicy } from './admission-policy.ts';
-import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
-import { heldObject } from './held-deployment.ts';
+import { admissionPolicy } from '../support/unit/admission-policy.ts';
+import { type DeploymentBuilder, deployment } from '../support/unit/deployment-builder.ts';
+import { heldObject } from '../support/unit/held-deployment.ts';
 
 const policy = admissionPolicy('marks-policy.yaml');
 const web = deployment();

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { evidenceText } from '../model/evidence.ts';
+import { evidenceText } from '../stress/model/evidence.ts';
 
 const FROM = Date.parse('2026-03-01T12:00:00Z');
 

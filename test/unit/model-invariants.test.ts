@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BYPASS_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION } from '../../src/api/names.ts';
 import type { JsonObject } from '../../src/json.ts';
-import { generate } from '../model/generate.ts';
-import type { History, Moment, UserUpdate } from '../model/history.ts';
-import { judge } from '../model/invariants.ts';
-import type { Pull } from '../sim/kubelet.ts';
+import type { Pull } from '../cluster/simulated/kubelet.ts';
+import { generate } from '../stress/model/generate.ts';
+import type { History, Moment, UserUpdate } from '../stress/model/history.ts';
+import { judge } from '../stress/model/invariants.ts';
 
 /** The model-based test is worth what its invariants would notice: each of these histories breaks one promise. */
 const UID = 'uid-of-web';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Kind, Moment } from '../model/history.ts';
-import { inStoredOrder } from '../model/stored-order.ts';
+import type { Kind, Moment } from '../stress/model/history.ts';
+import { inStoredOrder } from '../stress/model/stored-order.ts';
 
 function moment(heard: number, kind: Kind, version?: number): Moment {
   const object = version === undefined ? undefined : { metadata: { resourceVersion: `${version}` } };

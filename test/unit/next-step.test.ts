@@ -23,9 +23,17 @@ import {
 import { progressCondition } from '../../src/deployments/progress-condition.ts';
 import { asObject } from '../../src/json.ts';
 import { type Assessment, assess } from '../../src/preloads/assess/assess.ts';
-import { type DeploymentBuilder, deployment, UID } from './deployment-builder.ts';
-import { held, heldObject, holdOf, SINCE, updated } from './held-deployment.ts';
-import { NOT_FOUND, nodes, preload, puller, REFUSED, type Situation, situation } from './preload-builder.ts';
+import { type DeploymentBuilder, deployment, UID } from '../support/unit/deployment-builder.ts';
+import { held, heldObject, holdOf, SINCE, updated } from '../support/unit/held-deployment.ts';
+import {
+  NOT_FOUND,
+  nodes,
+  preload,
+  puller,
+  REFUSED,
+  type Situation,
+  situation,
+} from '../support/unit/preload-builder.ts';
 
 const look = (given: Situation) => assess(situation(given));
 const ready = look({ nodes: nodes(1), pods: [puller('n1').pulled(5)] });

@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import { at, type JsonObject } from '../../src/json.ts';
 import { believedTimes } from '../../src/preloads/pods/believed-times.ts';
 import { parsePullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
-import { gateWorld, PODS, type World } from './gate-world.ts';
-import { puller, at as second } from './preload-builder.ts';
+import { gateWorld, PODS, type World } from '../support/unit/gate-world.ts';
+import { puller, at as second } from '../support/unit/preload-builder.ts';
 
 const DAY = 86_400;
 const timestamp = (ms: number) => new Date(ms).toISOString();

@@ -11,7 +11,7 @@ import {
 import { createBoundedReader } from '../../src/api/template/bounded-reader.ts';
 import { readScheduling } from '../../src/api/template/scheduling.ts';
 import { eligibleNodes } from '../../src/preloads/nodes/eligible-nodes.ts';
-import { node } from './preload-builder.ts';
+import { node } from '../support/unit/preload-builder.ts';
 
 const requirement = (
   key: string,

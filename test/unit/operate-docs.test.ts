@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { ERRORS } from '../../src/errors.ts';
 import { asArray, asString, at } from '../../src/json.ts';
-import { anchorsOf, headingsOf, sectionOf } from './markdown.ts';
+import { anchorsOf, headingsOf, sectionOf } from '../support/unit/markdown.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const text = (path: string) => readFileSync(join(ROOT, path), 'utf8');

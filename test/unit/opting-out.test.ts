@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KEEP_PAUSED_ANNOTATION } from '../../src/api/names.ts';
 import { asObject, at, type JsonObject } from '../../src/json.ts';
-import { deployment } from './deployment-builder.ts';
-import { gateWorld, PODS, PRELOADS, WEB, type World } from './gate-world.ts';
-import { heldObject, updated } from './held-deployment.ts';
+import { deployment } from '../support/unit/deployment-builder.ts';
+import { gateWorld, PODS, PRELOADS, WEB, type World } from '../support/unit/gate-world.ts';
+import { heldObject, updated } from '../support/unit/held-deployment.ts';
 
 const EARLY = `${PRELOADS}/early`;
 const byHand: JsonObject = {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { asObject, at, type JsonObject } from '../../src/json.ts';
-import { deployment, UID } from './deployment-builder.ts';
-import { gateWorld, PODS, PRELOADS } from './gate-world.ts';
-import { heldObject, updated } from './held-deployment.ts';
-import { refusal } from './memory-api.ts';
+import { deployment, UID } from '../support/unit/deployment-builder.ts';
+import { gateWorld, PODS, PRELOADS } from '../support/unit/gate-world.ts';
+import { heldObject, updated } from '../support/unit/held-deployment.ts';
+import { refusal } from '../support/unit/memory-api.ts';
 
 const placed = (fields: JsonObject) => (pod: JsonObject) => ({
   ...pod,

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { createPodIndex, podKey } from '../../src/preloads/pods/pod-index.ts';
 import { pullOutcome } from '../../src/preloads/pods/pull-result.ts';
 import type { PullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
-import { at, IMAGE, puller, REFUSED } from './preload-builder.ts';
+import { at, IMAGE, puller, REFUSED } from '../support/unit/preload-builder.ts';
 
 /** As the controller makes it before it asks the API server. */
 const expected = (seconds = 0, node = 'n1') => puller(node).with({ uid: '', createdAt: at(seconds) }).pod;

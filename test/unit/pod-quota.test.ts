@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { asArray, at, type JsonObject } from '../../src/json.ts';
-import { gateWorld, PODS, type World } from './gate-world.ts';
-import { refusal } from './memory-api.ts';
+import { gateWorld, PODS, type World } from '../support/unit/gate-world.ts';
+import { refusal } from '../support/unit/memory-api.ts';
 
 const quota = (hard: JsonObject) => ({ metadata: { namespace: 'shop', name: 'pods' }, spec: { hard } });
 const QUOTA = '/api/v1/namespaces/shop/resourcequotas/pods';

@@ -5,9 +5,9 @@ import jsonPatch, { type Operation } from 'fast-json-patch';
 import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../src/api/names.ts';
 import type { JsonObject } from '../../src/json.ts';
 import { pullerPod } from '../../src/preloads/pods/puller-pod.ts';
-import { admissionPolicy } from './admission-policy.ts';
-import { EKS_IDENTITIES, identityPatch } from './eks-identity.ts';
-import { otherShapes, withSpec } from './pod-shapes.ts';
+import { admissionPolicy } from '../support/unit/admission-policy.ts';
+import { EKS_IDENTITIES, identityPatch } from '../support/unit/eks-identity.ts';
+import { otherShapes, withSpec } from '../support/unit/pod-shapes.ts';
 
 const policy = admissionPolicy('components/pod-shape/admission-policy.yaml');
 const refusals = (object: JsonObject) => policy.refusals({ object });

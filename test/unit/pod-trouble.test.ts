@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { createPodTroubles } from '../../src/preloads/pods/pod-trouble.ts';
 import type { PullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
-import { puller } from './preload-builder.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
+import { puller } from '../support/unit/preload-builder.ts';
 
 /** As kubelets write them, that many seconds after the pod was taken on. */
 const event = (seconds: number, reason: string, message = '') => ({

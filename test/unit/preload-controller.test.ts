@@ -7,11 +7,11 @@ import { templateHash } from '../../src/api/template/template-hash.ts';
 import type { Query } from '../../src/cluster/api-client.ts';
 import { asArray, asObject, asString, at } from '../../src/json.ts';
 import { preloadManifest, preloadSpec } from '../../src/preloads/preload-spec.ts';
-import { deployment, PRELOAD_SETTINGS } from './deployment-builder.ts';
-import { gateWorld, PODS, PRELOADS, WEB, type World } from './gate-world.ts';
-import { heldObject, holdOf, SINCE, updated } from './held-deployment.ts';
-import { refusal } from './memory-api.ts';
-import { NOT_FOUND } from './preload-builder.ts';
+import { deployment, PRELOAD_SETTINGS } from '../support/unit/deployment-builder.ts';
+import { gateWorld, PODS, PRELOADS, WEB, type World } from '../support/unit/gate-world.ts';
+import { heldObject, holdOf, SINCE, updated } from '../support/unit/held-deployment.ts';
+import { refusal } from '../support/unit/memory-api.ts';
+import { NOT_FOUND } from '../support/unit/preload-builder.ts';
 
 const creates = ({ api }: World) => api.called('create', PODS);
 const statusWrites = ({ api }: World) => api.called('jsonPatch', '/status');

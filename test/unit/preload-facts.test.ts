@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { type Deployment, parseDeployment } from '../../src/api/deployment.ts';
 import { assess } from '../../src/preloads/assess/assess.ts';
 import { preloadFacts } from '../../src/preloads/preload-events.ts';
-import { deployment } from './deployment-builder.ts';
-import { held, holdOf, updated } from './held-deployment.ts';
+import { deployment } from '../support/unit/deployment-builder.ts';
+import { held, holdOf, updated } from '../support/unit/held-deployment.ts';
 import {
   BACK_OFF,
   DENIED,
@@ -20,7 +20,7 @@ import {
   refusedOn,
   type Situation,
   situation,
-} from './preload-builder.ts';
+} from '../support/unit/preload-builder.ts';
 
 const facts = (given: Situation, owner?: Deployment) => {
   const input = situation(given);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { gateWorld, PRELOADS } from './gate-world.ts';
+import { gateWorld, PRELOADS } from '../support/unit/gate-world.ts';
 
 /** How often a preload of so many images on 40 nodes is looked at in a second in which something happens all the time. */
 async function looksPerSecond(images: number): Promise<number> {

@@ -18,7 +18,7 @@ import {
   deployment,
   PRELOAD_SETTINGS as settings,
   UID,
-} from './deployment-builder.ts';
+} from '../support/unit/deployment-builder.ts';
 
 const running = deployment().image('registry.test/side:1', 'side');
 const hold: Hold = {

@@ -15,7 +15,7 @@ import {
   refusedOn,
   type Situation,
   situation,
-} from './preload-builder.ts';
+} from '../support/unit/preload-builder.ts';
 
 /** The status at that moment, after the one before. */
 function statusOf(

@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { createAuthority } from '../../src/certificates/authority.ts';
 import type { Controllers, Watch } from '../../src/controllers.ts';
 import { createProcessHealth } from '../../src/process-health.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
 
 const authority = await createAuthority({ now: new Date(), days: 1 });
 const certificates = { serving: authority.certificatePem, ca: authority.certificatePem };

@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PULL_TIMES, type PullTimes } from '../../src/preloads/assess/pull-times.ts';
-import { gateWorld, PODS } from './gate-world.ts';
-import { at, DENIED, lookAt, nodes, puller, REFUSED, type Situation, situation } from './preload-builder.ts';
+import { gateWorld, PODS } from '../support/unit/gate-world.ts';
+import {
+  at,
+  DENIED,
+  lookAt,
+  nodes,
+  puller,
+  REFUSED,
+  type Situation,
+  situation,
+} from '../support/unit/preload-builder.ts';
 
 /** All different from the real ones, and from each other. */
 const SHORT: PullTimes = {

@@ -11,7 +11,7 @@ import {
 } from '../../src/api/names.ts';
 import { asArray, asObject, asStringMap, at, type JsonObject } from '../../src/json.ts';
 import { pullerPod } from '../../src/preloads/pods/puller-pod.ts';
-import { admissionPolicy } from './admission-policy.ts';
+import { admissionPolicy } from '../support/unit/admission-policy.ts';
 
 const policy = admissionPolicy('puller-pod-policy.yaml');
 const GATE = `system:serviceaccount:${GATE_NAMESPACE}:${GATE_SERVICE_ACCOUNT}`;

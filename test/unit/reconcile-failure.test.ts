@@ -3,9 +3,9 @@ import { test } from 'node:test';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { createWorkQueue } from '../../src/cluster/work-queue.ts';
 import { GateError } from '../../src/errors.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
-import { until } from './until.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
+import { until } from '../support/unit/until.ts';
 
 async function logOf(error: unknown): Promise<Record<string, unknown>> {
   const clock = manualClock();

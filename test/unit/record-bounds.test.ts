@@ -9,7 +9,7 @@ import { asArray, type JsonObject } from '../../src/json.ts';
 import { eligibleNodes } from '../../src/preloads/nodes/eligible-nodes.ts';
 import { parseNode } from '../../src/preloads/nodes/node.ts';
 import { parsePullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
-import { leastRetainedBytes } from './retained-bytes.ts';
+import { leastRetainedBytes } from '../support/unit/retained-bytes.ts';
 
 const COPIES = 3;
 const list = <T>(length: number, entry: (n: number) => T): T[] => Array.from({ length }, (_, n) => entry(n));

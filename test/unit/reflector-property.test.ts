@@ -6,9 +6,14 @@ import { systemClock } from '../../src/clock.ts';
 import { createApiClient } from '../../src/cluster/api-client.ts';
 import { createReflector } from '../../src/cluster/reflector.ts';
 import { asString, at } from '../../src/json.ts';
-import { type ApiServerDouble, reset, startApiServerDouble, THINGS } from './api-server-double.ts';
-import { logDouble } from './log-double.ts';
-import { until } from './until.ts';
+import {
+  type ApiServerDouble,
+  reset,
+  startApiServerDouble,
+  THINGS,
+} from '../support/unit/api-server-double.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { until } from '../support/unit/until.ts';
 
 const name = fc.constantFrom('a', 'b', 'c', 'd');
 const write = fc.oneof(

@@ -6,11 +6,11 @@ import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { createReflector, type Reflector } from '../../src/cluster/reflector.ts';
 import { GateError } from '../../src/errors.ts';
-import { answer, hang, reset, status, THINGS } from './api-server-double.ts';
-import { staged, synced } from './followed-things.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
-import { until } from './until.ts';
+import { answer, hang, reset, status, THINGS } from '../support/unit/api-server-double.ts';
+import { staged, synced } from '../support/unit/followed-things.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
+import { until } from '../support/unit/until.ts';
 
 test('what exists is reported before synced resolves, and what changes afterwards', () =>
   staged(async (stage) => {

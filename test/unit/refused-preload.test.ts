@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '../../src/json.ts';
-import { gateWorld, PODS, PRELOADS } from './gate-world.ts';
+import { gateWorld, PODS, PRELOADS } from '../support/unit/gate-world.ts';
 
 const LARGE = `${PRELOADS}/large`;
 const large = (metadata: JsonObject = {}): JsonObject => ({

@@ -13,10 +13,15 @@ import {
 import { createServingCertificate } from '../../src/certificates/serving-certificate.ts';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { at } from '../../src/json.ts';
-import { type CertificateClient, CONFIGURATION, certificateCluster, SECRET } from './certificate-cluster.ts';
-import { logDouble } from './log-double.ts';
-import { type ManualClock, manualClock } from './manual-clock.ts';
-import { until } from './until.ts';
+import {
+  type CertificateClient,
+  CONFIGURATION,
+  certificateCluster,
+  SECRET,
+} from '../support/unit/certificate-cluster.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { type ManualClock, manualClock } from '../support/unit/manual-clock.ts';
+import { until } from '../support/unit/until.ts';
 
 const HOST = 'pullgate.pullgate.svc';
 const POLL_MS = 5000;

@@ -7,8 +7,8 @@ import { readManifests } from '../../src/install/manifests.ts';
 import { register } from '../../src/install/registration.ts';
 import { webhookConfigurationByUrl } from '../../src/install/webhook-configuration.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
-import { logDouble } from './log-double.ts';
-import { type ManualClock, manualClock } from './manual-clock.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { type ManualClock, manualClock } from '../support/unit/manual-clock.ts';
 
 const WEBHOOKS = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/pullgate';
 const CRD = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions/imagepreloads.pullgate.io';

@@ -14,11 +14,11 @@ import {
 import { CONDITION_PREFIX } from '../../src/api/rollout.ts';
 import { GateError } from '../../src/errors.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
-import { deployment, UID } from './deployment-builder.ts';
-import { gateWorld, PODS, WEB, type World } from './gate-world.ts';
-import { heldObject, holdOf, SINCE, updated } from './held-deployment.ts';
-import { refusal } from './memory-api.ts';
-import { NOT_FOUND } from './preload-builder.ts';
+import { deployment, UID } from '../support/unit/deployment-builder.ts';
+import { gateWorld, PODS, WEB, type World } from '../support/unit/gate-world.ts';
+import { heldObject, holdOf, SINCE, updated } from '../support/unit/held-deployment.ts';
+import { refusal } from '../support/unit/memory-api.ts';
+import { NOT_FOUND } from '../support/unit/preload-builder.ts';
 
 const PRELOADS = '/imagepreloads';
 const patches = ({ api }: World) => api.called('jsonPatch', WEB);

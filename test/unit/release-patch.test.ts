@@ -9,8 +9,8 @@ import { writeHold } from '../../src/api/hold.ts';
 import { HELD_LABEL, HOLD_ANNOTATION, KEEP_PAUSED_ANNOTATION } from '../../src/api/names.ts';
 import { pausedAfterHold, releasePatch } from '../../src/deployments/release-patch.ts';
 import type { JsonObject } from '../../src/json.ts';
-import { heldObject, holdOf, updated } from './held-deployment.ts';
-import { applyJsonPatch } from './json-patch.ts';
+import { heldObject, holdOf, updated } from '../support/unit/held-deployment.ts';
+import { applyJsonPatch } from '../support/unit/json-patch.ts';
 
 const patchOf = (object: JsonObject): Operation[] => {
   const deployment = parseDeployment(object);

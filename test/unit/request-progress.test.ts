@@ -15,7 +15,7 @@ import {
   refusedOn,
   type Situation,
   situation,
-} from './preload-builder.ts';
+} from '../support/unit/preload-builder.ts';
 
 /** The preload with the status that the controller writes there. */
 function asStored(given: Situation): ImagePreload {

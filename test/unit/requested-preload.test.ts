@@ -15,10 +15,10 @@ import { createLogLimit } from '../../src/log-limit.ts';
 import { createBackgroundMaking } from '../../src/preloads/background-making.ts';
 import type { PreloadSettings } from '../../src/preloads/preload-spec.ts';
 import { type PreloadRequest, requestPreload } from '../../src/preloads/requested-preload.ts';
-import { deployment, PRELOAD_SETTINGS, UID } from './deployment-builder.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
-import { memoryApi, refusal } from './memory-api.ts';
+import { deployment, PRELOAD_SETTINGS, UID } from '../support/unit/deployment-builder.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
+import { memoryApi, refusal } from '../support/unit/memory-api.ts';
 
 const SHOP = '/api/v1/namespaces/shop';
 const WEB = '/apis/apps/v1/namespaces/shop/deployments/web';

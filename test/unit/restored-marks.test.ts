@@ -6,9 +6,9 @@ import { ownDecided, writeDecided } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { ownHold, writeHold } from '../../src/api/hold.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
-import { decideUpdate, NOW } from './decide-update.ts';
-import { deployment, UID } from './deployment-builder.ts';
-import { holdOf } from './held-deployment.ts';
+import { decideUpdate, NOW } from '../support/unit/decide-update.ts';
+import { deployment, UID } from '../support/unit/deployment-builder.ts';
+import { holdOf } from '../support/unit/held-deployment.ts';
 
 const DAY = 86_400_000;
 const BYPASS = 'pullgate.io/bypass';

@@ -7,7 +7,7 @@ import { parseDeployment } from '../../src/api/deployment.ts';
 import { ownHold } from '../../src/api/hold.ts';
 import { templateHash } from '../../src/api/template/template-hash.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
-import { deployment } from './deployment-builder.ts';
+import { deployment } from '../support/unit/deployment-builder.ts';
 
 const HOLD = 'pullgate.io/hold';
 const DECIDED = 'pullgate.io/decided';

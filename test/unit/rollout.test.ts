@@ -7,7 +7,7 @@ import {
   isRolloutFinished,
   isRolloutUnderWay,
 } from '../../src/api/rollout.ts';
-import { type DeploymentBuilder, deployment } from './deployment-builder.ts';
+import { type DeploymentBuilder, deployment } from '../support/unit/deployment-builder.ts';
 
 const web = deployment();
 const DONE = { observedGeneration: 3, replicas: 2, updatedReplicas: 2, availableReplicas: 2 };

@@ -5,8 +5,8 @@ import { NEEDS_BYTES } from '../../src/api/preload-needs.ts';
 import { createObjectCache, type ObjectCache } from '../../src/cluster/object-cache.ts';
 import { asArray, type JsonObject, at as valueAt } from '../../src/json.ts';
 import { createServedPreloads, SERVED_LIMITS } from '../../src/preloads/served-preloads.ts';
-import { gateWorld, PRELOADS, type World } from './gate-world.ts';
-import { retainedBytes } from './retained-bytes.ts';
+import { gateWorld, PRELOADS, type World } from '../support/unit/gate-world.ts';
+import { retainedBytes } from '../support/unit/retained-bytes.ts';
 
 const list = <T>(length: number, entry: (n: number) => T): T[] => Array.from({ length }, (_, n) => entry(n));
 const LIMIT = SERVED_LIMITS.preloads;

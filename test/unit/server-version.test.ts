@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { ApiError } from '../../src/cluster/api-error.ts';
 import { GateError } from '../../src/errors.ts';
 import { awaitSupportedServer, checkServerVersion } from '../../src/install/server-version.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
 
 const SERVER = 'https://192.0.2.1:6443';
 const clientOf = (answer: () => unknown) => ({ get: async () => answer() });

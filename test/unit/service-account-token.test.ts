@@ -12,9 +12,9 @@ import {
   startApiServerDouble,
   status,
   THINGS,
-} from './api-server-double.ts';
-import { type ManualClock, manualClock } from './manual-clock.ts';
-import { until } from './until.ts';
+} from '../support/unit/api-server-double.ts';
+import { type ManualClock, manualClock } from '../support/unit/manual-clock.ts';
+import { until } from '../support/unit/until.ts';
 
 const TOKEN_PATH = '/api/v1/namespaces/pullgate/serviceaccounts/gate/token';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { settingFacts } from '../../src/deployments/setting-events.ts';
-import { type DeploymentBuilder, deployment, UID } from './deployment-builder.ts';
+import { type DeploymentBuilder, deployment, UID } from '../support/unit/deployment-builder.ts';
 
 const facts = (builder: DeploymentBuilder) => settingFacts(parseDeployment(builder.object));
 const wrong = deployment().annotate('pullgate.io/min-nodes', 'fifty');

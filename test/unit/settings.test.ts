@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { type Floor, invalidSettingText, settingsOf } from '../../src/api/settings.ts';
-import { deployment } from './deployment-builder.ts';
+import { deployment } from '../support/unit/deployment-builder.ts';
 
 const template = { spec: { nodeSelector: { disk: 'ssd' } } };
 const of = (name: string, value: string) =>

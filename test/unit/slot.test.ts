@@ -11,7 +11,7 @@ import {
   type PullerBuilder,
   puller,
   REFUSED,
-} from './preload-builder.ts';
+} from '../support/unit/preload-builder.ts';
 
 const judge = (...pods: PullerBuilder[]): Slot =>
   judgeSlot(

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { gateWorld, type World } from './gate-world.ts';
-import { heldObject, updated } from './held-deployment.ts';
-import { refusal } from './memory-api.ts';
+import { gateWorld, type World } from '../support/unit/gate-world.ts';
+import { heldObject, updated } from '../support/unit/held-deployment.ts';
+import { refusal } from '../support/unit/memory-api.ts';
 
 const NODES = ['n1', 'n2', 'n3', 'n4'];
 /** Fewer than the hostile namespace wants, and more than are created or deleted at a time. */

@@ -3,9 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
-import { growth, isAboveLimit, isJudged, type Sample } from '../soak/growth.ts';
-import { rememberedImages } from '../soak/remembered-images.ts';
-import { slope } from '../soak/slope.ts';
+import { growth, isAboveLimit, isJudged, type Sample } from '../stress/soak/growth.ts';
+import { rememberedImages } from '../stress/soak/remembered-images.ts';
+import { slope } from '../stress/soak/slope.ts';
 
 describe('the slope of a soak', () => {
   test('is that of a straight line, without an error', () => {

@@ -4,8 +4,14 @@ import { systemClock } from '../../src/clock.ts';
 import { createApiClient } from '../../src/cluster/api-client.ts';
 import { mayBypass } from '../../src/cluster/subject-access-review.ts';
 import { createLogLimit } from '../../src/log-limit.ts';
-import { answer, type Handler, hang, startApiServerDouble, status } from './api-server-double.ts';
-import { logDouble } from './log-double.ts';
+import {
+  answer,
+  type Handler,
+  hang,
+  startApiServerDouble,
+  status,
+} from '../support/unit/api-server-double.ts';
+import { logDouble } from '../support/unit/log-double.ts';
 
 const PATH = '/apis/authorization.k8s.io/v1/subjectaccessreviews';
 const USER = { username: 'somebody-else', groups: ['dev'], extra: { scopes: ['a', 'b'] } };

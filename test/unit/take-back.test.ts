@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Line, shareAmong } from '../../src/preloads/budget/fair-share.ts';
 import { type Place, placesToTakeBack, type TakenBack } from '../../src/preloads/budget/take-back.ts';
-import { at, puller } from './preload-builder.ts';
+import { at, puller } from '../support/unit/preload-builder.ts';
 
 const NOW = at(1000);
 const TIMEOUT_MS = 900_000;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { beginning, elide, TEXT_LIMIT } from '../../src/text.ts';
-import { retainedBytes } from './retained-bytes.ts';
+import { retainedBytes } from '../support/unit/retained-bytes.ts';
 
 test('a text within the limit is returned as it is', () => {
   for (const text of ['', 'not found', 'x'.repeat(TEXT_LIMIT)]) assert.equal(elide(text), text);

@@ -7,8 +7,8 @@ import {
   NODE_TIMEOUT_ANNOTATION,
   PARALLELISM_ANNOTATION,
 } from '../../src/api/names.ts';
-import { gateWorld, type World, type WorldOptions } from './gate-world.ts';
-import { heldObject, updated } from './held-deployment.ts';
+import { gateWorld, type World, type WorldOptions } from '../support/unit/gate-world.ts';
+import { heldObject, updated } from '../support/unit/held-deployment.ts';
 
 const STRICT: WorldOptions = { settings: { tightenOnly: true } };
 const HOUR = 3600_000;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { gateWorld, PODS, PRELOADS, type World } from './gate-world.ts';
-import { refusal } from './memory-api.ts';
+import { gateWorld, PODS, PRELOADS, type World } from '../support/unit/gate-world.ts';
+import { refusal } from '../support/unit/memory-api.ts';
 
 const WORDS =
   'Internal error occurred: failed calling webhook "pods.policy.test": failed to call webhook: no endpoints available for service "policy"';

@@ -4,9 +4,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { GateEvent } from '../../src/cluster/events.ts';
 import { asArray, at } from '../../src/json.ts';
 import { createUnservedPreloads } from '../../src/preloads/unserved-preloads.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
-import { preload } from './preload-builder.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
+import { preload } from '../support/unit/preload-builder.ts';
 
 function world() {
   const clock = manualClock();

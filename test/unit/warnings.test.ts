@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { auditAnnotationsFor, warningsFor } from '../../src/admission/warnings.ts';
 import type { JsonObject } from '../../src/json.ts';
-import { decideUpdate, NOW } from './decide-update.ts';
-import { type DeploymentBuilder, deployment, NAME, NAMESPACE } from './deployment-builder.ts';
+import { decideUpdate, NOW } from '../support/unit/decide-update.ts';
+import { type DeploymentBuilder, deployment, NAME, NAMESPACE } from '../support/unit/deployment-builder.ts';
 
 const ID = { namespace: NAMESPACE, name: NAME };
 const web = deployment();

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { runsWasm } from '../../src/preloads/pods/wasm.ts';
-import { gateWorld } from './gate-world.ts';
-import { heldObject, updated } from './held-deployment.ts';
-import { refusal } from './memory-api.ts';
+import { gateWorld } from '../support/unit/gate-world.ts';
+import { heldObject, updated } from '../support/unit/held-deployment.ts';
+import { refusal } from '../support/unit/memory-api.ts';
 
 for (const name of [
   'wasmtime',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { weighsMoreThan } from '../../src/api/template/weight.ts';
-import { leastRetainedBytes } from './retained-bytes.ts';
+import { leastRetainedBytes } from '../support/unit/retained-bytes.ts';
 
 const COPIES = 40;
 const list = <T>(length: number, entry: (n: number) => T): T[] => Array.from({ length }, (_, n) => entry(n));

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { asObject, at } from '../../src/json.ts';
-import { gateWorld, PODS, PRELOADS, WEB, type World } from './gate-world.ts';
-import { SINCE } from './held-deployment.ts';
+import { gateWorld, PODS, PRELOADS, WEB, type World } from '../support/unit/gate-world.ts';
+import { SINCE } from '../support/unit/held-deployment.ts';
 
 /** Held, and the first wave asked for. */
 async function holding(world: World): Promise<World> {

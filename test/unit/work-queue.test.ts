@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../../src/clock.ts';
 import { createWorkQueue } from '../../src/cluster/work-queue.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
 
 type Answer = number | undefined | Error;
 

@@ -3,10 +3,10 @@ import { test } from 'node:test';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import type { Query } from '../../src/cluster/api-client.ts';
 import { createWorkloadLookups } from '../../src/preloads/workload-lookups.ts';
-import { deployment } from './deployment-builder.ts';
-import { logDouble } from './log-double.ts';
-import { manualClock } from './manual-clock.ts';
-import { preload } from './preload-builder.ts';
+import { deployment } from '../support/unit/deployment-builder.ts';
+import { logDouble } from '../support/unit/log-double.ts';
+import { manualClock } from '../support/unit/manual-clock.ts';
+import { preload } from '../support/unit/preload-builder.ts';
 
 /** Pods on as many nodes, and the queries of the lists of them. */
 function lookups(pods: number) {

@@ -1,7 +1,7 @@
 import type { ApiClient } from '../../../src/cluster/api-client.ts';
 import { asArray, asString, at } from '../../../src/json.ts';
-import { until } from '../../e2e/until.ts';
-import { run } from '../../lab/command.ts';
+import { run } from '../../cluster/lab/command.ts';
+import { until } from '../../support/e2e/until.ts';
 import type { Stage } from './stage.ts';
 
 export interface GatePod {

@@ -1,10 +1,10 @@
 import { MODE_LABEL } from '../../../src/api/names.ts';
 import type { ApiClient } from '../../../src/cluster/api-client.ts';
-import { manifestOf } from '../../e2e/deployment.ts';
-import { startGate } from '../../e2e/gate-process.ts';
-import { createNamespace } from '../../e2e/namespace.ts';
-import { until } from '../../e2e/until.ts';
-import type { Lab } from '../../lab/lab.ts';
+import type { Lab } from '../../cluster/lab/lab.ts';
+import { manifestOf } from '../../support/e2e/deployment.ts';
+import { startGate } from '../../support/e2e/gate-process.ts';
+import { createNamespace } from '../../support/e2e/namespace.ts';
+import { until } from '../../support/e2e/until.ts';
 import type { Bench, Measured, Progress, Row } from '../bench.ts';
 import { median, percentile, rounded } from '../percentile.ts';
 import { labVersions, onLab, type Stage } from './stage.ts';

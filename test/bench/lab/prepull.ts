@@ -1,5 +1,5 @@
 import type { JsonObject } from '../../../src/json.ts';
-import { PAUSE_IMAGE } from '../../lab/images.ts';
+import { PAUSE_IMAGE } from '../../cluster/lab/images.ts';
 
 /** Does nothing and ends; the image has to have it. */
 const END_AT_ONCE = ['/bin/true'];

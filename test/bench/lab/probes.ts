@@ -1,8 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { API_GROUP_PATH, API_VERSION, IMAGE_PRELOAD_KIND } from '../../../src/api/names.ts';
 import { asObject, asString, at } from '../../../src/json.ts';
-import { until } from '../../e2e/until.ts';
-import { PAUSE_IMAGE } from '../../lab/images.ts';
+import { PAUSE_IMAGE } from '../../cluster/lab/images.ts';
+import { until } from '../../support/e2e/until.ts';
 import type { Stage } from './stage.ts';
 
 export interface Probes {

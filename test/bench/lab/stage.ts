@@ -1,8 +1,8 @@
 import type { ApiClient } from '../../../src/cluster/api-client.ts';
 import { asArray, asString, at } from '../../../src/json.ts';
-import { connect } from '../../e2e/gated-lab.ts';
-import type { Scope } from '../../e2e/namespace.ts';
-import { attach, type Lab } from '../../lab/lab.ts';
+import { attach, type Lab } from '../../cluster/lab/lab.ts';
+import { connect } from '../../support/e2e/gated-lab.ts';
+import type { Scope } from '../../support/e2e/namespace.ts';
 import { withEnds } from '../ends.ts';
 
 /** What a bench on the lab works with; what it made is taken away when it ends, the last first. */

@@ -7,8 +7,8 @@ import { loadKubeconfig } from '../../../src/cluster/kubeconfig.ts';
 import { actAs } from '../../../src/cluster/service-account-token.ts';
 import { locate, readManifests } from '../../../src/install/manifests.ts';
 import { asArray, asObject, at, type JsonObject } from '../../../src/json.ts';
-import { until } from '../../e2e/until.ts';
-import type { ScaleCluster } from '../../scale/cluster.ts';
+import type { ScaleCluster } from '../../cluster/simulated/cluster.ts';
+import { until } from '../../support/e2e/until.ts';
 
 const RBAC = new URL('../../../deploy/rbac-in-cluster.yaml', import.meta.url);
 

@@ -1,5 +1,5 @@
 import type { JsonObject } from '../../../src/json.ts';
-import { manifestOf } from '../../e2e/deployment.ts';
+import { manifestOf } from '../../support/e2e/deployment.ts';
 
 /** As many as a kubelet reports (nodeStatusMaxImages), with names as registries of clouds have them. */
 export const NODE_IMAGES = Array.from(

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { asArray, asString, at } from '../../../src/json.ts';
-import { cgroupHierarchies, createCgroups, removeCgroups } from '../../lab/cgroups.ts';
+import { cgroupHierarchies, createCgroups, removeCgroups } from '../../cluster/lab/cgroups.ts';
 
 const DEPLOYMENT = new URL('../../../deploy/deployment.yaml', import.meta.url);
 

@@ -1,7 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { at } from '../../../src/json.ts';
-import { until } from '../../e2e/until.ts';
-import type { ScaleOptions } from '../../scale/cluster.ts';
+import type { ScaleOptions } from '../../cluster/simulated/cluster.ts';
+import { until } from '../../support/e2e/until.ts';
 import type { Progress, Row } from '../bench.ts';
 import { rounded } from '../percentile.ts';
 import { largeDeployment, NODE_IMAGES, NODE_LABELS } from './large-objects.ts';
@@ -164,6 +164,9 @@ function open(
   };
 }
 
+/** The Deployment controller creates 10,000 ReplicaSets, and counts them: two writes each, on a busy machine 30 in a second. */
+const SETTLING_SECONDS = 900;
+
 /**
  * Waits until no Deployment has changed for a while: their controller has much to do before. The resourceVersion of a list would not
  * tell, because it moves on with every Lease that is renewed.
@@ -185,7 +188,7 @@ async function settled({ api }: Stage['cluster']): Promise<void> {
   try {
     await until(
       'no Deployment changes any more',
-      PATIENCE_SECONDS,
+      SETTLING_SECONDS,
       () => ({ quietMs: performance.now() - changedAt, broken }),
       ({ quietMs }) => broken !== undefined || quietMs > SETTLE_MS,
     );

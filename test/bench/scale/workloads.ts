@@ -1,9 +1,9 @@
 import { MODE_LABEL } from '../../../src/api/names.ts';
 import type { JsonObject } from '../../../src/json.ts';
-import { manifestOf } from '../../e2e/deployment.ts';
-import { until } from '../../e2e/until.ts';
-import type { ScaleCluster } from '../../scale/cluster.ts';
-import { inParallel } from '../../scale/in-parallel.ts';
+import type { ScaleCluster } from '../../cluster/simulated/cluster.ts';
+import { manifestOf } from '../../support/e2e/deployment.ts';
+import { until } from '../../support/e2e/until.ts';
+import { inParallel } from '../../support/in-parallel.ts';
 
 /** Deployments of one namespace that opted in. */
 export interface Workloads {
