@@ -17,7 +17,7 @@ const SYNC_MS = 60_000;
 
 /**
  * What can be wrong with a leader. Everything here is about this replica alone, as probes act on it alone. An outage of the API
- * server is no reason for either of them: a restart would not mend it, and would lose the caches; and admission in mode pause
+ * server is no reason for either of them: a restart would not fix it, and would lose the caches; and admission in mode pause
  * needs no API server, so that a replica that is taken out of the Service would only let updates pass ungated once it is back.
  * Whoever leads loses the lease within 10 s of an outage, and then none of this applies.
  */

@@ -1,4 +1,4 @@
-import { asString, isObject } from '../json.ts';
+import { asString, at, isObject } from '../json.ts';
 import type { Deployment } from './deployment.ts';
 import { DECIDED_ANNOTATION } from './names.ts';
 
@@ -35,16 +35,27 @@ export interface Decided {
   /** RFC 3339. */
   readonly at: string;
   readonly reason: string;
+  /** How the leader has ended the hold that this decision began. Written in the same patch, so that no crash can lose it. */
+  readonly ended?: EndOfHold;
+}
+
+export interface EndOfHold {
+  /** A word, such as `Ready`. */
+  readonly reason: string;
+  /** RFC 3339. */
+  readonly at: string;
 }
 
 /** The longest name of a ServiceAccount has 338 characters: a prefix of 22, 63 of the namespace, 253 of its own. */
 const BY_LIMIT = 340;
 /** Annotations share 256 KiB; a reason is for people. */
 const REASON_LIMIT = 512;
+/** The longest reason for which a leader ends a hold has 16 characters. */
+const END_LIMIT = 32;
 /** Each character of both can become six (`\u0007`); the rest has at most 300. */
 export const DECIDED_CHARACTERS = 6 * (BY_LIMIT + REASON_LIMIT) + 300;
 
-export function writeDecided({ uid, template, decision, by, at, reason }: Decided): string {
+export function writeDecided({ uid, template, decision, by, at, reason, ended }: Decided): string {
   return JSON.stringify({
     v: 1,
     uid,
@@ -53,6 +64,7 @@ export function writeDecided({ uid, template, decision, by, at, reason }: Decide
     by: by.slice(0, BY_LIMIT),
     at,
     reason: reason.slice(0, REASON_LIMIT),
+    ended,
   });
 }
 
@@ -70,12 +82,20 @@ export function parseDecided(annotation: string | undefined): Decided | undefine
   if (json['v'] !== undefined && !uid) return undefined;
   const template = asString(json['template']);
   const by = asString(json['by']);
-  const at = asString(json['at']);
+  const time = asString(json['at']);
   const decision = asString(json['decision']);
-  if (!template || by === undefined || !at || !isRecorded(decision)) return undefined;
-  if (Number.isNaN(Date.parse(at))) return undefined;
-  const reason = asString(json['reason']) ?? '';
-  return { uid, template, decision, by: by.slice(0, BY_LIMIT), at, reason: reason.slice(0, REASON_LIMIT) };
+  if (!template || by === undefined || !time || !isRecorded(decision)) return undefined;
+  if (Number.isNaN(Date.parse(time))) return undefined;
+  const reason = (asString(json['reason']) ?? '').slice(0, REASON_LIMIT);
+  const ended = parseEnd(json['ended']);
+  return { uid, template, decision, by: by.slice(0, BY_LIMIT), at: time, reason, ...(ended && { ended }) };
+}
+
+function parseEnd(json: unknown): EndOfHold | undefined {
+  const reason = asString(at(json, 'reason'));
+  const time = asString(at(json, 'at'));
+  if (!reason || reason.length > END_LIMIT || !time || Number.isNaN(Date.parse(time))) return undefined;
+  return { reason, at: time };
 }
 
 /** Returns the record on the Deployment unless it was made for another one: a copy tells nothing. */

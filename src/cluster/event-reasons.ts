@@ -34,6 +34,11 @@ export const EVENT_REASONS = {
     when: 'The nodes start to pull the images. The Event says how many nodes.',
     remedy: 'Nothing.',
   },
+  WaitingForNodes: {
+    types: ['Warning'],
+    when: 'No node is eligible, so the rollout waits for one. The Event gives the time until when, and which nodes are [excluded](failures.md#excluded-nodes).',
+    remedy: 'Look at these nodes. If the node pool scales from zero, wait: the rollout starts at that time.',
+  },
   PreloadNodeFailed: {
     types: ['Warning'],
     when: 'A node cannot pull an image. The first 10 failing nodes of a preload have an Event each. If a node "no longer counts", the release does not wait for it.',
@@ -41,7 +46,7 @@ export const EVENT_REASONS = {
   },
   PreloadFailed: {
     types: ['Warning'],
-    when: 'The update stays held and `kubectl rollout status` fails. Either every node that was asked gave a [final answer](failures.md), or the deadline has passed with no node ready, or the ImagePreload cannot be created: a quota, a policy or a missing right refuses it, a webhook does not answer, or finalizers keep an old one.',
+    when: 'The update stays held and `kubectl rollout status` fails. Either every node that was asked gave a [final answer](failures.md), or the deadline has passed with no node ready, or the ImagePreload cannot be created: a quota, a policy or a missing right refuses it, a webhook does not answer, or an old one is in the way that finalizers keep or that may not be deleted.',
     remedy:
       'Push the image, fix the pull secret or the quota, remove the finalizers, or go back. Pullgate retries automatically: the registry after 30 s, then less often, at least every 5 minutes.',
   },
@@ -64,6 +69,12 @@ export const EVENT_REASONS = {
     types: ['Normal', 'Warning'],
     when: 'The hold has ended. The Event gives the reason: `Ready`, `Reverted`, `OptedOut`, `DeadlineExceeded`, `NoEligibleNodes`, `NotPreloadable`, `LimitExceeded`, `NothingServes` (no pod of the Deployment is ready, and one node has the images) or `ScaledToZero` (no pod is wanted). Also: mode `reject` let an update through, Pullgate dropped a copied or unreadable hold, or Pullgate was stopped or uninstalled. The type is Warning if the images are not on all required nodes.',
     remedy: 'Resume the Deployment when you like if the Event says that it stays paused.',
+  },
+  ReleaseFailed: {
+    types: ['Warning'],
+    when: 'The hold should end, for the reason in brackets, but the API server refused the update: a policy, a webhook that refuses or does not answer, or a missing right. The Deployment stays paused. Pullgate retries automatically, at least every 30 s.',
+    remedy:
+      "Exempt Pullgate's account from what refuses the update, or wait, for example until a change freeze ends. The bypass in the Event is an update of your own account.",
   },
   HoldSuperseded: {
     types: ['Normal'],

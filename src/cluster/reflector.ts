@@ -98,7 +98,7 @@ const WARN_AFTER_FAILURES = 3;
 /**
  * Lists a collection page by page and watches from there. A watch that ends or breaks is taken up from the last
  * resourceVersion seen (bookmarks keep it young); where that is impossible (410, or any refusal that repeating could
- * not mend) the collection is listed again and compared. Never gives up, whatever an object does.
+ * not fix) the collection is listed again and compared. Never gives up, whatever an object does.
  */
 export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   const { client, path, query, parse, scope, trim, clock, random } = options;

@@ -122,7 +122,7 @@ export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
     running.add(run);
   }
 
-  /** What the operator can mend has a code and needs no stack. */
+  /** What the operator can fix has a code and needs no stack. */
   function report(key: string, error: unknown, retryInMs: number): void {
     const fields = { queue: name, key, retryInMs: Math.round(retryInMs) };
     const known = isMissingRight(error)

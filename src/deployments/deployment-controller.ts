@@ -27,6 +27,7 @@ import {
   type ReleaseReason,
 } from './next-step.ts';
 import { progressCondition } from './progress-condition.ts';
+import { endRecord, recordedEndFacts } from './recorded-end.ts';
 import {
   deploymentPath,
   type EndHoldsOptions,
@@ -37,6 +38,7 @@ import {
 } from './release-holds.ts';
 import { releasePatch } from './release-patch.ts';
 import { settingFacts } from './setting-events.ts';
+import { createUnendedHolds } from './unended-holds.ts';
 
 type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;
 
@@ -81,12 +83,16 @@ export interface ReleaseController {
   stop(): Promise<void>;
 }
 
+/** Retries included, so that a failure can be told within 15 s. */
+const END = { deadlineMs: 12_000 };
+
 export function createReleaseController(options: ReleaseControllerOptions): ReleaseController {
   const { client, clock, random, log, writeEvent, deployments, preloads } = options;
   const queue = createWorkQueue({ name: 'release', reconcile, clock, log, random });
   /** How often in a row a Deployment was refused as changed. */
   const stale = new Map<string, number>();
   const limitLog = createLogLimit(clock, FAILURE_RATE);
+  const unended = createUnendedHolds({ clock, writeEvent });
   const rules = { alwaysPullImages: options.settings.alwaysPullImages };
   const since = new WeakMap<Deployment, number>();
   /** Ends of holds whose patch was sent and not confirmed: the answer may have been lost. By the Deployment's key. */
@@ -112,12 +118,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     }
     const mode = options.modeOf(deployment.namespace);
     const assessment = assessmentFor(deployment, mode);
-    if (mode !== undefined) {
-      for (const fact of decisionFacts(deployment, mode, assessment, clock.now())) writeEvent(fact);
-      for (const invalid of settingFacts(deployment, floorOf(options.settings))) writeEvent(invalid);
-      const exceeded = exceededBeside(deployment, mode, rules);
-      if (exceeded !== undefined) writeEvent(exceededFact(deployment, exceeded));
-    }
+    if (mode !== undefined) writeFacts(deployment, mode, assessment);
     const step = nextStep({ deployment, mode, assessment, rules });
     try {
       const retryIn = await carryOut(deployment, step);
@@ -131,6 +132,17 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
       log.debug({ deployment: key, step: step.step, err: error }, 'changed meanwhile');
       return STALE_RETRY_MS;
     }
+  }
+
+  function writeFacts(deployment: Deployment, mode: Mode, assessment: Assessment | undefined): void {
+    const facts = [
+      ...decisionFacts(deployment, mode, assessment, clock.now()),
+      ...recordedEndFacts(deployment, clock.now()),
+      ...settingFacts(deployment, floorOf(options.settings)),
+    ];
+    for (const fact of facts) writeEvent(fact);
+    const exceeded = exceededBeside(deployment, mode, rules);
+    if (exceeded !== undefined) writeEvent(exceededFact(deployment, exceeded));
   }
 
   function assessmentFor(deployment: Deployment, mode: Mode | undefined): Assessment | undefined {
@@ -157,13 +169,28 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
         await takeOff(deployment, step);
         return undefined;
       case 'fail':
-      case 'recover': {
-        const body = progressCondition(deployment, step, clock.now());
-        await client.strategicPatch(`${deploymentPath(deployment)}/status`, body);
-        log.info({ ...fieldsOf(deployment), step: step.step }, 'progress condition written');
+      case 'recover':
+        await writeCondition(deployment, step);
         return undefined;
-      }
     }
+  }
+
+  async function writeCondition(
+    deployment: Deployment,
+    step: NextStep & { step: 'fail' | 'recover' },
+  ): Promise<void> {
+    unended.tried(deployment);
+    try {
+      const body = progressCondition(deployment, step, clock.now());
+      await client.strategicPatch(`${deploymentPath(deployment)}/status`, body, {}, END);
+    } catch (error) {
+      // A release waits for it. Where it cannot fail, other Events say why.
+      if (step.step === 'recover' && ownHold(deployment) !== undefined)
+        unended.failed(deployment, step, error);
+      throw error;
+    }
+    unended.ended(deployment);
+    log.info({ ...fieldsOf(deployment), step: step.step }, 'progress condition written');
   }
 
   /** Whether the hold would stay if it were for the namespace as it is stored now. */
@@ -179,23 +206,28 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   ): Promise<void> {
     const assessment = assessmentFor(deployment, options.modeOf(deployment.namespace));
     const key = `${deployment.namespace}/${deployment.name}`;
+    const record = endRecord(deployment, step, clock.now());
+    unended.tried(deployment);
     try {
-      await client.jsonPatch(deploymentPath(deployment), releasePatch(deployment, step.paused));
+      const patch = releasePatch(deployment, step.paused, { decided: record });
+      await client.jsonPatch(deploymentPath(deployment), patch, {}, END);
     } catch (error) {
-      unconfirmed.set(key, { deployment, step, assessment });
+      unconfirmed.set(key, { deployment, step, assessment, record });
+      unended.failed(deployment, step, error);
       throw error;
     }
     unconfirmed.delete(key);
-    reportEnd({ deployment, step, assessment });
+    reportEnd({ deployment, step, assessment, record });
   }
 
   function reportEnd({ deployment, step, assessment }: EndedHold): void {
+    unended.ended(deployment);
     const hold = ownHold(deployment);
     // The clock of whoever held it may be ahead of ours.
     const heldMs = hold && Math.max(0, clock.now() - Date.parse(hold.since));
     if (heldMs !== undefined) options.onHoldEnded?.(step.reason, heldMs / 1000);
     log.info({ ...fieldsOf(deployment), reason: step.reason, heldMs }, `hold ${step.step}`);
-    for (const event of stepFacts(deployment, step, assessment, clock.now())) writeEvent(event);
+    for (const event of stepFacts(deployment, step, assessment, clock.now(), rules)) writeEvent(event);
   }
 
   /**
@@ -266,18 +298,20 @@ interface EndedHold {
   readonly deployment: Deployment;
   readonly step: NextStep & { readonly step: 'release' | 'drop' };
   readonly assessment: Assessment | undefined;
+  /** The record of the decision that the patch writes; undefined if it leaves the stored one. */
+  readonly record: string | undefined;
 }
 
 /**
  * Returns whether the Deployment is as this patch leaves it. Whenever a user ends a hold, admission writes another record of a
  * decision.
  */
-function hasLanded({ deployment, step }: EndedHold, stored: Deployment): boolean {
+function hasLanded({ deployment, step, record }: EndedHold, stored: Deployment): boolean {
   return (
     stored.uid === deployment.uid &&
     !isMarked(stored) &&
     stored.paused === step.paused &&
     stored.templateHash === deployment.templateHash &&
-    stored.annotations[DECIDED_ANNOTATION] === deployment.annotations[DECIDED_ANNOTATION]
+    stored.annotations[DECIDED_ANNOTATION] === (record ?? deployment.annotations[DECIDED_ANNOTATION])
   );
 }

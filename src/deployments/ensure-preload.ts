@@ -3,7 +3,7 @@ import { type Deployment, parseDeployment } from '../api/deployment.ts';
 import type { ImagePreload } from '../api/image-preload.ts';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
-import { ApiError, isInvalid, isUnanswered } from '../cluster/api-error.ts';
+import { ApiError, isForbidden, isInvalid, isUnanswered } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
@@ -44,8 +44,8 @@ export interface EnsurePreloadOptions {
 export const STALE_RETRY_MS = 1000;
 /** An API server, or a webhook that it asks, that cannot answer for longer than this is reported on the Deployment. */
 const REPORTED_AFTER_MS = 5000;
-/** One attempt, so that its failure can be reported within 15 s. */
-const CREATE = { retry: false, deadlineMs: 12_000 };
+/** One attempt, so that its failure can be reported within 15 s, after a dry run of 4 s. Webhooks have 10 s by default. */
+const CREATE = { retry: false, deadlineMs: 10_600 };
 /**
  * ImagePreloads that are being created at a time. Each has the whole Deployment in memory, of up to 1.5 MiB, and may wait for a
  * webhook of its namespace.
@@ -138,6 +138,22 @@ export function createEnsurePreload(options: EnsurePreloadOptions): EnsurePreloa
     }
   }
 
+  async function replace(
+    deployment: Deployment,
+    { name, why }: NeededPreload,
+    stored: ImagePreload,
+  ): Promise<void> {
+    try {
+      await remove(stored);
+    } catch (error) {
+      if (why === 'Hold' && (isForbidden(error) || isInvalid(error))) {
+        const words = `ImagePreload ${name} does not match any more, and its deletion was refused`;
+        await reportImpasse(deployment, name, `${words}: ${error.apiMessage}`);
+      }
+      throw error;
+    }
+  }
+
   async function remove({ namespace, name, uid }: ImagePreload): Promise<void> {
     limitLog(namespace, (fields) =>
       log.warn({ ...fields, preload: `${namespace}/${name}` }, 'replacing a preload that does not match'),
@@ -156,7 +172,7 @@ export function createEnsurePreload(options: EnsurePreloadOptions): EnsurePreloa
         return undefined;
       }
       if (stored.deleting) await reportLingering(deployment, needed, stored);
-      else await remove(stored);
+      else await replace(deployment, needed, stored);
       return STALE_RETRY_MS;
     },
   };

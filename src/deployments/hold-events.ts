@@ -3,6 +3,7 @@ import { describePreload, goBack, letThrough, resume } from '../api/commands.ts'
 import { type Decided, ownDecided, type RecordedDecision } from '../api/decision-record.ts';
 import type { Deployment } from '../api/deployment.ts';
 import { type Hold, ownHold } from '../api/hold.ts';
+import type { PullRules } from '../api/images-to-pull.ts';
 import { API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL, MODE_OFF, type Mode } from '../api/names.ts';
 import { awaitedPreload } from '../api/preload-name.ts';
 import { isRolloutFinished, knownFailure } from '../api/rollout.ts';
@@ -16,7 +17,7 @@ import { wordsAbout } from '../preloads/pods/pull-failure.ts';
 import type { DropReason, NeededPreload, NextStep, ReleaseReason } from './next-step.ts';
 
 /** Events live for an hour (--event-ttl): an older fact was told, and a restart must not tell it again. */
-const FACT_LIFE_MS = 3600_000;
+export const FACT_LIFE_MS = 3600_000;
 
 const KINDS: Readonly<Record<RecordedDecision, EventKind | undefined>> = {
   Held: { reason: 'RolloutHeld', type: 'Normal' },
@@ -152,6 +153,7 @@ export function stepFacts(
   step: NextStep,
   assessment: Assessment | undefined,
   now: number,
+  rules: PullRules = {},
 ): GateEvent[] {
   const regarding = deploymentReference(deployment);
   if (step.step === 'drop') {
@@ -180,7 +182,7 @@ export function stepFacts(
   if (step.reason === 'LimitExceeded')
     add(
       { reason: 'LimitExceeded', type: 'Warning' },
-      withoutPreload(exceededBound(deployment, hold.from) ?? ''),
+      withoutPreload(exceededBound(deployment, hold.from, rules) ?? ''),
     );
   // Without a way back: that would wait for nodes, too.
   // Where no node could ever be preloaded, nothing is wrong.
@@ -194,13 +196,17 @@ export function stepFacts(
     `released after ${seconds} s (${step.reason})${whyReleased(deployment, step, assessment)}`,
     step.paused ? `it stays paused, as asked; start it: ${resume(deployment)}` : undefined,
   );
-  const expected = EXPECTED.has(step.reason) || never;
+  const expected = isExpectedEnd(step.reason) || never;
   add({ reason: 'RolloutReleased', type: expected ? 'Normal' : 'Warning' }, released);
   return facts;
 }
 
-/** Of the releases, those that leave nothing to look at. */
-const EXPECTED: ReadonlySet<ReleaseReason> = new Set(['Ready', 'Reverted', 'ScaledToZero']);
+/** Returns whether a release for this reason leaves nothing to look at. */
+export function isExpectedEnd(reason: string): boolean {
+  return EXPECTED.has(reason);
+}
+
+const EXPECTED: ReadonlySet<string> = new Set<ReleaseReason>(['Ready', 'Reverted', 'ScaledToZero']);
 
 function whyReleased(
   deployment: Deployment,
@@ -346,7 +352,7 @@ const DROPS: Readonly<Record<DropReason, EventKind & { readonly words: string }>
   },
 };
 
-function deploymentReference({ namespace, name, uid }: Deployment): ObjectRef {
+export function deploymentReference({ namespace, name, uid }: Deployment): ObjectRef {
   return { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name, uid };
 }
 

@@ -59,7 +59,7 @@ async function endWhateverComes(read: Deployment, options: EndHoldsOptions): Pro
     const template = hold === undefined ? undefined : await templateToRestore(deployment, hold, options);
     try {
       const paused = pausedAfterHold(deployment);
-      await client.jsonPatch(deploymentPath(deployment), releasePatch(deployment, paused, template));
+      await client.jsonPatch(deploymentPath(deployment), releasePatch(deployment, paused, { template }));
       const end = template === undefined ? 'release' : 'revert';
       log.info({ ...fieldsOf(deployment), reason: 'Shutdown', failure }, `hold ${end}`);
       if (hold !== undefined) writeEvent(endedFact(deployment, hold, end, clock.now()));

@@ -1,6 +1,6 @@
 import type { Deployment } from '../api/deployment.ts';
 import { HOLD_CHARACTERS, parseHold } from '../api/hold.ts';
-import { HELD_LABEL, HOLD_ANNOTATION, KEEP_PAUSED_ANNOTATION } from '../api/names.ts';
+import { DECIDED_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION, KEEP_PAUSED_ANNOTATION } from '../api/names.ts';
 import type { JsonObject } from '../json.ts';
 
 export interface JsonPatchOperation {
@@ -12,12 +12,16 @@ export interface JsonPatchOperation {
 /**
  * Takes a hold off, and the pause with it, in one step: taken off in two, a crash in between would leave the
  * Deployment paused for ever. The tests make the API server refuse (422) if the spec, the hold or the wish to stay paused
- * changed since it was read, or if the Deployment is another one. `template`, if given, replaces the held one.
+ * changed since it was read, or if the Deployment is another one. `template`, if given, replaces the held one, and `decided` the record
+ * of the decision.
  */
 export function releasePatch(
   deployment: Deployment,
   paused: boolean,
-  template?: JsonObject,
+  {
+    template,
+    decided,
+  }: { readonly template?: JsonObject | undefined; readonly decided?: string | undefined } = {},
 ): JsonPatchOperation[] {
   const { annotations, generation, labels, uid } = deployment;
   const hold = annotations[HOLD_ANNOTATION];
@@ -36,6 +40,8 @@ export function releasePatch(
       { op: 'remove', path: annotationPath(HOLD_ANNOTATION) },
     );
   }
+  if (decided !== undefined)
+    operations.push({ op: 'add', path: annotationPath(DECIDED_ANNOTATION), value: decided });
   if (labels[HELD_LABEL] !== undefined) {
     operations.push({ op: 'remove', path: `/metadata/labels/${escapePointer(HELD_LABEL)}` });
   }

@@ -16,7 +16,7 @@ export function pass(checks: Checks): boolean {
 }
 
 export interface HealthServerOptions {
-  /** Failing, they have the kubelet restart the container: only what a restart would mend. */
+  /** Failing, they have the kubelet restart the container: only what a restart would fix. */
   readonly live: Checks;
   /** Failing, they take the replica out of its Service. */
   readonly ready: Checks;

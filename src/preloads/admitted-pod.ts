@@ -31,8 +31,11 @@ export interface AdmittedPodOptions {
   readonly limitLog: LogLimit;
 }
 
-/** As long as API servers wait for Pullgate's own webhook. Other webhooks may take up to 30 s. */
-const DRY_RUN_MS = 5000;
+/**
+ * A webhook that hangs for pods hangs for what comes next as well, and API servers wait 10 s for it by default. Together that is told
+ * within 15 s.
+ */
+const DRY_RUN_MS = 4000;
 const READ_MS = 2000;
 /** Enough to find one that is not ending. */
 const PODS_LIMIT = 20;

@@ -10,8 +10,8 @@ import type { GateEvent, ObjectRef } from '../cluster/events.ts';
 import type { Assessment, Progress } from './assess/assess.ts';
 import { wordsAboutDivergence } from './assess/image-divergence.ts';
 import { wordsAboutExcluded } from './nodes/eligible-nodes.ts';
-import { type PullFailureReason, remedyFor } from './pods/failure-reasons.ts';
-import { saysWhy, wordsAbout } from './pods/pull-failure.ts';
+import { remedyFor } from './pods/failure-reasons.ts';
+import { type Failure, saysWhy, wordsAbout } from './pods/pull-failure.ts';
 import { unservedWords } from './preload-status.ts';
 
 /** Each failing node is a fact; on a large cluster the first ones say it all. */
@@ -50,15 +50,21 @@ export function preloadFacts(
       fact({ type: 'Warning', reason: 'NotPreloadable', note: noteEnding(message, see), fact: preload.uid }),
     ];
   }
+  const waits = waitingText(preload, assessment);
+  if (waits !== undefined) {
+    const note = noteEnding(waits, 'see kubectl get nodes', see);
+    facts.push(fact({ reason: 'WaitingForNodes', type: 'Warning', note, fact: preload.uid }));
+  }
   if (desired > 0) {
     const note = `preloading ${images} on ${desired} node${desired === 1 ? '' : 's'}`;
     facts.push(fact({ type: 'Normal', reason: 'PreloadStarted', note, fact: preload.uid }));
   }
   // Kubelets before 1.31 do not repeat why they back off.
   const failing = progress.failures.filter(({ message }) => saysWhy(message)).slice(0, NODE_FACTS);
-  for (const { node, image, reason, message, left } of failing) {
+  for (const failure of failing) {
+    const { node, image, reason, message, left } = failure;
     const leaves = left === undefined ? '' : '; this node no longer counts';
-    const text = `${node}: ${words(image, message)} (${left ?? reason})${leaves}; ${readyCount(progress)}; ${remedyFor(reason)}`;
+    const text = `${node}: ${words(image, message)} (${left ?? reason})${leaves}; ${readyCount(progress)}; ${remedyFor(failure)}`;
     const which = `${preload.uid} ${node} ${image} ${left ?? reason}`;
     facts.push(
       fact({ type: 'Warning', reason: 'PreloadNodeFailed', note: noteEnding(text, see), fact: which }),
@@ -84,6 +90,15 @@ export function preloadFacts(
     facts.push(fact({ type: 'Normal', reason: 'PreloadReady', note, fact: preload.uid }));
   }
   return facts;
+}
+
+/** Says what it waits for as long as no node is eligible. */
+function waitingText({ owner }: ImagePreload, { outcome, progress }: Assessment): string | undefined {
+  if (outcome.kind !== 'wait' || outcome.reason !== 'NoEligibleNodes') return undefined;
+  const left = wordsAboutExcluded(progress.excluded);
+  const what = owner === undefined ? 'the preload waits for one' : 'the rollout waits for one';
+  const end = new Date(outcome.until).toISOString().replace(/\.\d+/, '');
+  return `no node is eligible${left && `; left out: ${left}`}; ${what}, until ${end} at the latest`;
 }
 
 /** The Event for one in a namespace without a mode. */
@@ -126,7 +141,7 @@ function failureOf(
   if (outcome.reason !== 'DeadlineExceeded') {
     const { image, reason, node, message } = outcome.failure;
     return {
-      text: `${words(image, message)} (${reason} on ${node}); ${count}${goesOn}; ${finalRemedy(reason)}`,
+      text: `${words(image, message)} (${reason} on ${node}); ${count}${goesOn}; ${finalRemedy(outcome.failure)}`,
       // Without the words: they may name another node or request each time.
       fact: `${preload.uid} ${image} ${reason}`,
     };
@@ -137,7 +152,7 @@ function failureOf(
       ? `${progress.late} is still pulling ${preload.spec.images.map(({ image }) => image).join(', ')}`
       : `${failure.node}: ${words(failure.image, failure.message)} (${failure.reason})`;
   const text = `the deadline of ${preload.spec.deadlineSeconds} s has passed and ${count}; ${why}`;
-  const help = failure === undefined ? '' : `; ${remedyFor(failure.reason)}`;
+  const help = failure === undefined ? '' : `; ${remedyFor(failure)}`;
   return {
     text: `${text}${goesOn}; it is retried automatically${help}`,
     fact: `${preload.uid} DeadlineExceeded`,
@@ -145,8 +160,9 @@ function failureOf(
 }
 
 /** An invalid name stays invalid, whatever is done elsewhere. */
-function finalRemedy(reason: PullFailureReason): string {
-  return reason === 'InvalidName' ? remedyFor(reason) : `it is retried automatically: ${remedyFor(reason)}`;
+function finalRemedy(failure: Failure): string {
+  const remedy = remedyFor(failure);
+  return failure.reason === 'InvalidName' ? remedy : `it is retried automatically: ${remedy}`;
 }
 
 function readyCount({ ready, desired }: Progress): string {

@@ -77,6 +77,24 @@ const FAILURES: readonly Failure[] = [
     begin: async () => `${world.lab.registry}/Shop//Web:v2`,
   },
   {
+    what: 'an image for other platforms only',
+    words: /no match for platform in manifest/,
+    reason: 'WrongPlatform',
+    definitive: true,
+    async begin(scope, shop) {
+      const registry = await registryDouble(scope, world.lab);
+      const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+      const digest = `sha256:${'0'.repeat(64)}`;
+      registry.serveIndex(
+        ['s390x', 'ppc64le'].map((architecture) => ({
+          ...{ mediaType, digest, size: 500 },
+          platform: { os: 'linux', architecture },
+        })),
+      );
+      return await pushedTo(shop, registry.address);
+    },
+  },
+  {
     what: 'a registry that is down',
     words: /connect: connection refused/,
     reason: 'ConnectionRefused',
@@ -238,6 +256,27 @@ describe('look at a pull that fails, with `kubectl describe deploy` and `kubectl
       /init container wait, which a webhook has added, is still running \(InitContainer\); 0 of 2 nodes are ready; keep the webhook/,
     );
     assert.equal(listed?.['REASON'], 'InitContainer');
+  });
+
+  test('a native sidecar whose image is missing: that image, and rollout status fails', async (t) => {
+    const shop = await world.namespace(t);
+    await deploy(shop, 'web');
+    const image = missing(shop);
+    const initContainers = [{ name: 'proxy', image, restartPolicy: 'Always' }];
+    const patch = { spec: { template: { spec: { initContainers } } } };
+    await shop.kubectl('patch', 'deployment', 'web', '-p', JSON.stringify(patch));
+    const { note } = await told(shop, 'web', 'PreloadFailed', TOLD_SECONDS);
+    assert.match(note, /:typo: not found \(NotFound on node-\d\); 0 of 2 nodes are ready; what runs goes on/);
+    const { code, stderr } = await shop.tryKubectl('rollout', 'status', 'deployment/web', '--timeout=30s');
+    assert.equal(code, 1);
+    assert.match(stderr, /exceeded its progress deadline/);
+    const { listed } = await explanationOf(shop);
+    const failed = listed?.['FAILED'] ?? '';
+    assert.match(failed, /^[12]$/);
+    assertListed(listed, {
+      ...{ PHASE: 'Failed', READY: '0/2', FAILED: failed },
+      ...{ IMAGES: image, REASON: 'NotFound' },
+    });
   });
 
   test('an ImagePreload that a quota refuses: the image, the words and the ways out', async (t) => {

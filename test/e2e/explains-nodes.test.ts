@@ -180,6 +180,11 @@ describe('look at nodes that fail, are late or left out, with the same two comma
     await until('the status tells it', SOON, shop.preloads, ([one]) => one?.status?.phase === 'Pending');
     const { listed } = await explanationOf(shop);
     assert.deepEqual([listed?.['READY'], listed?.['REASON']], ['0/0', 'NoEligibleNodes']);
+    const { note: waits } = await told(shop, 'web', 'WaitingForNodes', SOON);
+    assert.match(
+      waits,
+      /left out: 2 Cordoned .*; the rollout waits for one, until \d{4}-\S+Z at the latest; /,
+    );
     await web.released(SOON);
     await told(shop, 'web', 'NoEligibleNodes');
     const { described } = await explanationOf(shop);

@@ -30,7 +30,10 @@ const NODE_TIMEOUT_SECONDS = 10;
 const SLOW_SECONDS = 8;
 
 const world = gatedLab({
-  flags: ['--deadline-seconds', `${DEADLINE_SECONDS}`, '--node-timeout-seconds', `${NODE_TIMEOUT_SECONDS}`],
+  flags: [
+    ...['--deadline-seconds', `${DEADLINE_SECONDS}`, '--node-timeout-seconds', `${NODE_TIMEOUT_SECONDS}`],
+    ...['--startup-taints', 'example.com/booting'],
+  ],
   pullTimes: TIMES,
 });
 
@@ -129,8 +132,8 @@ describe('Nodes', { concurrency: true }, () => {
 
   test('are virtual, are left out by a set-based node selector, or have a startup taint', async (t) => {
     const shop = await world.namespace(t);
-    const nodes = await simulateNodes(t, world.api, 4);
-    const [plain = '', starting = '', virtual = '', other = ''] = nodes.names();
+    const nodes = await simulateNodes(t, world.api, 5);
+    const [plain = '', starting = '', booting = '', virtual = '', other = ''] = nodes.names();
     const image = imageOf(shop);
     nodes.registry.answer(image, { seconds: 0.5 });
     const web = await deploy(shop, 'web', { pod: nodes.pod });
@@ -140,11 +143,12 @@ describe('Nodes', { concurrency: true }, () => {
     await nodes.label(other, { [POOL_LABEL]: 'other' });
     const taint = 'startup-taint.cluster-autoscaler.kubernetes.io/e2e=true:NoSchedule';
     await shop.kubectl('taint', 'node', starting, taint);
+    await shop.kubectl('taint', 'node', booting, 'example.com/booting=true:NoSchedule');
 
     await web.setImage(image);
     await web.released(20);
-    assert.deepEqual(nodes.having(image).sort(), [plain, starting].sort());
-    const end = await until('the end is told', 5, statusOf(shop), (now) => now?.readyNodes === 2);
+    assert.deepEqual(nodes.having(image).sort(), [plain, starting, booting].sort());
+    const end = await until('the end is told', 5, statusOf(shop), (now) => now?.readyNodes === 3);
     assert.equal(excluded(end, 'VirtualNode'), 1);
     assert.equal(excluded(end, 'NodeAffinity'), 1);
     assert.equal(excluded(end, 'Taint'), 0);

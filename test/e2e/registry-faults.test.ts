@@ -118,7 +118,7 @@ describe('have a registry that is down and comes back, an unknown host, 429 answ
   }
 });
 
-describe('push a missing tag late, or mend a pull secret', { concurrency: true }, () => {
+describe('push a missing tag late, or fix a pull secret', { concurrency: true }, () => {
   test('a missing tag that is pushed late goes on, and kubectl rollout status waits again', async (t) => {
     const shop = await world.namespace(t);
     const web = await deploy(shop, 'web');
@@ -134,7 +134,7 @@ describe('push a missing tag late, or mend a pull secret', { concurrency: true }
     assert.equal((await web.read()).status.progressing?.reason, 'NewReplicaSetAvailable');
   });
 
-  test('a wrong password is refused until the secret is mended', async (t) => {
+  test('a wrong password is refused until the secret is fixed', async (t) => {
     const shop = await world.namespace(t);
     await storePassword(shop, 'wrong');
     const image = await shop.push('v2', { registry: 'private' });
@@ -145,6 +145,29 @@ describe('push a missing tag late, or mend a pull secret', { concurrency: true }
     assertServesOn(timeline, 1);
 
     await storePassword(shop);
+    await goesOn(web, image);
+  });
+
+  test('one node that gets no access fails alone, and is asked until it gets some', async (t) => {
+    const shop = await world.namespace(t);
+    const registry = await registryDouble(t, world.lab);
+    const [refused = ''] = world.lab.nodes();
+    registry.refuseNode(refused);
+    const image = (await shop.push('v2')).replace(world.lab.registry, registry.address);
+    const web = await deploy(shop, 'web');
+    await web.setImage(image);
+    const { note } = await told(shop, 'PreloadNodeFailed');
+    assert.match(note, new RegExp(`^${refused}: .*401 Unauthorized.* \\(Unauthorized\\)`));
+    await until(
+      'it has been asked again, and the other node has the image',
+      TOLD_SECONDS,
+      async () => ({ status: (await shop.preloads())[0]?.status, pods: await shop.pullerPods() }),
+      ({ status, pods }) => status?.ready === '1/2' && status.failedNodes === 1 && pods.length === 2,
+    );
+    assert.ok(isHeld(await web.read()));
+    assert.ok(!(await shop.events('web')).some(({ reason }) => reason === 'PreloadFailed'));
+
+    registry.serve();
     await goesOn(web, image);
   });
 

@@ -36,7 +36,7 @@ test('a gate that is stopped releases its holds and takes away what it registere
   }
   await web.rolledOut(60);
 
-  // Without a gate nothing is gated, and the next one finds nothing to mend.
+  // Without a gate nothing is gated, and the next one finds nothing to fix.
   await web.setImage(await shop.push('v3'));
   assert.equal(isHeld(await web.read()), false);
   await web.rolledOut(60);

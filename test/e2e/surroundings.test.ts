@@ -10,6 +10,7 @@ import { fillNode } from '../support/e2e/full-node.ts';
 import { gatedLab } from '../support/e2e/gated-lab.ts';
 import { isPullerPod, type Namespace, type Scope } from '../support/e2e/namespace.ts';
 import { assertOnEveryNode } from '../support/e2e/on-every-node.ts';
+import { deadWebhook, policy } from '../support/e2e/refusing-policy.ts';
 import { registryDouble } from '../support/e2e/registry-double.ts';
 import { assertAvailable, assertServesOn } from '../support/e2e/serves-on.ts';
 import { told } from '../support/e2e/told.ts';
@@ -276,6 +277,65 @@ describe('the pod as admitted', { concurrency: true }, () => {
       preload?.spec.images.map((one) => one.image),
       [image],
     );
+    await web.rolledOut(30);
+  });
+});
+
+describe('policies about what Pullgate writes', { concurrency: true }, () => {
+  test('have a policy that refuses the release', async (t) => {
+    const shop = await world.namespace(t);
+    const image = await shop.push('v2');
+    const web = await deploy(shop, 'web');
+    await shop.kubectl('create', 'deployment', 'frozen', '--replicas=0', `--image=${PAUSE_IMAGE}`);
+    await shop.kubectl('rollout', 'pause', 'deployment/frozen');
+    const rule = { group: 'apps', resource: 'deployments', operation: 'UPDATE' } as const;
+    const isPaused = (of: string) => `has(${of}.spec.paused) && ${of}.spec.paused`;
+    const end = await policy(t, shop, rule, {
+      expression: `!(${isPaused('oldObject')}) || (${isPaused('object')})`,
+      message: 'nothing is resumed before Monday',
+    });
+    await until(
+      'the policy is in effect',
+      20,
+      () => shop.tryKubectl('rollout', 'resume', 'deployment/frozen', '--dry-run=server'),
+      ({ stderr }) => stderr.includes('before Monday'),
+    );
+    await web.setImage(image);
+    await until('every node has it', 20, shop.preloads, ([one]) => one?.status?.phase === 'Ready');
+    const { type, note } = await told(shop, 'web', 'ReleaseFailed', TOLD_SECONDS);
+    assert.equal(type, 'Warning');
+    assert.match(note, /^the hold should end \(Ready\), but .*nothing is resumed before Monday/);
+    assert.ok(isHeld(await web.read()));
+    await end();
+    await web.released(30);
+    await web.rolledOut(30);
+  });
+
+  test('a webhook for ImagePreloads that fails itself: its words, and it goes on by itself', async (t) => {
+    const shop = await world.namespace(t);
+    const image = await shop.push('v2');
+    const web = await deploy(shop, 'web');
+    const rule = { group: 'pullgate.io', resource: 'imagepreloads', operation: 'CREATE' } as const;
+    const end = await deadWebhook(t, shop, rule);
+    const probe = {
+      apiVersion: 'pullgate.io/v1alpha1',
+      kind: 'ImagePreload',
+      metadata: { name: 'probe' },
+      spec: { images: [{ image }] },
+    };
+    const input = JSON.stringify(probe);
+    await until(
+      'the webhook is asked',
+      20,
+      () => shop.lab.kubectl(['-n', shop.name, 'create', '--dry-run=server', '-f', '-'], { input }),
+      ({ stderr }) => stderr.includes('failed calling webhook'),
+    );
+    await web.setImage(image);
+    const { note } = await told(shop, 'web', 'PreloadFailed', TOLD_SECONDS);
+    assert.match(note, /^ImagePreload web-\w+ could not be created: .*failed calling webhook "\S+"/);
+    assert.match(note, /; it is retried automatically; no node is preloaded with /);
+    await end();
+    await web.released(30);
     await web.rolledOut(30);
   });
 });

@@ -180,7 +180,7 @@ test('5xx and cut connections are tried again, writes too', () =>
     assert.equal(double.requests.length, 4);
   }));
 
-test('what repeating cannot mend is not repeated, and nothing is when the caller says so', () =>
+test('what repeating cannot fix is not repeated, and nothing is when the caller says so', () =>
   withDouble(async (double, client) => {
     for (const code of [400, 403, 404, 409, 422]) {
       double.next(answer(code, status(code, 'No')));

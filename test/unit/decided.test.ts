@@ -23,6 +23,14 @@ test('a record reads back as it was written, and is compact JSON with its versio
   );
 });
 
+test('a record says how its hold has ended, and an end that is none does not spoil it', () => {
+  const ended = { reason: 'Ready', at: '2026-01-01T00:01:00.000Z' };
+  assert.deepEqual(parseDecided(writeDecided({ ...DECIDED, ended })), { ...DECIDED, ended });
+  for (const junk of ['Ready', { reason: 'x'.repeat(33), at: ended.at }, { ...ended, at: 'then' }, {}]) {
+    assert.deepEqual(parseDecided(JSON.stringify({ v: 1, ...DECIDED, ended: junk })), DECIDED);
+  }
+});
+
 test('a record of version 0.1 names no Deployment, and is of whichever carries it', () => {
   const { uid: _, ...fields } = DECIDED;
   const old = JSON.stringify(fields);

@@ -4,6 +4,7 @@ import { type RecordedDecision, writeDecided } from '../../src/api/decision-reco
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { withMarks } from '../../src/api/held-object.ts';
 import { DECIDED_ANNOTATION, MODE_LABEL } from '../../src/api/names.ts';
+import { NEEDS_LIMITS } from '../../src/api/preload-needs.ts';
 import {
   decisionFacts,
   preloadMadeFacts,
@@ -124,6 +125,21 @@ for (const [reason, want] of [
     );
   });
 }
+
+test('a limit that is exceeded only where every image is always pulled is named', () => {
+  const names = Array.from({ length: NEEDS_LIMITS.images }, (_, n) => `c${n}`);
+  const many = names.reduce((builder, name) => builder.image(`registry.test/${name}:1`, name), updated);
+  const images = Object.fromEntries(names.map((name) => [name, `registry.test/${name}:1`]));
+  const from = { template: 'running', images: { ...images, app: 'registry.test/app:1' } };
+  const step = {
+    step: 'release',
+    reason: 'LimitExceeded',
+    hold: holdOf(many, { from }),
+    paused: false,
+  } as const;
+  const [event] = stepFacts(held(many), step, undefined, now, { alwaysPullImages: true });
+  assert.match(event?.note ?? '', /^goes ahead without a preload: images has \d+ entries, more than \d+; /);
+});
 
 test('a release says how long the hold was, and that a pause stays', () => {
   assert.equal(release('Ready')[0]?.note, 'released after 30 s (Ready)');

@@ -47,8 +47,32 @@ test('of one made by hand it is a fact of the preload itself', () => {
   assert.equal(one({ preload: byHand, nodes: nodes(1) }, 'PreloadStarted').regarding.kind, 'ImagePreload');
 });
 
-test('without a node nothing has begun', () => {
-  assert.deepEqual(facts({ nodes: [] }), []);
+test('without a node nothing has begun, and it says what it waits for, and until when', () => {
+  const excluded = [{ reason: 'Cordoned', count: 2, node: 'n1' }] as const;
+  const [event, ...others] = facts({ nodes: [], excluded, now: 200, noNodesSince: 100 });
+  assert.deepEqual(others, []);
+  assert.deepEqual([event?.type, event?.reason], ['Warning', 'WaitingForNodes']);
+  assert.match(
+    event?.note ?? '',
+    /^no node is eligible; left out: 2 Cordoned \(such as n1\); the rollout waits for one, until 2026-01-01T\S+Z at the latest; see kubectl get nodes; see /,
+  );
+});
+
+test('what is missing for a puller pod, or full, has a remedy of its own', () => {
+  for (const [words, remedy] of [
+    [
+      'pods "a" is forbidden: error looking up service account shop/x: serviceaccount "x" not found',
+      'create the S',
+    ],
+    ['pods "a" is forbidden: pod rejected: RuntimeClass "x" not found', 'create the RuntimeClass'],
+    ['pods "a" is forbidden: exceeded quota: crowded, requested: pods=1', 'raise the quota'],
+    ['admission webhook "a" denied the request: no', 'change what refuses the puller pod'],
+  ] as const) {
+    const { note } = one({ nodes: nodes(1), pods: [puller('n1').rejected('', words)] }, 'PreloadNodeFailed');
+    assert.ok(note.includes(` (PodRejected); 0 of 1 nodes are ready; ${remedy}`), note);
+  }
+  const full = [puller('n1').rejected('OutOfcpu', 'Pod was rejected')];
+  assert.match(one({ nodes: nodes(1), pods: full }, 'PreloadNodeFailed').note, /; make room on the node/);
 });
 
 /** The hold of shop/web waits for this one. */

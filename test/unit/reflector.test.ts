@@ -248,7 +248,7 @@ test('stop closes the watch', () =>
     await until(() => stage.double.openWatches === 0);
   }));
 
-test('a missing definition and a missing right are each logged once, and mended by themselves', () =>
+test('a missing definition and a missing right are each logged once, and fixed by themselves', () =>
   staged(async (stage) => {
     const { double, reflector, lines } = stage;
     const errors = () => lines.filter(({ level }) => level === 50).map(({ code }) => code);

@@ -144,7 +144,8 @@ export function assess(input: AssessInput): Assessment {
       return { kind: 'release', reason: 'NotPreloadable', message: input.notPreloadable };
     if (staying.length === 0) {
       const reason = 'NoEligibleNodes';
-      if (now < noNodesUntil(noNodes)) return { kind: 'wait', reason };
+      const until = noNodesUntil(noNodes);
+      if (now < until) return { kind: 'wait', reason, until };
       return { kind: 'release', reason, never: canNeverPreload(input) };
     }
     if (ready >= Math.max(1, required)) return { kind: 'release', reason: 'Ready' };

@@ -33,7 +33,13 @@ export interface NodeFailure extends Failure {
  *   the deadline has passed without a ready node: `failure` is then the first failure, if there is one.
  */
 export type Outcome =
-  | { readonly kind: 'wait'; readonly reason: 'Preloading' | 'NoEligibleNodes' }
+  | { readonly kind: 'wait'; readonly reason: 'Preloading' }
+  | {
+      readonly kind: 'wait';
+      readonly reason: 'NoEligibleNodes';
+      /** In ms since the epoch. */
+      readonly until: number;
+    }
   | { readonly kind: 'release'; readonly reason: 'Ready' | 'DeadlineExceeded' }
   | {
       readonly kind: 'release';

@@ -18,7 +18,7 @@ export interface PullTimes {
 }
 
 export const PULL_TIMES: PullTimes = {
-  // A tag that is pushed late or a secret that is mended is found within half a minute at first, and within five minutes
+  // A tag that is pushed late or a secret that is fixed is found within half a minute at first, and within five minutes
   // always: the limit is the kubelet's own for its pulls (MaxContainerBackOff).
   backoffMs: 30_000,
   backoffLimitMs: 300_000,

@@ -102,7 +102,7 @@ const OF_THE_SECRET: ReadonlySet<PullFailureReason> = new Set([
 
 /**
  * Whether this answer is asked for again at once. About a secret that is each second time: a pod may be the first on its node with a secret that
- * has just been mended, and be pulled for without it. Who mends a secret waits no longer than who pushes a tag. A missing tag may
+ * has just been fixed, and be pulled for without it. Who fixes a secret waits no longer than who pushes a tag. A missing tag may
  * be on its way from one registry to another.
  */
 function isAskedAgain(reason: PullFailureReason, attempt: number): boolean {

@@ -186,6 +186,15 @@ export function isDefinitive(reason: PullFailureReason): boolean {
   return PULL_FAILURES[reason].definitive;
 }
 
-export function remedyFor(reason: PullFailureReason): string {
-  return PULL_FAILURES[reason].remedy;
+/** What to do if one of these refuses a puller pod, by the words of the plugins ServiceAccount and ResourceQuota, and of kubelets. */
+const REJECTIONS: readonly (readonly [RegExp, string])[] = [
+  [/error looking up service account /, 'create the ServiceAccount, or correct its name'],
+  [/\bRuntimeClass "[^"]{1,253}" not found/, 'create the RuntimeClass, or correct its name'],
+  [/\bexceeded quota: /, 'raise the quota, or make room in it'],
+  [/^OutOf/, 'make room on the node, or exclude the node with the annotation pullgate.io/node-selector'],
+];
+
+export function remedyFor({ reason, message }: { reason: PullFailureReason; message: string }): string {
+  const known = reason === 'PodRejected' ? REJECTIONS.find(([words]) => words.test(message)) : undefined;
+  return known?.[1] ?? PULL_FAILURES[reason].remedy;
 }

@@ -48,8 +48,8 @@ const UNREAD = { ignoreAnswer: true };
  * already: the API server waits 10 s for it by default, and up to 30.
  */
 const TOLD_AFTER_MS = 5000;
-/** One attempt, so that its failure can be told within 15 s. */
-const CREATE = { ...UNREAD, retry: false, deadlineMs: 12_000 };
+/** One attempt, so that its failure can be told within 15 s, after a dry run of 4 s. Webhooks have 10 s by default. */
+const CREATE = { ...UNREAD, retry: false, deadlineMs: 10_600 };
 
 export function createPodWriter(options: {
   readonly client: Pick<ApiClient, 'create' | 'delete'>;

@@ -34,7 +34,7 @@ export function createWorld(
   for (const tag of PULLED) {
     const answer = answerOf(tag);
     if (answer !== undefined) {
-      // What hangs from the start can be mended, too.
+      // What hangs from the start can be fixed, too.
       const hangs = 'hangs' in answer;
       if (hangs) broken.add(tag);
       pushed.set(tag, hangs ? PUSHED : answer);
@@ -49,7 +49,7 @@ export function createWorld(
     broken.add(tag);
     registry.answer(referenceOf(namespace, tag), answer, ...on);
   };
-  const mend = (tag: string) => {
+  const fix = (tag: string) => {
     const answer = pushed.get(tag);
     if (!broken.delete(tag) || answer === undefined) return;
     tell(tag, answer);
@@ -79,7 +79,7 @@ export function createWorld(
         return pushed.has(step.image) ? fault(step.image, { hangs: true }, named(step.node)) : undefined;
       case 'mendRegistry':
       case 'unhang':
-        return mend(step.image);
+        return fix(step.image);
       case 'cordon':
         return await nodes.cordon(named(step.node));
       case 'uncordon':

@@ -4,7 +4,7 @@ const NAME = 'password';
 /** As a pod spec or a ServiceAccount names it. */
 export const PULL_SECRET = { imagePullSecrets: [{ name: NAME }] };
 
-/** Makes the secret for the lab's private registry, or mends it. */
+/** Makes the secret for the lab's private registry, or fixes it. */
 export async function storePassword(namespace: Namespace, password?: string): Promise<void> {
   const { privateRegistry, privateCredentials } = namespace.lab;
   const { username } = privateCredentials;

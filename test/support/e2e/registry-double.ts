@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
@@ -10,6 +11,7 @@ import {
 import { createServer as createHttpsServer } from 'node:https';
 import { createAuthority } from '../../../src/certificates/authority.ts';
 import { createServingCertificate } from '../../../src/certificates/serving-certificate.ts';
+import type { JsonObject } from '../../../src/json.ts';
 import { HUB_ADDRESS, nodeAddress, REGISTRY_HOSTS } from '../../cluster/lab/addresses.ts';
 import type { Lab } from '../../cluster/lab/lab.ts';
 import { nodeFolder } from '../../cluster/lab/node.ts';
@@ -27,6 +29,10 @@ export interface RegistryDouble {
   failWith(status: number, headers?: Readonly<Record<string, string>>): void;
   /** Manifests are served. Requests for what they name are refused, as by a store that the registry redirects to. */
   refuseBlobs(): void;
+  /** This node alone gets no access. */
+  refuseNode(node: string): void;
+  /** Whatever tag is asked for is this image index. */
+  serveIndex(manifests: readonly JsonObject[]): void;
   /** No request gets any answer, until it is well again. */
   hang(): void;
   /** Requests are answered as the lab's registry does. */
@@ -68,7 +74,8 @@ export async function secureRegistryDouble(
   };
 }
 
-type Behaviour = Pick<RegistryDouble, 'failWith' | 'refuseBlobs' | 'hang' | 'serve'>;
+type Behaviour = Omit<RegistryDouble, 'port' | 'address' | 'down' | 'up'>;
+const INDEX = 'application/vnd.oci.image.index.v1+json';
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
 function behaviour(): { double: Behaviour; answer: Answer } {
@@ -84,6 +91,22 @@ function behaviour(): { double: Behaviour; answer: Answer } {
         answer = (request, response) => {
           if (request.url?.includes('/blobs/')) response.writeHead(403).end();
           else forward(request, response);
+        };
+      },
+      refuseNode(node) {
+        const { address } = nodeAddress(node);
+        answer = (request, response) => {
+          if (request.socket.remoteAddress === address) response.writeHead(401).end();
+          else forward(request, response);
+        };
+      },
+      serveIndex(manifests) {
+        const body = JSON.stringify({ schemaVersion: 2, mediaType: INDEX, manifests });
+        const digest = `sha256:${createHash('sha256').update(body).digest('hex')}`;
+        const headers = { 'content-type': INDEX, 'docker-content-digest': digest };
+        answer = ({ method }, response) => {
+          response.writeHead(200, { ...headers, 'content-length': Buffer.byteLength(body) });
+          response.end(method === 'HEAD' ? undefined : body);
         };
       },
       hang() {
