@@ -673,6 +673,11 @@ test('the name of the image has no say', () => {
   );
 });
 
+test('a word that every object of JavaScript knows is an unknown word', () => {
+  for (const word of ['toString', 'constructor', '__proto__'])
+    assert.deepEqual(classifyPullFailure(word, ''), { reason: 'Unknown', definitive: false });
+});
+
 test('any text is classified', () => {
   fc.assert(
     fc.property(fc.string(), fc.string(), (reason, message) => {

@@ -42,14 +42,14 @@ export function classifyPullFailure(waitingReason: string, message: string): Pul
     answers[0] ??
     failure('Unknown');
   if (judged.reason !== 'Unknown') return judged;
-  return failure(REASONS_OF_KUBELETS[waitingReason] ?? 'Unknown');
+  return failure(REASONS_OF_KUBELETS.get(waitingReason) ?? 'Unknown');
 }
 
 /** What the kubelet's own word says if the text says no more. */
-const REASONS_OF_KUBELETS: Readonly<Record<string, PullFailureReason>> = {
-  RegistryUnavailable: 'ServerError',
-  SignatureValidationFailed: 'SignatureInvalid',
-};
+const REASONS_OF_KUBELETS: ReadonlyMap<string, PullFailureReason> = new Map([
+  ['RegistryUnavailable', 'ServerError'],
+  ['SignatureValidationFailed', 'SignatureInvalid'],
+]);
 
 function failure(reason: PullFailureReason): PullFailure {
   return { reason, definitive: isDefinitive(reason) };
