@@ -103,6 +103,7 @@ export function readConfig(argv: readonly string[], podAccount = POD_ACCOUNT): C
 }
 
 /** Every flag, with its environment variable, default and range. */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: a plain list of flags
 export function command(): Command {
   return new Command('pullgate')
     .description('Holds Deployment rollouts in opted-in namespaces until their images are on the nodes.')

@@ -50,6 +50,7 @@ export interface Watch {
 }
 
 /** What one gate of many does: it follows what is stored, makes ImagePreloads and puller pods, and releases. */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: wiring, from top to bottom
 export function startControllers(options: {
   readonly config: Config;
   readonly client: ApiClient;

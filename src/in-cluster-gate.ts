@@ -40,6 +40,7 @@ const TERM_END_MS = 10_000;
  * nothing and takes nothing away. Whoever holds the Lease runs the controllers. Returns at once, as the first process of a
  * container has to listen to signals from the beginning.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: wiring, from top to bottom
 export function startInClusterGate(options: GateOptions, cluster: InCluster): Gate {
   const { config, clock, random, log, pullTimes = PULL_TIMES } = options;
   const { namespace } = cluster;

@@ -17,15 +17,8 @@ import {
   parseAdmissionReview,
 } from './admission-review.ts';
 import { CALLER_GONE, createErrorAnswers, notFound } from './answer-error.ts';
-import {
-  type Ask,
-  type DecideInput,
-  type Decision,
-  type DecisionKind,
-  decide,
-  endsGating,
-  goesBack,
-} from './decide.ts';
+import { decide, endsGating, goesBack } from './decide.ts';
+import type { Ask, DecideInput, Decision, DecisionKind } from './decision.ts';
 import { type Charge, createMemoryBudget } from './memory-budget.ts';
 import { admitPath } from './paths.ts';
 import { BODY_LIMIT, parsedBytes, readReviewBody } from './review-body.ts';
@@ -103,6 +96,7 @@ interface AdmissionServerOptions {
  * Errors are answered as a `Status`, whose message the API server shows. With failurePolicy Ignore each of them lets the
  * update pass as it came: nothing is held by mistake.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one route after the other, over one server
 export function createAdmissionServer(options: AdmissionServerOptions): FastifyInstance {
   const {
     tls,

@@ -1,6 +1,6 @@
 import { parseDeployment } from '../api/deployment.ts';
 import { type Floor, invalidSettingText, settingsOf } from '../api/settings.ts';
-import type { Decision, DecisionKind } from './decide.ts';
+import type { Decision, DecisionKind } from './decision.ts';
 
 /** The decisions after which a preload is made, or goes on. */
 const PRELOADING: ReadonlySet<DecisionKind> = new Set([

@@ -3,7 +3,7 @@ import { parseDeployment } from '../api/deployment.ts';
 import { knownFailure } from '../api/rollout.ts';
 import type { Floor } from '../api/settings.ts';
 import { at } from '../json.ts';
-import type { Decision } from './decide.ts';
+import type { Decision } from './decision.ts';
 import { settingWarnings } from './setting-warnings.ts';
 
 /**

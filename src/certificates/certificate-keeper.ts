@@ -72,6 +72,7 @@ const MAX_STEPS_AT_ONCE = 10;
 const WEBHOOKS = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${WEBHOOK_CONFIGURATION}`;
 
 /** Keeps one authority and one serving certificate for all replicas, renewed, published and served, until stopped. */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: a loop with its state: the state machine itself is in rotation.ts
 export function startCertificates(options: CertificatesOptions): Certificates {
   const {
     client,

@@ -1,19 +1,35 @@
-import { Agent, type Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
 import { type Clock, wait } from '../clock.ts';
 import { GateError } from '../errors.ts';
-import { asString, at } from '../json.ts';
 import { createLimiter } from '../limiter.ts';
+import {
+  type Call,
+  connectionsTo,
+  encoded,
+  isTlsError,
+  isTransient,
+  jsonText,
+  messageOf,
+  nameOf,
+  namespaceOf,
+  parseOr,
+  type Query,
+  queryString,
+  retryAfterMs,
+  retryAfterOf,
+  textOf,
+  untilAborted,
+  type Verb,
+  verbOf,
+} from './api-call.ts';
 import { ApiError } from './api-error.ts';
 import { backoffMs } from './backoff.ts';
 import type { Cluster } from './credentials.ts';
 import { jsonLines, type LongLine } from './json-lines.ts';
 import { MAX_OBJECT_BYTES } from './object-size.ts';
 
-export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
-
 /** One attempt at a call. `code`: the HTTP status, or `error` where there was no answer. */
 export type OnAttempt = (verb: Verb, code: number | 'error') => void;
-type Verb = 'get' | 'watch' | 'create' | 'patch' | 'delete';
 
 export interface ApiClientOptions {
   readonly clock: Clock;
@@ -83,16 +99,6 @@ export interface WatchHooks {
   onLargeEvent?(event: LongLine): void;
 }
 
-interface Call {
-  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
-  readonly isWatch?: true;
-  readonly path: string;
-  readonly query?: Query | undefined;
-  readonly body?: unknown;
-  readonly contentType?: string;
-  readonly accept?: string | undefined;
-}
-
 interface Deadline {
   /** Aborted when the call has to end. */
   readonly signal: AbortSignal;
@@ -113,37 +119,13 @@ const BACKOFF = { baseMs: 200, maxMs: 2000 };
  * thousand, take 48 of these at most (src/preloads), so that releases and status find places of their own.
  */
 const NAMESPACE_CALLS = 64;
-/**
- * 16 more than that, for watches, each of which holds a connection, and for calls about the whole cluster: there are only as
- * many of both as the gate follows collections, and no webhook of a namespace can delay them.
- */
-const MAX_CONNECTIONS = 80;
-
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: the calls share one connection pool and one limiter
 export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: ApiClientOptions): ApiClient {
   const { origin, pathname } = new URL(cluster.server);
   const prefix = pathname.replace(/\/$/, '');
   let closed = false;
   const byNamespace = createLimiter(NAMESPACE_CALLS, clock);
-  const agent = new Agent({
-    connections: MAX_CONNECTIONS,
-    // HTTP/2 would put everything, watches too, behind the flow control and the fate of one connection.
-    allowH2: false,
-    // Below the 90 s after which a Go server closes an idle connection, so that no call meets one just closing.
-    keepAliveTimeout: 60_000,
-    // The deadlines below bound every call, and a watch is bounded by whoever reads it.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    connect: {
-      ca: cluster.ca,
-      cert: cluster.cert,
-      key: cluster.key,
-      rejectUnauthorized: cluster.skipTlsVerify !== true,
-      ...(cluster.serverName === undefined ? {} : { servername: cluster.serverName }),
-      timeout: 5000,
-      // As client-go: load balancers forget idle connections after 60 s.
-      keepAliveInitialDelay: 30_000,
-    },
-  });
+  const agent = connectionsTo(cluster);
 
   /** One attempt; a refused token is replaced once. Returns on 2xx only. */
   async function send(call: Call, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
@@ -357,112 +339,4 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
       await agent.destroy();
     },
   };
-}
-
-const VERBS = { GET: 'get', POST: 'create', PATCH: 'patch', DELETE: 'delete' } as const;
-
-function verbOf({ method, isWatch }: Call): Verb {
-  return isWatch ? 'watch' : VERBS[method];
-}
-
-function namespaceOf({ path }: Call): string | undefined {
-  return /\/namespaces\/([^/]+)/.exec(path)?.[1];
-}
-
-function nameOf({ method, path }: Call): string {
-  return `${method} ${path}`;
-}
-
-/**
- * undici refuses to send a path with other characters, and then takes the connection of such a request for busy for good (8.12). No
- * name that an API server stores has one.
- */
-function encoded(path: string): string {
-  return path.toWellFormed().replace(/[^!-~]/gu, encodeURIComponent);
-}
-
-function queryString(query: Query = {}): string {
-  const parameters = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined) parameters.set(name, String(value));
-  }
-  return parameters.size === 0 ? '' : `?${parameters}`;
-}
-
-/** Returns the text of an answer; undefined if it has more than `maxBytes`. */
-async function textOf(
-  body: AsyncIterable<Uint8Array>,
-  maxBytes: number,
-  onBytes?: CallOptions['onBytes'],
-): Promise<string | undefined> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.length;
-    // Leaving the loop closes the connection.
-    if (bytes > maxBytes) return undefined;
-    chunks.push(chunk);
-  }
-  onBytes?.(bytes);
-  return Buffer.concat(chunks).toString('utf8');
-}
-
-/**
- * JSON as Go's encoding/json writes it. The API server compares the texts where a JSON patch tests a value (evanphx/json-patch
- * v4), and its own has these characters escaped: a test of `a && b` would never hold.
- */
-function jsonText(value: unknown): string {
-  const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
-  return JSON.stringify(value).replace(/[<>&\u2028\u2029]/g, escaped);
-}
-
-/** The value, or the text itself where it is not JSON. */
-function parseOr(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
-}
-
-/** API servers give seconds, never a date. */
-function retryAfterMs(header: string | string[] | undefined): number | undefined {
-  return typeof header === 'string' && /^\d{1,6}$/.test(header) ? Number(header) * 1000 : undefined;
-}
-
-function retryAfterOf(error: unknown): number {
-  return error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0;
-}
-
-function isTransient(error: unknown): boolean {
-  if (error instanceof ApiError) return error.status === 429 || error.status >= 500;
-  return error instanceof GateError && error.code === 'PG_API_UNREACHABLE';
-}
-
-/** The codes of OpenSSL's certificate checks, as Node names them (`tls`, "X509 certificate error codes"). */
-const CERTIFICATE_ERROR = /CERT|SELF_SIGNED|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_(CA|PURPOSE)|CRL/;
-
-function isTlsError(error: unknown): boolean {
-  const code = asString(at(error, 'code')) ?? '';
-  return (
-    code.startsWith('ERR_SSL_') ||
-    code.startsWith('ERR_TLS_') ||
-    code === 'EPROTO' ||
-    CERTIFICATE_ERROR.test(code)
-  );
-}
-
-function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  // An AggregateError, of a host with several addresses, has an empty message.
-  return error.message || asString(at(error, 'code')) || error.name;
-}
-
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

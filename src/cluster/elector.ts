@@ -48,6 +48,7 @@ const RELEASE_ATTEMPTS = 2;
 const STUCK_MS = 60_000;
 
 /** Elects one leader by a coordination.k8s.io/v1 Lease. What is decided when: see `lease.ts`. */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: a loop with its state: the decisions are in lease.ts
 export function createElector(options: ElectorOptions): Elector {
   const { client, namespace, name, clock, random } = options;
   // Of this process alone: a container that is restarted has its pod's name again, but has never held this lease.

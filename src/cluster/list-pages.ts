@@ -1,6 +1,7 @@
 import { GateError } from '../errors.ts';
 import { asArray, asString, at } from '../json.ts';
-import type { ApiClient, Query } from './api-client.ts';
+import type { Query } from './api-call.ts';
+import type { ApiClient } from './api-client.ts';
 import { firstPage, nextPage, type PageLimit, smallerPage } from './page-limit.ts';
 
 export interface ListOptions {

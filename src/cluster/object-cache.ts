@@ -87,6 +87,7 @@ interface Entry<T> {
   readonly isMerged: boolean;
 }
 
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: the operations of one cache over one state
 export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCache<T> {
   const { parse, scope, onChange, onTrouble } = options;
   const entries = new Map<string, Entry<T>>();

@@ -6,8 +6,16 @@ import type { Logger } from '../log.ts';
 import { createLogLimit } from '../log-limit.ts';
 import { elide } from '../text.ts';
 import type { ApiClient } from './api-client.ts';
-import { ApiError, apiErrorOfStatus, isForbidden, isNotFound } from './api-error.ts';
+import { ApiError, apiErrorOfStatus, isNotFound } from './api-error.ts';
 import { backoffMs } from './backoff.ts';
+import {
+  createFailureLog,
+  isRefusal,
+  isWorthRepeating,
+  namedError,
+  namespaceOf,
+  pathIn,
+} from './collection.ts';
 import type { LongLine } from './json-lines.ts';
 import { listPages } from './list-pages.ts';
 import { createNamespaceLists } from './namespace-lists.ts';
@@ -92,14 +100,13 @@ const SILENT_MS = WATCH_SECONDS.to * 1000 + WATCH_GRACE_MS + BACKOFF.maxMs + PAG
 const TURN_MS = 10;
 // A namespace has 63 characters at most, and a name 253.
 const KEY_CHARACTERS = 63 + 1 + 253;
-// Single failures are part of the routine: an API server restarts, a load balancer cuts.
-const WARN_AFTER_FAILURES = 3;
 
 /**
  * Lists a collection page by page and watches from there. A watch that ends or breaks is taken up from the last
  * resourceVersion seen (bookmarks keep it young); where that is impossible (410, or any refusal that repeating could
  * not fix) the collection is listed again and compared. Never gives up, whatever an object does.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one loop with its state: list, watch, list again
 export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   const { client, path, query, parse, scope, trim, clock, random } = options;
   const log = options.log.child({ path });
@@ -115,7 +122,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   let contactAt = Number.NEGATIVE_INFINITY;
   let failures = 0;
   let lastError: Error | undefined;
-  let logged: string | undefined;
+  const failureLog = createFailureLog(log);
 
   const cache = createObjectCache<T>({
     parse,
@@ -157,7 +164,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
 
   function contact(): void {
     heard();
-    logged = undefined;
+    failureLog.reset();
   }
 
   async function list(): Promise<void> {
@@ -185,22 +192,17 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   async function listNamespace(namespace: string, signal: AbortSignal): Promise<void> {
     const merge = cache.merge(namespace);
     try {
-      await listItems(pathIn(namespace), signal, () => undefined, merge.add);
+      await listItems(pathIn(path, namespace), signal, () => undefined, merge.add);
     } finally {
       merge.end();
     }
-  }
-
-  function pathIn(namespace: string): string {
-    const end = path.lastIndexOf('/');
-    return `${path.slice(0, end)}/namespaces/${encodeURIComponent(namespace)}${path.slice(end)}`;
   }
 
   async function refresh(key: string): Promise<void> {
     const namespace = namespaceOf(key);
     const name = encodeURIComponent(key.slice(key.indexOf('/') + 1));
     try {
-      const raw = await client.get(`${pathIn(namespace)}/${name}`, {}, { signal: stopping.signal });
+      const raw = await client.get(`${pathIn(path, namespace)}/${name}`, {}, { signal: stopping.signal });
       if (!stopping.signal.aborted) cache.refresh(cache.read(raw));
     } catch (error) {
       // The watch tells that it is gone.
@@ -284,19 +286,8 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   }
 
   function note(error: unknown): void {
-    const known = namedError(error, path);
-    lastError = known;
-    const text = known.message;
-    if (text === logged) return;
-    if (known instanceof GateError && (known.code === 'PG_CRD_MISSING' || known.code === 'PG_RBAC')) {
-      log.error({ code: known.code }, text);
-    } else if (failures >= WARN_AFTER_FAILURES) {
-      log.warn({ failures }, `the collection cannot be followed: ${text}`);
-    } else {
-      log.debug({ err: known }, 'the watch broke');
-      return;
-    }
-    logged = text;
+    lastError = namedError(error, path);
+    failureLog.note(lastError, failures);
   }
 
   async function listAndWatch(): Promise<void> {
@@ -362,32 +353,4 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
       return lastError;
     },
   };
-}
-
-/** `namedError` of an answer of the API server. */
-function isRefusal(error: Error | undefined): boolean {
-  if (error instanceof GateError) return error.code === 'PG_CRD_MISSING' || error.code === 'PG_RBAC';
-  return error instanceof ApiError;
-}
-
-/** Of a key or name with a namespace in front. Each namespace has lines of its own in the log. */
-function namespaceOf(key: string): string {
-  return key.slice(0, Math.max(0, key.indexOf('/')));
-}
-
-/**
- * A refusal to open the watch that has nothing to do with where it was to begin. An API server answers 504 while it has not yet
- * reached that resourceVersion. If its etcd was restored from a backup, it never will.
- */
-function isWorthRepeating({ status }: ApiError, failures: number): boolean {
-  if (status === 504) return failures < WARN_AFTER_FAILURES;
-  return status === 401 || status === 403 || status === 429 || status >= 500;
-}
-
-function namedError(error: unknown, path: string): Error {
-  if (isNotFound(error)) return new GateError('PG_CRD_MISSING', { path }, error);
-  if (isForbidden(error)) {
-    return new GateError('PG_RBAC', { what: `read ${path}`, detail: error.apiMessage }, error);
-  }
-  return error instanceof Error ? error : new Error(String(error));
 }

@@ -63,6 +63,7 @@ interface Entry {
   cancel: (() => void) | undefined;
 }
 
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: the operations of one queue over one state
 export function createWorkQueue(options: WorkQueueOptions): WorkQueue {
   const { reconcile, restMs = () => REST_MS, name, clock, log, random } = options;
   const entries = new Map<string, Entry>();

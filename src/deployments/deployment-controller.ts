@@ -86,6 +86,7 @@ export interface ReleaseController {
 /** Retries included, so that a failure can be told within 15 s. */
 const END = { deadlineMs: 12_000 };
 
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: reconcile and its steps share the caches of one controller
 export function createReleaseController(options: ReleaseControllerOptions): ReleaseController {
   const { client, clock, random, log, writeEvent, deployments, preloads } = options;
   const queue = createWorkQueue({ name: 'release', reconcile, clock, log, random });

@@ -238,32 +238,6 @@ function whyReleased(
   }
 }
 
-/** The Event for a hold that ends because Pullgate is stopped or uninstalled. */
-export function endedFact(
-  deployment: Deployment,
-  hold: Hold,
-  end: 'release' | 'revert',
-  now: number,
-): GateEvent {
-  const failure = knownFailure(deployment);
-  const unavailable =
-    failure === undefined ? '' : `; the image of the held version is known to be unavailable: ${failure}`;
-  const seconds = Math.max(0, Math.round((now - Date.parse(hold.since)) / 1000));
-  const reverted = `Pullgate stops, so the running pod template was restored after ${seconds} s${unavailable}`;
-  return {
-    type: 'Warning',
-    reason: end === 'revert' ? 'HoldReverted' : 'RolloutReleased',
-    action: 'Uninstall',
-    regarding: deploymentReference(deployment),
-    related: preloadReference(deployment, awaitedPreload(deployment, hold)),
-    note:
-      end === 'revert'
-        ? noteEnding(reverted, 'apply the new version again when its image is there')
-        : `Pullgate stops, so the rollout was released after ${seconds} s${unavailable}`,
-    fact: `${hold.template} ${hold.since}`,
-  };
-}
-
 function withoutPreload(why: string): string {
   return `goes ahead without a preload: ${why}; each node pulls when a pod lands there`;
 }
@@ -356,6 +330,6 @@ export function deploymentReference({ namespace, name, uid }: Deployment): Objec
   return { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name, uid };
 }
 
-function preloadReference({ namespace }: Deployment, name: string): ObjectRef {
+export function preloadReference({ namespace }: Deployment, name: string): ObjectRef {
   return { apiVersion: API_VERSION, kind: IMAGE_PRELOAD_KIND, namespace, name };
 }

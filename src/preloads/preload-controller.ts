@@ -86,6 +86,7 @@ const URGENT: ReadonlySet<Activity> = new Set(['holding', 'requested']);
 /** What needs its pods. */
 const LIVE: ReadonlySet<Activity> = new Set([...URGENT, 'rolling', 'standalone']);
 
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: wiring, and reconcile with its steps
 export function createPreloadController(options: PreloadControllerOptions): PreloadController {
   const { client, clock, random, log, writeEvent, preloads, deployments, nodes, modeOf } = options;
   const pods = createPodIndex(clock);
@@ -187,7 +188,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     }
     const state = preload.trimmed === undefined ? states.of(key, preload) : states.get(key);
     if (state === undefined) return await ending.finish(key, preload, undefined, activity);
-    states.noteRequest(key, state, requesterOf(preload, activity));
+    states.noteRequest(key, state, activity === 'requested' ? ownerKey(preload) : undefined);
     // What was known of it before says nothing about now: its pods are gone.
     if (live && !state.live) state.assessment = undefined;
     sharers.use(state, { live, urgent });
@@ -344,8 +345,4 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       await queue.stop();
     },
   };
-}
-
-function requesterOf(preload: ImagePreload, activity: Activity): string | undefined {
-  return activity === 'requested' ? ownerKey(preload) : undefined;
 }

@@ -1,4 +1,4 @@
-import { OTHER_DECISIONS } from '../../src/admission/decide.ts';
+import { OTHER_DECISIONS } from '../../src/admission/decision.ts';
 import { RECORDED_DECISIONS } from '../../src/api/decision-record.ts';
 import * as names from '../../src/api/names.ts';
 import { SETTINGS } from '../../src/api/settings.ts';

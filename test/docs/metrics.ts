@@ -1,5 +1,5 @@
 import { Registry } from 'prom-client';
-import { OTHER_DECISIONS } from '../../src/admission/decide.ts';
+import { OTHER_DECISIONS } from '../../src/admission/decision.ts';
 import { RECORDED_DECISIONS } from '../../src/api/decision-record.ts';
 import { MODES } from '../../src/api/names.ts';
 import { asArray, asString, at } from '../../src/json.ts';

@@ -7,7 +7,7 @@ import { connect, type TLSSocket } from 'node:tls';
 import jsonPatch from 'fast-json-patch';
 import type { AdmissionRequest, AdmissionUser } from '../../src/admission/admission-review.ts';
 import { createAdmissionServer } from '../../src/admission/admission-server.ts';
-import type { Ask } from '../../src/admission/decide.ts';
+import type { Ask } from '../../src/admission/decision.ts';
 import { parseDecided } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { parseHold } from '../../src/api/hold.ts';

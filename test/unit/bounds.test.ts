@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import type { Decision } from '../../src/admission/decide.ts';
+import type { Decision } from '../../src/admission/decision.ts';
 import { warningsFor } from '../../src/admission/warnings.ts';
 import { exceededBound } from '../../src/api/bounds.ts';
 import { parseCachedDeployment } from '../../src/api/cached-deployment.ts';

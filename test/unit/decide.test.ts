@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type DecideInput, type Decision, decide, endsGating } from '../../src/admission/decide.ts';
+import { decide, endsGating } from '../../src/admission/decide.ts';
+import type { DecideInput, Decision } from '../../src/admission/decision.ts';
 import { warningsFor } from '../../src/admission/warnings.ts';
 import { parseDecided } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';

@@ -4,7 +4,7 @@ import { parseDeployment } from '../../src/api/deployment.ts';
 import { runningTemplate } from '../../src/api/images-to-pull.ts';
 import { preloadName } from '../../src/api/preload-name.ts';
 import { templateHash } from '../../src/api/template/template-hash.ts';
-import type { Query } from '../../src/cluster/api-client.ts';
+import type { Query } from '../../src/cluster/api-call.ts';
 import { asArray, asObject, asString, at } from '../../src/json.ts';
 import { preloadManifest, preloadSpec } from '../../src/preloads/preload-spec.ts';
 import { deployment, PRELOAD_SETTINGS } from '../support/unit/deployment-builder.ts';

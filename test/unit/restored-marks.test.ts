@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { type Decision, endsGating } from '../../src/admission/decide.ts';
+import { endsGating } from '../../src/admission/decide.ts';
+import type { Decision } from '../../src/admission/decision.ts';
 import { warningsFor } from '../../src/admission/warnings.ts';
 import { ownDecided, writeDecided } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';

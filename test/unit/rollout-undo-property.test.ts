@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Decision, decide, goesBack } from '../../src/admission/decide.ts';
+import { decide, goesBack } from '../../src/admission/decide.ts';
+import type { Decision } from '../../src/admission/decision.ts';
 import { ownDecided } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { ownHold } from '../../src/api/hold.ts';

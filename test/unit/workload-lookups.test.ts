@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseDeployment } from '../../src/api/deployment.ts';
-import type { Query } from '../../src/cluster/api-client.ts';
+import type { Query } from '../../src/cluster/api-call.ts';
 import { createWorkloadLookups } from '../../src/preloads/workload-lookups.ts';
 import { deployment } from '../support/unit/deployment-builder.ts';
 import { logDouble } from '../support/unit/log-double.ts';

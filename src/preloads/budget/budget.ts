@@ -37,6 +37,7 @@ interface Queue extends Line {
   wanted: number;
 }
 
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: the operations of one budget over one state
 export function createBudget(options: BudgetOptions): Budget {
   const { cap, timeoutMs, clock, running, places, takeBack, wake } = options;
   const queues = new Map<string, Queue>();

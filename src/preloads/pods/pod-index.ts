@@ -72,6 +72,7 @@ export function pullPlace({ namespace, pull }: Pull): string {
   return `${namespace}/${pull}`;
 }
 
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: the operations of one index over one state
 export function createPodIndex(clock: Pick<Clock, 'now'>): PodIndex {
   const pods = new Map<string, PullerPod>();
   /** By `pullPlace`, then by node. */

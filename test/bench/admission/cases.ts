@@ -1,4 +1,5 @@
-import { type DecisionKind, decide } from '../../../src/admission/decide.ts';
+import { decide } from '../../../src/admission/decide.ts';
+import type { DecisionKind } from '../../../src/admission/decision.ts';
 import { withMarks } from '../../../src/api/held-object.ts';
 import type { Mode } from '../../../src/api/names.ts';
 import { asObject, type JsonObject } from '../../../src/json.ts';

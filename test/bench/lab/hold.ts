@@ -1,3 +1,4 @@
+// biome-ignore-all lint/style/noExcessiveLinesPerFile: one bench with its scenarios
 import assert from 'node:assert/strict';
 import { MODE_LABEL } from '../../../src/api/names.ts';
 import { asArray, asString, at, type JsonObject } from '../../../src/json.ts';

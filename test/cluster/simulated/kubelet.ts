@@ -73,6 +73,7 @@ interface Life extends AbortController {
   correct?: (pod: Pod) => void;
 }
 
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one kubelet with its state
 export function createKubelet(options: KubeletOptions): Kubelet {
   const { node, api, registry, pulls, store, backoffMs = BACKOFF_MS, onError } = options;
   const stopping = new AbortController();

@@ -91,6 +91,7 @@ interface Life {
  * Follows all pods by one watch and gives each the life that the kubelet of its node would. One program for thousands of
  * nodes: no timer and no call for a node where nothing happens.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: all kubelets share their state in one process
 export async function startKubelets(options: KubeletsOptions): Promise<Kubelets> {
   const { api, backoffMs = BACKOFF_MS } = options;
   const nodes = new Map<string, Node>();

@@ -49,6 +49,7 @@ export interface SimulatedNodes {
 const HEARTBEAT_MS = 10_000;
 
 /** So many of them, each with the lab's image PAUSE_IMAGE. All is gone when the scope ends. */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one fixture with its state
 export async function simulateNodes(
   scope: Scope,
   api: ApiClient,

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/style/noExcessiveLinesPerFile: a plain list of promises
 import {
   BYPASS_ANNOTATION,
   DEADLINE_ANNOTATION,

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/style/noExcessiveLinesPerFile: one sequence with its observers
 import {
   API_GROUP_PATH,
   HELD_LABEL,
@@ -214,6 +215,7 @@ interface User {
   resume(name: string): Promise<void>;
 }
 
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one sequence, step after step
 function createUser(options: {
   readonly api: ApiClient;
   readonly place: Place;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { API_GROUP_PATH, PULLER_LABEL } from '../../../src/api/names.ts';
-import type { Query } from '../../../src/cluster/api-client.ts';
+import type { Query } from '../../../src/cluster/api-call.ts';
 import { asArray, at } from '../../../src/json.ts';
 import { startScaleCluster } from '../../cluster/simulated/cluster.ts';
 import { isHeld } from '../../support/e2e/deployment.ts';

@@ -48,6 +48,7 @@ export const THINGS = '/apis/test.pullgate.io/v1/things';
 /** An API server that serves one collection, over TLS, and fails on demand. */
 export type ApiServerDouble = Awaited<ReturnType<typeof startApiServerDouble>>;
 
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one server with its state
 export async function startApiServerDouble() {
   const { certificate, key } = await serverCertificate();
   const things = new Map<string, Thing>();

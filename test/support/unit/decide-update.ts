@@ -1,4 +1,5 @@
-import { type DecideInput, type Decision, decide } from '../../../src/admission/decide.ts';
+import { decide } from '../../../src/admission/decide.ts';
+import type { DecideInput, Decision } from '../../../src/admission/decision.ts';
 import type { JsonObject } from '../../../src/json.ts';
 
 /** When each of these updates is decided, in milliseconds since the epoch. */

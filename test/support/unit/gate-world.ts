@@ -43,6 +43,7 @@ export interface WorldOptions {
 export type World = ReturnType<typeof gateWorld>;
 
 /** Both controllers, wired as the gate wires them, before an API server in memory. Nothing happens but by time passing. */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one fixture with its state
 export function gateWorld({
   nodes = 2,
   maxConcurrentPulls = 200,

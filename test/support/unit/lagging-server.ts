@@ -1,4 +1,5 @@
-import type { ApiClient, Query } from '../../../src/cluster/api-client.ts';
+import type { Query } from '../../../src/cluster/api-call.ts';
+import type { ApiClient } from '../../../src/cluster/api-client.ts';
 import { ApiError } from '../../../src/cluster/api-error.ts';
 import type { JsonObject } from '../../../src/json.ts';
 
@@ -24,6 +25,7 @@ const PAGE = 2;
  * An API server in memory with one collection. Nothing is answered and no event arrives before a test says so, and an aborted
  * request is answered like any other.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one server with its state
 export function laggingServer() {
   const objects = new Map<string, JsonObject>();
   const changes: Change[] = [];

@@ -90,6 +90,7 @@ export function replicas() {
   };
 }
 
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one fixture with its state
 function startReplica(time: ManualClock, server: LeaseServer, options: ReplicaOptions): Replica {
   const {
     name,

@@ -34,6 +34,7 @@ function selectedBy(selector: unknown): (object: JsonObject) => boolean {
 }
 
 /** An API server in memory: keeps objects, records calls, refuses on demand, and has a watch that can be late. */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one server with its state
 export function memoryApi(clock: Clock) {
   const objects = new Map<string, JsonObject>();
   const calls: Call[] = [];

@@ -57,6 +57,7 @@ export type ApiServer = Awaited<ReturnType<typeof startApiServer>>;
  * An API server over HTTP whose objects are texts that nobody has validated. Its watches and lists can be told to go wrong in
  * each way that the API has.
  */
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one server with its state
 export async function startApiServer({ objects, special, now, onCreated }: ApiServerOptions) {
   const watches = new Set<Watch>();
   const unanswered = new Map<ServerResponse, string>();

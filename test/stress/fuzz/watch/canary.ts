@@ -30,6 +30,7 @@ export interface Canary extends Victim {
   end(): void;
 }
 
+// biome-ignore lint/complexity/noExcessiveLinesPerFunction: one scenario, step after step
 export function createCanary(objects: Objects, number: number, now: () => number): Canary {
   const name = `canary-${number}`;
   const uid = `deployments-${name}`;

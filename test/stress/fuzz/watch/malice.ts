@@ -1,3 +1,4 @@
+// biome-ignore-all lint/style/noExcessiveLinesPerFile: a plain list of hostile objects
 import { writeHold } from '../../../../src/api/hold.ts';
 import {
   ATTEMPT_ANNOTATION,
