@@ -147,7 +147,8 @@ function goBack(update: Update, hold: Hold, paused: boolean, asked: string): Dec
     const denial = revertDenial(next, running.kind);
     return { ...plain('Refused', input.object, denial.message), denial };
   }
-  const reason = `${BACK}: ${asked}`;
+  const isUnused = ![hold.template, hold.from.template].includes(next.templateHash);
+  const reason = `${BACK}${isUnused ? ' (not the pod template of this update)' : ''}: ${asked}`;
   const annotations = {
     [REVERT_ANNOTATION]: null,
     ...decidedMark(update, 'Reverted', reason, hold.from.template),

@@ -55,8 +55,13 @@ export function verbOf({ method, isWatch }: Call): Verb {
   return isWatch ? 'watch' : VERBS[method];
 }
 
-export function namespaceOf({ path }: Call): string | undefined {
-  return /\/namespaces\/([^/]+)/.exec(path)?.[1];
+/** Webhooks are about one kind, and most are about pods. While they hang, the Events that say so must not wait behind them. */
+const OWN_SHARES: ReadonlySet<string> = new Set(['pods', 'events']);
+
+/** Returns what shares the places for calls: a namespace has three shares. Undefined for calls about the whole cluster. */
+export function shareOf({ path }: Call): string | undefined {
+  const [, namespace, kind = ''] = /\/namespaces\/([^/]+)(?:\/([^/]+))?/.exec(path) ?? [];
+  return namespace && `${namespace}/${OWN_SHARES.has(kind) ? kind : ''}`;
 }
 
 export function nameOf({ method, path }: Call): string {

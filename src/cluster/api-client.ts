@@ -11,12 +11,12 @@ import {
   jsonText,
   messageOf,
   nameOf,
-  namespaceOf,
   parseOr,
   type Query,
   queryString,
   retryAfterMs,
   retryAfterOf,
+  shareOf,
   textOf,
   untilAborted,
   type Verb,
@@ -124,7 +124,7 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
   const { origin, pathname } = new URL(cluster.server);
   const prefix = pathname.replace(/\/$/, '');
   let closed = false;
-  const byNamespace = createLimiter(NAMESPACE_CALLS, clock);
+  const byShare = createLimiter(NAMESPACE_CALLS, clock);
   const agent = connectionsTo(cluster);
 
   /** One attempt; a refused token is replaced once. Returns on 2xx only. */
@@ -190,12 +190,12 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
 
   /** Holds its place for one attempt, not for the wait before the next one. */
   async function attempt(call: Call, options: CallOptions, { signal, check }: Deadline): Promise<unknown> {
-    const namespace = namespaceOf(call);
+    const share = shareOf(call);
     const make = async () => {
       check();
       return await answerOf(call, options, signal);
     };
-    return await (namespace === undefined ? make() : byNamespace(namespace, make, signal));
+    return await (share === undefined ? make() : byShare(share, make, signal));
   }
 
   async function answerOf(

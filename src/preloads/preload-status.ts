@@ -121,17 +121,31 @@ function degradation({ failures, images }: Progress): { reason: string; message:
 export function endedStatus(last: ImagePreloadStatus, activity: Activity, now: number): ImagePreloadStatus {
   const time = rfc3339(now);
   const wasReady = last.conditions.some(({ type, status }) => type === 'Ready' && status === 'True');
+  const phase = activity === 'finished' || wasReady ? 'Finished' : 'Superseded';
+  // It no longer pulls, so its conditions may not say that it does.
+  const words = last.phase === 'Preloading' ? endedWords(last, phase) : {};
   return {
     ...last,
-    phase: activity === 'finished' || wasReady ? 'Finished' : 'Superseded',
+    phase,
     pullingNodes: 0,
-    conditions: last.conditions.map((condition) =>
-      condition.type === 'Progressing' && condition.status !== 'False'
-        ? { ...condition, status: 'False', lastTransitionTime: time }
-        : condition,
-    ),
+    conditions: last.conditions.map((condition) => {
+      const now = condition.type === 'Degraded' ? condition : { ...condition, ...words };
+      return now.type === 'Progressing' && now.status !== 'False'
+        ? { ...now, status: 'False', lastTransitionTime: time }
+        : now;
+    }),
     finishedAt: last.finishedAt ?? time,
   };
+}
+
+function endedWords(
+  { readyNodes, desiredNodes, failures: [failing] }: ImagePreloadStatus,
+  phase: PreloadPhase,
+): Pick<Condition, 'reason' | 'message'> {
+  const count = `${readyNodes} of ${desiredNodes} nodes had every image when nothing waited for it any more`;
+  return failing === undefined
+    ? { reason: phase, message: count }
+    : { reason: failing.reason, message: `${count}; ${wordsOf(failing)}` };
 }
 
 /** The status of one that asks for more than the gate carries. */
@@ -272,7 +286,7 @@ function summary({ outcome, progress }: Assessment): {
   }
 }
 
-function wordsOf({ node, image, message }: NodeFailure): string {
+function wordsOf({ node, image, message }: Pick<NodeFailure, 'node' | 'image' | 'message'>): string {
   return `${node}: ${wordsAbout(image, message)}`;
 }
 

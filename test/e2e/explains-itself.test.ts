@@ -253,7 +253,7 @@ describe('look at a pull that fails, with `kubectl describe deploy` and `kubectl
     const { described, listed } = await explanationOf(shop);
     assert.match(
       described,
-      /init container wait, which a webhook has added, is still running \(InitContainer\); 0 of 2 nodes are ready; keep the webhook/,
+      /init container wait, which a webhook has added, is still running \(InitContainer\); 0 of 2 nodes are ready; exclude pods with the label pullgate/,
     );
     assert.equal(listed?.['REASON'], 'InitContainer');
   });

@@ -297,7 +297,15 @@ describe('policies about what Pullgate writes', { concurrency: true }, () => {
     await until(
       'the policy is in effect',
       20,
-      () => shop.tryKubectl('rollout', 'resume', 'deployment/frozen', '--dry-run=server'),
+      () =>
+        shop.tryKubectl(
+          'patch',
+          'deployment',
+          'frozen',
+          '-p',
+          '{"spec":{"paused":null}}',
+          '--dry-run=server',
+        ),
       ({ stderr }) => stderr.includes('before Monday'),
     );
     await web.setImage(image);

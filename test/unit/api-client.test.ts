@@ -352,6 +352,22 @@ test('calls about one namespace that are never answered take no connection from 
     await ended;
   }));
 
+test('calls about pods that are never answered keep no Event and no release of the same namespace waiting', () =>
+  withDouble(async (double, client) => {
+    const others = [
+      '/apis/events.k8s.io/v1/namespaces/shop/events',
+      '/apis/apps/v1/namespaces/shop/deployments',
+    ];
+    double.route('POST', podsOf('shop'), hang);
+    for (const path of others) double.route('POST', path, answer(201, {}));
+    const ended = Promise.allSettled(Array.from({ length: 10 }, () => client.create(podsOf('shop'), {})));
+    const start = performance.now();
+    await Promise.all(others.map((path) => client.create(path, {})));
+    assert.ok(performance.now() - start < 5000);
+    await client.close();
+    await ended;
+  }));
+
 test('a call that waits before it tries again keeps no connection from others meanwhile', () =>
   withDouble(async (double, client) => {
     double.route('POST', podsOf('shop'), answer(503, status(503, 'Unavailable'), { 'retry-after': '10' }));

@@ -76,6 +76,19 @@ test('a revert needs no permission, and keeps what else the update changes', () 
   assert.equal(parseDeployment(object).replicas, 9);
 });
 
+test('a revert with another pod template in the same update says that this one is not used', () => {
+  const held = heldAs();
+  const other = at(web.image('registry.test/app:3').object, 'spec', 'template');
+  const next = asked({ ...held, spec: { ...asObject(held['spec']), template: other } });
+  const decision = decideUpdate(held, next, { running: found });
+  assertBack(
+    decision.object,
+    /^back to the running template, whole \(not the pod template of this update\): v2/,
+  );
+  const [warning] = warningsFor(decision, ID, NOW);
+  assert.match(warning ?? '', /has ended: back to .* \(not the pod template of this update\)/);
+});
+
 test('opting out in the same update needs its permission all the same', () => {
   const held = heldAs();
   const off = asked(held);

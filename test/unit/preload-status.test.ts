@@ -237,3 +237,18 @@ test('what is left in the end tells how far it came', () => {
   );
   assert.deepEqual(endedStatus(last, 'superseded', Date.parse('2026-01-01T02:00:00Z')), last);
 });
+
+test('one that ends while nodes still pull does not say that they do', () => {
+  const ended = (given: Situation) =>
+    endedStatus(statusOf(given), 'superseded', Date.parse('2026-01-01T01:00:00Z')).conditions.find(
+      ({ type }) => type === 'Ready',
+    );
+  const half = [puller('n1').pulled(5), puller('n2').pulling()];
+  assert.deepEqual(
+    [ended({ nodes: nodes(2), pods: half })?.reason, ended({ nodes: nodes(2), pods: half })?.message],
+    ['Superseded', '1 of 2 nodes had every image when nothing waited for it any more'],
+  );
+  const failing = ended({ nodes: nodes(2), pods: [puller('n1').failing(REFUSED), puller('n2').pulling()] });
+  assert.equal(failing?.reason, 'ConnectionRefused');
+  assert.match(failing?.message ?? '', /^0 of 2 nodes had every image when .* any more; n1: .*refused$/);
+});

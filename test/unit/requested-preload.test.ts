@@ -339,7 +339,7 @@ test('all calls before the answer take 3 s at most: the API server waits 5 s', a
     },
   );
   assert.deepEqual(deadlines.slice(0, 4), [1000, 1000, 1000, 300]);
-  assert.deepEqual(deadlines.slice(4), [5000, 1000], 'the dry run and the ImagePreload are not waited for');
+  assert.deepEqual(deadlines.slice(4), [4000, 1000], 'the dry run and the ImagePreload are not waited for');
 });
 
 test('whatever else the API server refuses is thrown: failurePolicy decides', async () => {
