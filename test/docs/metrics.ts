@@ -1,6 +1,4 @@
 import { Registry } from 'prom-client';
-import { OTHER_DECISIONS } from '../../src/admission/decision.ts';
-import { RECORDED_DECISIONS } from '../../src/api/decision-record.ts';
 import { MODES } from '../../src/api/names.ts';
 import { asArray, asString, at } from '../../src/json.ts';
 import { createMetrics } from '../../src/observe/metrics.ts';
@@ -12,7 +10,8 @@ const list = (values: readonly string[]) => values.map(code).join(', ');
 /** The labels, in the order in which the metrics use them first. */
 const LABELS: Readonly<Record<string, string>> = {
   mode: list(MODES),
-  decision: `A [decision](labels-and-annotations.md#decisions), such as ${list([...Object.keys(RECORDED_DECISIONS).slice(0, 2), ...Object.keys(OTHER_DECISIONS).slice(0, 2)])}, or \`Error\`. A request whose client did not wait for the answer is counted as well.`,
+  decision:
+    'A [decision](labels-and-annotations.md#decisions), such as `Held` or `Rejected`, or `Error`. A request whose client did not wait for the answer counts as well.',
   reason:
     'Of a hold: `Ready`, `DeadlineExceeded`, `NoEligibleNodes`, `NothingServes`, `ScaledToZero`, `NotPreloadable`, `OptedOut`, `Reverted`, `LimitExceeded` or `Resumed`. Of a pull: a [reason](failures.md), such as `NotFound`. A pod that never starts its pull (`PodNotStarted`) counts as `Timeout` when its time is over.',
   result:

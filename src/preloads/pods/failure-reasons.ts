@@ -143,7 +143,7 @@ const FAILURES = {
   PodRejected: {
     definitive: false,
     means:
-      'A quota, a LimitRange, a policy or a webhook refused the puller pod, or the node accepts no more pods.',
+      'A quota, a LimitRange, a policy or a webhook refused the puller pod, or the node accepts no more pods. For the policy `pullgate-pod-shape`, see [pod shape](../security.md#pod-shape).',
     remedy: 'change what refuses the puller pod, or exempt pods with the label pullgate.io/puller from it',
   },
   PodNotCreated: {
