@@ -8,7 +8,7 @@ import { told } from '../support/e2e/told.ts';
 
 const world = gatedLab();
 
-describe('update to an image that nodes lack', () => {
+describe('update to an image that nodes lack [audit-update]', () => {
   test('is told, and preloaded beside the rollout, but never held', async (t) => {
     const shop = await world.namespace(t, { [MODE_LABEL]: 'audit' });
     const image = await shop.pushSlow('v2', 30);

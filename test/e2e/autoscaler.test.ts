@@ -43,7 +43,9 @@ describe('autoscalers', { concurrency: true }, () => {
     [queues] = await Promise.all([serveQueues(servers, lab, api), startMetricsServer(servers, lab, api)]);
   });
 
-  describe('have a HorizontalPodAutoscaler scale a held Deployment by CPU', { concurrency: 1 }, () => {
+  describe('have a HorizontalPodAutoscaler scale a held Deployment by CPU [autoscaler-cpu]', {
+    concurrency: 1,
+  }, () => {
     const scope = suiteScope();
     let work: Work;
     let held: HeldDeployment;
@@ -101,7 +103,9 @@ describe('autoscalers', { concurrency: true }, () => {
     });
   });
 
-  describe('have a HorizontalPodAutoscaler scale it to zero and from zero', { concurrency: 1 }, () => {
+  describe('have a HorizontalPodAutoscaler scale it to zero and from zero [autoscaler-zero]', {
+    concurrency: 1,
+  }, () => {
     const scope = suiteScope();
     let held: HeldDeployment;
 

@@ -92,7 +92,7 @@ test('the API server has nothing to say against the expressions of the policies'
   }
 });
 
-describe('edit a namespace without the verb bypass, with the component bypass-permission', {
+describe('edit a namespace without the verb bypass, with the component bypass-permission [bypass-permission]', {
   concurrency: true,
 }, () => {
   test('`off` at creation is denied, and allowed with the verb', async (t) => {

@@ -215,7 +215,7 @@ test('a full node explains itself', async (t) => {
   await shop.kubectl('delete', 'pod', 'filler', '--grace-period=1');
 });
 
-describe('look at a pull that fails, with `kubectl describe deploy` and `kubectl get ipl -A` alone', {
+describe('look at a pull that fails, with `kubectl describe deploy` and `kubectl get ipl -A` alone [explain-failure]', {
   concurrency: true,
 }, () => {
   for (const { what, words, reason, definitive = false, pod = {}, begin } of FAILURES) {

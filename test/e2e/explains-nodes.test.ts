@@ -64,7 +64,7 @@ async function assertGoesBack(shop: Namespace, web: Deployment, note: string): P
   );
 }
 
-describe('look at nodes that fail, are late or left out, with the same two commands alone', {
+describe('look at nodes that fail, are late or left out, with the same two commands alone [explain-nodes]', {
   concurrency: true,
 }, () => {
   test('one that fails again and again and one that hangs: each by name, and how many are ready', async (t) => {

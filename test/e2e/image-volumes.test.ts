@@ -44,7 +44,7 @@ async function assertRolledOutWith(shop: Namespace, web: Deployment, images: str
   await assertFoundAll(shop, pods.map(podName), images);
 }
 
-describe('change the image of an image volume', { concurrency: true }, () => {
+describe('change the image of an image volume [image-volume]', { concurrency: true }, () => {
   test('the update is held, only that image is preloaded, and the new pod mounts it without a pull', async (t) => {
     const shop = await world.namespace(t);
     const web = await deployMounting(shop);

@@ -17,7 +17,7 @@ describe('with nodes that pull one after another', () => {
   // So that there are pulls that have not begun.
   const world = gatedLab({ flags: ['--parallelism', '1'] });
 
-  describe('ask for a second and a third image while held', () => {
+  describe('ask for a second and a third image while held [supersede]', () => {
     test('each supersedes the one before, no pull of that one begins any more, and the last one rolls out', async (t) => {
       const shop = await world.namespace(t);
       const v2 = await shop.pushSlow('v2', 40);
@@ -67,7 +67,7 @@ describe('with nodes that pull at once', () => {
   const world = gatedLab();
 
   // By itself: it is about seconds, and the machine may be small.
-  describe('roll back to an image that is still on the nodes', () => {
+  describe('roll back to an image that is still on the nodes [roll-back-warm]', () => {
     test('from the request to the release it takes less than 2 s', async (t) => {
       const shop = await world.namespace(t);
       const [v1, v2] = await Promise.all([shop.push('v1'), shop.push('v2')]);
@@ -88,7 +88,7 @@ describe('with nodes that pull at once', () => {
 
   // Two of these at a time, and two tests in each.
   describe('several side by side', { concurrency: 2 }, () => {
-    describe('go back to the running image while held', () => {
+    describe('go back to the running image while held [go-back-image]', () => {
       test('the hold ends in that same request, and no rollout ever was', async (t) => {
         const shop = await world.namespace(t);
         const web = await deploy(shop, 'web');
@@ -112,7 +112,7 @@ describe('with nodes that pull at once', () => {
       });
     });
 
-    describe('go v1, v2, v1, v2, or restart the same mutable tag twice', () => {
+    describe('go v1, v2, v1, v2, or restart the same mutable tag twice [mutable-tag]', () => {
       test('v1, v2, v1, v2: each has a preload of its own and is released by that one', async (t) => {
         const shop = await world.namespace(t);
         const [v1, v2] = await Promise.all([shop.push('v1'), shop.push('v2')]);
@@ -145,7 +145,7 @@ describe('with nodes that pull at once', () => {
       });
     });
 
-    describe('change only an init container, or add a sidecar', () => {
+    describe('change only an init container, or add a sidecar [init-container]', () => {
       test('an init container: only its image is preloaded', async (t) => {
         const shop = await world.namespace(t);
         const [before, next] = await Promise.all(
@@ -178,7 +178,7 @@ describe('with nodes that pull at once', () => {
       });
     });
 
-    describe('restart with policy Always and the same tag', () => {
+    describe('restart with policy Always and the same tag [restart-always]', () => {
       test('is held, pulled afresh and released, and is one restart', async (t) => {
         const shop = await world.namespace(t);
         await pushVersion(shop, 'stable', '1');
@@ -200,7 +200,7 @@ describe('with nodes that pull at once', () => {
       });
     });
 
-    describe('change something that needs no pull: policy Never, replicas 0 and scaled up then or later, an environment variable', () => {
+    describe('change something that needs no pull: policy Never, replicas 0 and scaled up then or later, an environment variable [no-pull-needed]', () => {
       test('policy Never', async (t) => {
         const shop = await world.namespace(t);
         const pod = { containers: [{ name: 'app', image: PAUSE_IMAGE, imagePullPolicy: 'Never' }] };
@@ -227,7 +227,7 @@ describe('with nodes that pull at once', () => {
       });
     });
 
-    describe("write an image as a digest, tag and digest, with a registry's port, or too long", () => {
+    describe("write an image as a digest, tag and digest, with a registry's port, or too long [image-spelling]", () => {
       test("a digest, a tag and a digest, a registry's port: held, pulled and released", async (t) => {
         const shop = await world.namespace(t);
         const name = `${world.lab.registry}/${shop.name}`;
@@ -299,7 +299,7 @@ describe('with nodes that pull at once', () => {
       });
     });
 
-    describe('use strategy Recreate, or change the image while a rollout is under way', () => {
+    describe('use strategy Recreate, or change the image while a rollout is under way [recreate]', () => {
       test('Recreate: the old pod serves until the release', async (t) => {
         const shop = await world.namespace(t);
         const image = await shop.pushSlow('v2', 20);

@@ -103,7 +103,7 @@ describe('a node where the pods could not land', { concurrency: true }, () => {
     assert.deepEqual(await whoHas(image), [one, other]);
   });
 
-  test('have a RuntimeClass that selects nodes, tainted ones or others', async (t) => {
+  test('have a RuntimeClass that selects nodes, tainted ones or others [runtime-class]', async (t) => {
     const classes = [
       { name: 'pullgate-e2e-label', node: one, scheduling: { nodeSelector: { [LABEL]: 'ssd' } } },
       {
@@ -136,7 +136,7 @@ describe('a node where the pods could not land', { concurrency: true }, () => {
 
 // Not beside the tests above: simulated nodes join the cluster, and the tests above count every node.
 describe('a node that the pods may use as admitted only', () => {
-  test('have pods that get a toleration at admission, such as those with a GPU', async (t) => {
+  test('have pods that get a toleration at admission, such as those with a GPU [admission-toleration]', async (t) => {
     const shop = await world.namespace(t);
     const nodes = await simulateNodes(t, world.api, 2);
     const [gpu = '', plain = ''] = nodes.names();

@@ -26,7 +26,7 @@ async function assertWentAhead(shop: Namespace, stderr: string, why: string): Pr
 }
 
 describe('an update beyond a limit', { concurrency: true }, () => {
-  test('ask for more tolerations, node affinity or images than Pullgate carries', async (t) => {
+  test('ask for more tolerations, node affinity or images than Pullgate carries [limit-template]', async (t) => {
     const shop = await world.namespace(t);
     await deploy(shop, 'web');
     const image = await shop.push('v2');
@@ -34,7 +34,7 @@ describe('an update beyond a limit', { concurrency: true }, () => {
     await assertWentAhead(shop, stderr, 'tolerations has 101 entries, more than 100');
   });
 
-  test('have annotations that leave no room for a hold', async (t) => {
+  test('have annotations that leave no room for a hold [limit-annotations]', async (t) => {
     const shop = await world.namespace(t);
     const web = await deploy(shop, 'web');
     // One argument of a command may have 128 KiB.
@@ -48,7 +48,7 @@ describe('an update beyond a limit', { concurrency: true }, () => {
     await assertWentAhead(shop, stderr, 'with a hold its annotations would have ');
   });
 
-  test('store a hold that is longer than any of the gate', async (t) => {
+  test('store a hold that is longer than any of the gate [limit-hold]', async (t) => {
     const shop = await world.namespace(t);
     const manifest = manifestOf('web');
     const annotations = { [HOLD_ANNOTATION]: 'x'.repeat(40_000) };
@@ -80,7 +80,7 @@ describe('an ImagePreload beyond a limit', () => {
     },
   });
 
-  test('ask for too much in an ImagePreload made by hand', async (t) => {
+  test('ask for too much in an ImagePreload made by hand [limit-preload]', async (t) => {
     const shop = await world.namespace(t);
     await assert.rejects(
       shop.api.create(collection(shop), byHand('many', { scheduling: { tolerations } })),

@@ -132,7 +132,7 @@ test('other connections of the gate pass without the policy and fail with it', a
   for (const port of [9443, 8081]) assert.ok(await reaches(lab, stranger, gate.address, port));
 });
 
-test('have deny-all network policies', async (t) => {
+test('have deny-all network policies [deny-all-network]', async (t) => {
   const shop = await createNamespace(t, lab, api);
   const image = await shop.push('v2');
   const web = await deploy(shop, 'web');

@@ -58,7 +58,7 @@ function excluded(status: ImagePreloadStatus | undefined, reason: string): numbe
 }
 
 describe('Nodes', { concurrency: true }, () => {
-  test('cordon, delete, add, relabel a node while held, or one becomes not ready', async (t) => {
+  test('cordon, delete, add, relabel a node while held, or one becomes not ready [node-changes]', async (t) => {
     const shop = await world.namespace(t);
     const nodes = await simulateNodes(t, world.api, 6);
     const [kept = '', cordoned = '', returning = '', silent = '', deleted = '', relabelled = ''] =
@@ -110,7 +110,7 @@ describe('Nodes', { concurrency: true }, () => {
     await web.rolledOut(20);
   });
 
-  test('have no eligible node', async (t) => {
+  test('have no eligible node [no-eligible-node]', async (t) => {
     const shop = await world.namespace(t);
     const nodes = await simulateNodes(t, world.api, 2);
     const web = await deploy(shop, 'web', { pod: nodes.pod });
@@ -130,7 +130,7 @@ describe('Nodes', { concurrency: true }, () => {
     );
   });
 
-  test('are virtual, are left out by a set-based node selector, or have a startup taint', async (t) => {
+  test('are virtual, are left out by a set-based node selector, or have a startup taint [excluded-nodes]', async (t) => {
     const shop = await world.namespace(t);
     const nodes = await simulateNodes(t, world.api, 5);
     const [plain = '', starting = '', booting = '', virtual = '', other = ''] = nodes.names();
@@ -154,7 +154,7 @@ describe('Nodes', { concurrency: true }, () => {
     assert.equal(excluded(end, 'Taint'), 0);
   });
 
-  test('have one node of ten that fails and one that hangs', async (t) => {
+  test('have one node of ten that fails and one that hangs [bad-nodes]', async (t) => {
     const shop = await world.namespace(t);
     const nodes = await simulateNodes(t, world.api, 10);
     const [failing = '', hanging = '', slow = '', ...others] = nodes.names();
@@ -201,7 +201,7 @@ describe('Nodes', { concurrency: true }, () => {
     await web.rolledOut(30);
   });
 
-  describe('reach the deadline with some nodes ready, or with none', { concurrency: true }, () => {
+  describe('reach the deadline with some nodes ready, or with none [deadline]', { concurrency: true }, () => {
     test('with some: released with a warning', async (t) => {
       const shop = await world.namespace(t);
       const nodes = await simulateNodes(t, world.api, 3);
@@ -249,7 +249,7 @@ describe('Nodes', { concurrency: true }, () => {
     });
   });
 
-  test('have one tag that is another image on some nodes', async (t) => {
+  test('have one tag that is another image on some nodes [diverged-tag]', async (t) => {
     const shop = await world.namespace(t);
     const nodes = await simulateNodes(t, world.api, 5);
     const [first = '', second = '', ...others] = nodes.names();

@@ -20,7 +20,7 @@ const world = gatedLab();
 
 // Two of these at a time, and two tests in each.
 describe('several side by side', { concurrency: 2 }, () => {
-  describe('delete the Deployment or the namespace while held', () => {
+  describe('delete the Deployment or the namespace while held [delete-while-held]', () => {
     test('the Deployment: it is gone within seconds, its puller pods too, and its preload with them', async (t) => {
       const shop = await world.namespace(t);
       const web = await deploy(shop, 'web');
@@ -48,7 +48,7 @@ describe('several side by side', { concurrency: 2 }, () => {
     });
   });
 
-  describe("remove the namespace's label, change it to another mode, or set `off` while held", () => {
+  describe("remove the namespace's label, change it to another mode, or set `off` while held [mode-change]", () => {
     test('without the label: released within 5 s, with an event', async (t) => {
       const { shop, web, image } = await held(await world.namespace(t));
       const timeline = shop.timeline();
@@ -106,7 +106,7 @@ describe('several side by side', { concurrency: 2 }, () => {
     });
   });
 
-  describe('delete the ImagePreload while held, edit its spec, or forge a ready one', () => {
+  describe('delete the ImagePreload while held, edit its spec, or forge a ready one [preload-tampering]', () => {
     test('deleted: it is made anew, and the hold ends when that one is ready', async (t) => {
       const shop = await world.namespace(t);
       const web = await deploy(shop, 'web');
@@ -165,7 +165,7 @@ describe('several side by side', { concurrency: 2 }, () => {
     });
   });
 
-  describe('copy a held Deployment, or restore it from a backup', () => {
+  describe('copy a held Deployment, or restore it from a backup [copied-hold]', () => {
     test('a copy under another name, here and where nobody opted in: free within 5 s, while the original is held', async (t) => {
       const { shop, web } = await held(await world.namespace(t));
       const elsewhere = await world.namespace(t, {});

@@ -49,7 +49,7 @@ async function assertEnforces(namespace: string): Promise<void> {
   assert.match(stderr, /pods "plain" is forbidden: violates PodSecurity "restricted:latest"/);
 }
 
-describe('enforce the Pod Security level restricted', () => {
+describe('enforce the Pod Security level restricted [pod-security]', () => {
   test('both replicas of the gate run in a namespace that enforces it', async () => {
     await assertEnforces('pullgate');
     assert.equal((await gatePods(api)).length, 2);

@@ -173,7 +173,9 @@ describe('the whole job with the policy in effect', { concurrency: true }, () =>
   });
 });
 
-describe('have webhooks that change every pod, beside the component pod-shape', { concurrency: true }, () => {
+describe('have webhooks that change every pod, beside the component pod-shape [pod-shape]', {
+  concurrency: true,
+}, () => {
   for (const identity of EKS_IDENTITIES) {
     test(`${identity.name}: its token and its variables are let through, and the rollout is released`, async (t) => {
       const shop = await opted(t);

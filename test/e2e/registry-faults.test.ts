@@ -83,7 +83,7 @@ const FAULTS: readonly Fault[] = [
   },
 ];
 
-describe('have a registry that is down and comes back, an unknown host, 429 answers, an unknown CA', {
+describe('have a registry that is down and comes back, an unknown host, 429 answers, an unknown CA [registry-faults]', {
   concurrency: true,
 }, () => {
   for (const { what, reason, words, begin } of FAULTS) {
@@ -118,7 +118,7 @@ describe('have a registry that is down and comes back, an unknown host, 429 answ
   }
 });
 
-describe('push a missing tag late, or fix a pull secret', { concurrency: true }, () => {
+describe('push a missing tag late, or fix a pull secret [late-tag]', { concurrency: true }, () => {
   test('a missing tag that is pushed late goes on, and kubectl rollout status waits again', async (t) => {
     const shop = await world.namespace(t);
     const web = await deploy(shop, 'web');

@@ -34,7 +34,7 @@ function assertNeverHeld(timeline: Timeline): void {
   }
 }
 
-describe('apply or set an image', { concurrency: true }, () => {
+describe('apply or set an image [reject-apply]', { concurrency: true }, () => {
   test('kubectl set image takes longer, then succeeds with the image on every node', async (t) => {
     const shop = await world.namespace(t, REJECT);
     const image = await shop.pushSlow('v2', 40);
@@ -109,7 +109,7 @@ describe('apply or set an image', { concurrency: true }, () => {
   });
 });
 
-describe('use a client that does not retry', () => {
+describe('use a client that does not retry [reject-no-retry]', () => {
   test('its error says how far it is, and asking again later succeeds', async (t) => {
     const shop = await world.namespace(t, REJECT);
     const image = await shop.pushSlow('v2', 30);
@@ -150,7 +150,7 @@ describe('use a client that does not retry', () => {
   });
 });
 
-describe('ask for an image that does not exist', () => {
+describe('ask for an image that does not exist [reject-missing-image]', () => {
   test("the command fails in seconds with the registry's words, and the old version serves on", async (t) => {
     const shop = await world.namespace(t, REJECT);
     await deploy(shop, 'web');
@@ -179,7 +179,7 @@ describe('ask for an image that does not exist', () => {
   });
 });
 
-describe('have a quota that refuses the ImagePreload', () => {
+describe('have a quota that refuses the ImagePreload [reject-quota]', () => {
   test('the command fails with the words of the refusal, and is not let through', async (t) => {
     const shop = await world.namespace(t, REJECT);
     const web = await deploy(shop, 'web');
@@ -195,7 +195,7 @@ describe('have a quota that refuses the ImagePreload', () => {
   });
 });
 
-describe('forge a review', () => {
+describe('forge a review [reject-forged-review]', () => {
   test('nothing is made for one that is not about the stored Deployment', async (t) => {
     const [shop, paused] = await Promise.all([world.namespace(t, REJECT), world.namespace(t)]);
     await deploy(shop, 'web');
@@ -233,7 +233,7 @@ describe('forge a review', () => {
 });
 
 // Last: it takes the registration away from the gate of this file.
-describe('ask two replicas of the gate at once', () => {
+describe('ask two replicas of the gate at once [reject-two-replicas]', () => {
   test('one preload, one event', async (t) => {
     const shop = await world.namespace(t, REJECT);
     await deploy(shop, 'web');

@@ -80,7 +80,7 @@ function container(
 
 const restarts = (state: unknown) => asNumber(at(state, 'restartCount'));
 
-describe('have a native sidecar, an init container that fails first, or restart rules of a container', {
+describe('have a native sidecar, an init container that fails first, or restart rules of a container [restarting-containers]', {
   concurrency: true,
 }, () => {
   test('a native sidecar: only its image is preloaded, and it runs in the new pod', async (t) => {

@@ -65,7 +65,7 @@ async function assertHeldAnew(shop: Namespace, web: Deployment, before: number):
   assert.equal(bypassed.length, 1, 'that of the first time');
 }
 
-describe('run `kubectl rollout undo`, or apply a manifest that was read from the cluster before', {
+describe('run `kubectl rollout undo`, or apply a manifest that was read from the cluster before [rollout-undo]', {
   concurrency: true,
 }, () => {
   test('undo: neither bypass, keep-paused nor setting of that revision counts', async (t) => {

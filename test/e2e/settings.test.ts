@@ -26,7 +26,7 @@ function pullers(timeline: Timeline): JsonObject[] {
 }
 
 // One at a time: a kubelet pulls one image after the other, and a slow one would delay the rest.
-describe('set the pace of one Deployment by annotations', () => {
+describe('set the pace of one Deployment by annotations [settings-pace]', () => {
   test('its nodes pull one after the other, while another Deployment goes by the flags', async (t) => {
     const shop = await world.namespace(t);
     const timeline = shop.timeline();
@@ -94,7 +94,7 @@ describe('set the pace of one Deployment by annotations', () => {
   });
 });
 
-describe('set one to something invalid', () => {
+describe('set one to something invalid [settings-invalid]', () => {
   test('a warning in plain words, the flag counts, one event', async (t) => {
     const shop = await world.namespace(t);
     const web = await deploy(shop, 'web');
@@ -115,7 +115,7 @@ describe('set one to something invalid', () => {
   });
 });
 
-test('set a mark that means nothing', async (t) => {
+test('set a mark that means nothing [settings-unknown-mark]', async (t) => {
   const shop = await world.namespace(t);
   await deploy(shop, 'web');
   const marked = async (verb: 'annotate' | 'label', pair: string) =>

@@ -76,7 +76,7 @@ const REFUSALS: readonly Refusal[] = [
   },
 ];
 
-describe('have a quota, a full node or a policy webhook that refuses the puller pods', {
+describe('have a quota, a full node or a policy webhook that refuses the puller pods [pods-refused]', {
   concurrency: true,
 }, () => {
   for (const { what, words, pod, begin } of REFUSALS) {
@@ -184,7 +184,7 @@ function isDryRun(pod: JsonObject): boolean {
 const imageOf = (pod: JsonObject) => asString(at(asArray(at(pod, 'spec', 'containers'))[0], 'image')) ?? '';
 
 describe('the pod as admitted', { concurrency: true }, () => {
-  test('have a webhook that adds a native sidecar, or one that rewrites images', async (t) => {
+  test('have a webhook that adds a native sidecar, or one that rewrites images [admitted-images]', async (t) => {
     const shop = await world.namespace(t);
     const [image, sidecar] = [await shop.push('v2'), await shop.push('sidecar')];
     const written = image.replace(/:v2$/, ':as-written');
@@ -210,7 +210,7 @@ describe('the pod as admitted', { concurrency: true }, () => {
     await web.rolledOut(30);
   });
 
-  test('have a policy that refuses the pods of the new version', async (t) => {
+  test('have a policy that refuses the pods of the new version [refused-new-pods]', async (t) => {
     const shop = await world.namespace(t);
     const image = await shop.push('v2');
     const web = await deploy(shop, 'web');
@@ -231,7 +231,7 @@ describe('the pod as admitted', { concurrency: true }, () => {
     await web.rolledOut(60);
   });
 
-  test(`have a policy that refuses only pods of Pullgate's dry run`, async (t) => {
+  test(`have a policy that refuses only pods of Pullgate's dry run [refused-dry-run]`, async (t) => {
     const shop = await world.namespace(t);
     const image = await shop.push('v2');
     const web = await deploy(shop, 'web');
@@ -254,7 +254,7 @@ describe('the pod as admitted', { concurrency: true }, () => {
     );
   });
 
-  test('have a webhook that does not answer the dry run', async (t) => {
+  test('have a webhook that does not answer the dry run [slow-dry-run]', async (t) => {
     const shop = await world.namespace(t);
     const image = await shop.push('v2');
     const [node = ''] = world.lab.nodes();
@@ -282,7 +282,7 @@ describe('the pod as admitted', { concurrency: true }, () => {
 });
 
 describe('policies about what Pullgate writes', { concurrency: true }, () => {
-  test('have a policy that refuses the release', async (t) => {
+  test('have a policy that refuses the release [refused-release]', async (t) => {
     const shop = await world.namespace(t);
     const image = await shop.push('v2');
     const web = await deploy(shop, 'web');
@@ -348,7 +348,7 @@ describe('policies about what Pullgate writes', { concurrency: true }, () => {
   });
 });
 
-describe('have injected sidecars, or a PodDisruptionBudget that selects everything', {
+describe('have injected sidecars, or a PodDisruptionBudget that selects everything [sidecars-and-budgets]', {
   concurrency: true,
 }, () => {
   test('a sidecar that keeps every puller pod running keeps nothing waiting', async (t) => {

@@ -13,7 +13,7 @@ const SMALL_LABEL = 'sim.pullgate.io/small';
 const MANY_NODES = 20;
 const FEW_NODES = 2;
 
-describe('hold 20 Deployments at once', () => {
+describe('hold 20 Deployments at once [twenty-holds]', () => {
   test('the cluster-wide cap holds and is shared fairly', async (t) => {
     const shop = await world.namespace(t);
     const nodes = await simulateNodes(t, world.api, MANY_NODES);

@@ -9,7 +9,7 @@ import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 
-describe('update while the gate is down', () => {
+describe('update while the gate is down [update-ungated]', () => {
   test('it rolls out; the gate, back again, says so and preloads for the nodes to come', async (t) => {
     const shop = await world.namespace(t);
     const image = await shop.pushSlow('v2', 60);

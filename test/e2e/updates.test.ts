@@ -101,7 +101,7 @@ function withoutMarks(object: JsonObject): JsonObject {
   return { generation, labels: ofTheUser(labels), annotations: ofTheUser(annotations), spec };
 }
 
-describe('update with any client: apply (client or server side), `set image`, `edit`, `patch`, `replace`, a PUT', {
+describe('update with any client: apply (client or server side), `set image`, `edit`, `patch`, `replace`, a PUT [any-client]', {
   concurrency: true,
 }, () => {
   let shop: Namespace;
@@ -173,7 +173,7 @@ describe('update with any client: apply (client or server side), `set image`, `e
   }
 });
 
-describe('scale, or the autoscaler does, during a hold', () => {
+describe('scale, or the autoscaler does, during a hold [scale-while-held]', () => {
   let shop: Namespace;
   let web: Deployment;
   let timeline: Timeline;
@@ -220,7 +220,7 @@ describe('scale, or the autoscaler does, during a hold', () => {
   });
 });
 
-describe('apply again, unchanged, while held', { concurrency: true }, () => {
+describe('apply again, unchanged, while held [apply-unchanged]', { concurrency: true }, () => {
   for (const apply of [['apply'], FORCED]) {
     test(`kubectl ${apply.join(' ')}: the same generation, hold and preload`, async (t) => {
       const shop = await world.namespace(t);
@@ -263,7 +263,7 @@ describe('apply again, unchanged, while held', { concurrency: true }, () => {
   }
 });
 
-describe('ask for `paused: false` while held: apply, `rollout resume`, a PUT without any mark of the gate', () => {
+describe('ask for `paused: false` while held: apply, `rollout resume`, a PUT without any mark of the gate [unpause-while-held]', () => {
   let shop: Namespace;
   let web: Deployment;
   let timeline: Timeline;
@@ -325,7 +325,7 @@ describe('ask for `paused: false` while held: apply, `rollout resume`, a PUT wit
   });
 });
 
-describe('change the image while no pod is ready', { concurrency: true }, () => {
+describe('change the image while no pod is ready [nothing-serves]', { concurrency: true }, () => {
   test('the hold ends with the first ready node', async (t) => {
     const shop = await world.namespace(t);
     const manifest = manifestOf('web', { image: `${world.lab.registry}/${shop.name}:missing` });
@@ -356,7 +356,7 @@ describe('change the image while no pod is ready', { concurrency: true }, () => 
   });
 });
 
-describe('scale to zero while held, and up again', { concurrency: true }, () => {
+describe('scale to zero while held, and up again [scale-to-zero]', { concurrency: true }, () => {
   const scale = (shop: Namespace, replicas: number) =>
     shop.kubectl('scale', 'deployment/web', `--replicas=${replicas}`);
 
@@ -404,7 +404,7 @@ function podImages(pod: JsonObject): string[] {
   return asArray(at(pod, 'spec', 'containers')).map((container) => String(at(container, 'image')));
 }
 
-describe('paused the Deployment before, or ask for `pullgate.io/keep-paused` during the hold', {
+describe('paused the Deployment before, or ask for `pullgate.io/keep-paused` during the hold [keep-paused]', {
   concurrency: true,
 }, () => {
   const isRelease = ({ reason }: { readonly reason: string }) => reason === 'RolloutReleased';
@@ -474,7 +474,7 @@ describe('paused the Deployment before, or ask for `pullgate.io/keep-paused` dur
   });
 });
 
-describe('dry run, on the client or the server', { concurrency: true }, () => {
+describe('dry run, on the client or the server [dry-run]', { concurrency: true }, () => {
   const commands: Readonly<
     Record<string, (shop: Namespace, image: string, ...flags: string[]) => Promise<CommandResult>>
   > = {

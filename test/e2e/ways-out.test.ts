@@ -40,7 +40,7 @@ function patchOf(image: string, metadata: JsonObject): string {
 
 const patchWeb = ['patch', 'deployment', 'web', '-p'];
 
-describe('set a bypass, or `off`', () => {
+describe('set a bypass, or `off` [bypass-or-off]', () => {
   describe('by anyone who may edit the Deployment', { concurrency: true }, () => {
     test('a bypass in the same update: not held at all, and it was for that update alone', async (t) => {
       const shop = await world.namespace(t);
@@ -205,7 +205,7 @@ function commandAfter(title: string, { stderr }: CommandResult): string {
   return line.slice(`Warning: ${title}: `.length);
 }
 
-describe('go back with `pullgate.io/revert`', { concurrency: true }, () => {
+describe('go back with `pullgate.io/revert` [revert]', { concurrency: true }, () => {
   /** Another image, and another environment. */
   const both = (image: string) =>
     JSON.stringify({
@@ -276,7 +276,9 @@ describe('go back with `pullgate.io/revert`', { concurrency: true }, () => {
   });
 });
 
-describe('switch off while the image is known to be unavailable', { concurrency: true }, () => {
+describe('switch off while the image is known to be unavailable [off-with-bad-image]', {
+  concurrency: true,
+}, () => {
   async function failed(shop: Namespace): Promise<void> {
     const web = await deploy(shop, 'web');
     await web.setImage(missingImage(shop));
@@ -314,7 +316,7 @@ describe('switch off while the image is known to be unavailable', { concurrency:
   });
 });
 
-describe('paste the commands of the warning or of an event', { concurrency: true }, () => {
+describe('paste the commands of the warning or of an event [pasted-commands]', { concurrency: true }, () => {
   test('the warning of a hold: lets the rollout through at once, without its image on the nodes', async (t) => {
     const shop = await world.namespace(t);
     const image = await shop.pushSlow('v2', 60);
@@ -418,7 +420,7 @@ async function showsPreload(namespace: Namespace, event: ToldEvent): Promise<voi
   assert.match(stdout, new RegExp(`^NAME +PHASE +READY +FAILED +IMAGES +AGE.*\n${name} `));
 }
 
-describe('resume the rollout while the gate is down', () => {
+describe('resume the rollout while the gate is down [resume-ungated]', () => {
   test('it goes on ungated; the gate, back again, drops the hold, says so, and never pauses it', async (t) => {
     const shop = await world.namespace(t);
     const image = await shop.pushSlow('v2', 60);
@@ -461,7 +463,7 @@ describe('resume the rollout while the gate is down', () => {
   });
 });
 
-describe('lose the gate for good', () => {
+describe('lose the gate for good [free-all-holds]', () => {
   test('the commands of the documentation free every hold, and what its owner paused stays paused', async (t) => {
     const [shop, store] = await Promise.all([world.namespace(t), world.namespace(t)]);
     const [web, before, during, api] = await Promise.all([
