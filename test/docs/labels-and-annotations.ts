@@ -31,7 +31,7 @@ export function labelsAndAnnotationsPage(): Page {
       'src/api/names.ts',
       'src/api/settings.ts',
       'src/api/decision-record.ts',
-      'src/admission/decide.ts',
+      'src/admission/decision.ts',
     ],
     body: [
       '## Labels',

@@ -21,7 +21,7 @@ export async function referencePages(): Promise<ReadonlyMap<string, string>> {
   const index: Page = {
     title: 'Reference',
     purpose: 'Look up a code, a name or a field here.',
-    sources: ['these pages'],
+    sources: ['the other pages'],
     body: [pages.map(([name, { title, purpose }]) => `- [${title}](${name}): ${purpose}`).join('\n')],
   };
   return new Map([['README.md', index] as const, ...pages].map(([name, page]) => [name, pageText(page)]));
