@@ -173,7 +173,8 @@ const FAILURES = {
   Unknown: {
     definitive: false,
     means: 'Pullgate does not recognize the message, or the kubelet gives none.',
-    remedy: 'check the log of the kubelet on the node (journalctl -u kubelet)',
+    remedy:
+      'check what the message names, such as the registry or a proxy, then the log of the kubelet (journalctl -u kubelet)',
   },
 } as const satisfies Record<string, FailureRow>;
 
