@@ -44,7 +44,7 @@ export const ERRORS = {
   },
   PG_CONNECTIONS: {
     message:
-      'closed a connection of {peer} to {endpoint}, because {peer} already has as many connections as are free',
+      'closed a connection of {peer} to {endpoint}, because {peer} has more than its share of the connections',
     remedy:
       'Find out which client uses that address. A NetworkPolicy can keep other clients out (docs/security.md).',
   },

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { limitConnections } from '../../src/connection-limit.ts';
@@ -20,7 +21,7 @@ async function world(max: number) {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
   });
-  /** Resolves with whether the connection is kept. */
+  /** Resolves with whether no connection was closed for it. */
   async function from(localAddress: string): Promise<boolean> {
     const [before, refusedBefore] = [accepted, refused.length];
     const socket = connect({ host: '127.0.0.1', port, localAddress });
@@ -37,6 +38,7 @@ async function world(max: number) {
     open,
     /** Connections that the server has. */
     served: () => sockets.size,
+    servedTo: (peer: string) => [...sockets].filter(({ remoteAddress }) => remoteAddress === peer).length,
     async close(): Promise<void> {
       for (const socket of open) socket.destroy();
       server.close();
@@ -69,4 +71,55 @@ test('a connection that is closed makes room for another one', async () => {
   assert.equal(await from('127.0.0.2'), true);
   assert.equal(await from('127.0.0.2'), false);
   await close();
+});
+
+test('however many peers hold all that they get, the next one takes places of those with the most', async () => {
+  const { from, servedTo, served, close } = await world(64);
+  for (let peer = 2; peer < 14; peer += 1) await kept(from, `127.0.0.${peer}`, 64);
+  assert.equal(served(), 64);
+  await kept(from, '127.0.0.1', 3);
+  await until(() => served() === 64);
+  assert.equal(servedTo('127.0.0.1'), 3);
+  await close();
+});
+
+test('a connection whose request is being answered is not closed for another one, and one that sends nothing is', async () => {
+  const answer = Promise.withResolvers<void>();
+  const server = createHttpServer((request, response) => {
+    request.resume();
+    void answer.promise.then(() => response.end('answered'));
+  });
+  limitConnections(server, 4, () => undefined);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const dial = (localAddress: string) => {
+    const socket = connect({ host: '127.0.0.1', port, localAddress });
+    const told = { text: '', closed: false };
+    socket
+      .on('error', () => undefined)
+      .on('data', (data) => {
+        told.text += data.toString();
+      })
+      .on('close', () => {
+        told.closed = true;
+      });
+    return { socket, told };
+  };
+  const asking = dial('127.0.0.2');
+  asking.socket.write('GET / HTTP/1.1\r\nhost: gate\r\n\r\n');
+  await once(server, 'request');
+  const quiet = dial('127.0.0.2');
+  await once(server, 'connection');
+  const others = [dial('127.0.0.3'), dial('127.0.0.4'), dial('127.0.0.5')];
+  await until(() => quiet.told.closed);
+  answer.resolve();
+  await until(() => asking.told.text.endsWith('answered'));
+  assert.deepEqual(
+    others.map(({ told }) => told.closed),
+    [false, false, false],
+  );
+  server.closeAllConnections();
+  server.close();
+  await once(server, 'close');
 });
