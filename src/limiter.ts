@@ -34,8 +34,10 @@ interface Share {
  * - All namespaces whose calls are slow have half of the places together, however many they are. The other half is for namespaces
  *   whose calls are answered.
  * - A place that becomes free goes to the namespaces that wait, in turn.
+ *
+ * @param isPaced whether a namespace begins with one place, and slow ones have half of the places
  */
-export function createLimiter(places: number, clock: Pick<Clock, 'monotonic'>): Limiter {
+export function createLimiter(places: number, clock: Pick<Clock, 'monotonic'>, isPaced = true): Limiter {
   /** The namespaces that have calls waiting or in flight. The one whose turn is next comes first. */
   const shares = new Map<string, Share>();
   /** Of these, the ones that run something: no more than there are places, however many wait. */
@@ -45,6 +47,7 @@ export function createLimiter(places: number, clock: Pick<Clock, 'monotonic'>): 
   const forSlow = Math.ceil(places / 2);
 
   function isSlow(namespace: string, { begun }: Share): boolean {
+    if (!isPaced) return false;
     const now = clock.monotonic();
     const [oldest] = begun;
     if (oldest !== undefined && now - oldest.at > SLOW_MS) return true;
@@ -69,7 +72,7 @@ export function createLimiter(places: number, clock: Pick<Clock, 'monotonic'>): 
   function shareOf(namespace: string): Share {
     const known = shares.get(namespace);
     if (known !== undefined) return known;
-    const share: Share = { waiting: [], begun: new Set(), window: 1 };
+    const share: Share = { waiting: [], begun: new Set(), window: isPaced ? 1 : places };
     shares.set(namespace, share);
     return share;
   }
@@ -92,7 +95,7 @@ export function createLimiter(places: number, clock: Pick<Clock, 'monotonic'>): 
     share.begun.delete(call);
     if (share.begun.size === 0) running.delete(namespace);
     const now = clock.monotonic();
-    if (now - call.at > SLOW_MS) {
+    if (isPaced && now - call.at > SLOW_MS) {
       slowAt.set(namespace, now);
       share.window = 1;
     } else share.window = Math.min(share.window + 1, places);

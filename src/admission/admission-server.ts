@@ -7,7 +7,6 @@ import type { Floor } from '../api/settings.ts';
 import type { Clock } from '../clock.ts';
 import { limitConnections } from '../connection-limit.ts';
 import { GateError } from '../errors.ts';
-import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
 import { createLogLimit } from '../log-limit.ts';
 import {
@@ -19,6 +18,7 @@ import {
 import { CALLER_GONE, createErrorAnswers, notFound } from './answer-error.ts';
 import { decide, endsGating, goesBack } from './decide.ts';
 import type { Ask, DecideInput, Decision, DecisionKind } from './decision.ts';
+import { createLookUpTurns } from './look-up-turns.ts';
 import { type Charge, createMemoryBudget } from './memory-budget.ts';
 import { admitPath } from './paths.ts';
 import { BODY_LIMIT, parsedBytes, readReviewBody } from './review-body.ts';
@@ -133,7 +133,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
   drainOnClose(app, { leaving, clock });
   limitTime(app, clock);
   const mayKeep = limitMemory(app);
-  const lookups = createLimiter(LOOKUPS_AT_A_TIME, clock);
+  const lookUps = createLookUpTurns(LOOKUPS_AT_A_TIME, clock);
   const decided = new WeakMap<FastifyRequest, DecisionKind>();
 
   for (const mode of MODES) {
@@ -142,10 +142,10 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
       const request = parseAdmissionReview(call.body);
       const now = clock.now();
       const lookUp: LookUp = async (ask) => {
-        if (!mayKeep(call)) throw new GateError('PG_BUSY', {});
+        if (!mayKeep(call, request.namespace)) throw new GateError('PG_BUSY', {});
         const gone = new AbortController();
         reply.raw.once('close', () => gone.abort(CALLER_GONE));
-        return await lookups(call.ip, ask, gone.signal);
+        return await lookUps({ peer: call.ip, namespace: request.namespace }, ask, gone.signal);
       };
       const decision = await decideFor(mode, request, now, lookUp);
       const response = admissionResponse(request, {
@@ -254,7 +254,7 @@ type LookUp = <T>(ask: () => Promise<T>) => Promise<T>;
  *
  * Returns a function that says whether the objects of a request may stay in memory while something is waited for.
  */
-function limitMemory(app: FastifyInstance): (request: FastifyRequest) => boolean {
+function limitMemory(app: FastifyInstance): (request: FastifyRequest, namespace: string) => boolean {
   const budget = createMemoryBudget();
   const charges = new WeakMap<FastifyRequest, Charge>();
   /** What the parsed body takes, unless that is charged already. */
@@ -278,9 +278,9 @@ function limitMemory(app: FastifyInstance): (request: FastifyRequest) => boolean
       (error: Error) => done(error, undefined),
     );
   });
-  return (request) => {
+  return (request, namespace) => {
     const bytes = parsed.get(request) ?? 0;
-    if (charges.get(request)?.add(bytes) !== true) return false;
+    if (charges.get(request)?.keep(namespace, bytes) !== true) return false;
     parsed.delete(request);
     return true;
   };

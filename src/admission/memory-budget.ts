@@ -7,6 +7,8 @@ export interface MemoryBudget {
 export interface Charge {
   /** Takes more. False, and nothing is taken, if the budget has no room for it. */
   add(bytes: number): boolean;
+  /** The same for a request that waits for something, and names this namespace: it may have as much as is left for its peer then. */
+  keep(namespace: string, bytes: number): boolean;
   /** Gives everything back. */
   end(): void;
 }
@@ -33,19 +35,25 @@ export function createMemoryBudget(): MemoryBudget {
     charge(peer) {
       let pool: Pool | undefined;
       let taken = 0;
-      return {
-        add(bytes) {
-          const total = taken + bytes;
-          const next = parts.find(({ requestBytes }) => total <= requestBytes)?.pool;
-          if (next === undefined) return false;
-          if (!next.take(peer, next === pool ? bytes : total)) return false;
-          if (next !== pool) pool?.give(peer, taken);
-          pool = next;
-          taken = total;
+      let holder: Holder = { peer };
+      function grow(bytes: number, next: Holder): boolean {
+        const total = taken + bytes;
+        const part = parts.find(({ requestBytes }) => total <= requestBytes)?.pool;
+        if (part === undefined) return false;
+        pool?.give(holder, taken);
+        if (part.take(next, total)) {
+          [pool, taken, holder] = [part, total, next];
           return true;
-        },
+        }
+        // What it had is still there.
+        pool?.restore(holder, taken);
+        return false;
+      }
+      return {
+        add: (bytes) => grow(bytes, holder),
+        keep: (namespace, bytes) => grow(bytes, { peer, namespace }),
         end() {
-          pool?.give(peer, taken);
+          pool?.give(holder, taken);
           pool = undefined;
           taken = 0;
         },
@@ -54,32 +62,48 @@ export function createMemoryBudget(): MemoryBudget {
   };
 }
 
+interface Holder {
+  readonly peer: string;
+  /** Of a request that waits. */
+  readonly namespace?: string;
+}
+
 interface Pool {
-  take(peer: string, bytes: number): boolean;
-  give(peer: string, bytes: number): void;
+  take(holder: Holder, bytes: number): boolean;
+  give(holder: Holder, bytes: number): void;
+  /** Takes what was given a moment before. */
+  restore(holder: Holder, bytes: number): void;
 }
 
 /**
  * A peer may have no more than is free without that. So one peer alone has half of the pool at most, unless it is a single
  * request that is larger, and the next peer finds room: strangers cannot use up what API servers need, unless they have many
- * addresses.
+ * addresses. In the same way the requests of one namespace that wait leave their peer, an API server, as much as they have.
  */
 function createPool(size: number): Pool {
-  const byPeer = new Map<string, number>();
+  const byHolder = new Map<string, number>();
   let used = 0;
+  const has = (key: string) => byHolder.get(key) ?? 0;
+  const keysOf = ({ peer, namespace }: Holder) =>
+    namespace === undefined ? [peer] : [peer, `${peer} ${namespace}`];
+  function change(holder: Holder, bytes: number): void {
+    used += bytes;
+    for (const key of keysOf(holder)) {
+      const left = has(key) + bytes;
+      if (left > 0) byHolder.set(key, left);
+      else byHolder.delete(key);
+    }
+  }
   return {
-    take(peer, bytes) {
-      const ofPeer = (byPeer.get(peer) ?? 0) + bytes;
-      if (ofPeer > size - used) return false;
-      used += bytes;
-      byPeer.set(peer, ofPeer);
+    take(holder, bytes) {
+      const [peer = '', namespace] = keysOf(holder);
+      const free = size - used;
+      if (has(peer) + bytes > free) return false;
+      if (namespace !== undefined && has(namespace) + bytes > free - has(peer)) return false;
+      change(holder, bytes);
       return true;
     },
-    give(peer, bytes) {
-      used -= bytes;
-      const left = (byPeer.get(peer) ?? 0) - bytes;
-      if (left > 0) byPeer.set(peer, left);
-      else byPeer.delete(peer);
-    },
+    give: (holder, bytes) => change(holder, -bytes),
+    restore: change,
   };
 }

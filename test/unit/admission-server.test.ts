@@ -470,6 +470,29 @@ describe('many requests at once', () => {
     await gate.close();
   });
 
+  test('a namespace whose reviews wait for the API server keeps no other one of the same API server waiting', async () => {
+    const clock = manualClock();
+    let asked = 0;
+    const gate = await start(async ({ username }) => {
+      asked += 1;
+      return username === 'an-admin' || (await never);
+    }, clock);
+    const waiting = Array.from({ length: 100 }, () =>
+      ask(gate, review(web.object, urgent, { namespace: 'foe', userInfo: { username: 'foe' } })),
+    );
+    await until(() => asked > 0);
+    await until(() => clock.timers().length === 100, 'all have arrived');
+    for (let n = 0; n < 5; n += 1) {
+      // So that those of the other namespace count as slow.
+      clock.advance(500);
+      const answer = await ask(gate, review(web.object, urgent, { userInfo: { username: 'an-admin' } }));
+      assert.equal(at(answer.body, 'response', 'auditAnnotations', 'decision'), 'Bypassed');
+    }
+    clock.advance(5000);
+    await Promise.all(waiting);
+    await gate.close();
+  });
+
   test('without the memory to wait for it, permission is refused, as an error would let the update pass', async () => {
     const permission = Promise.withResolvers<boolean>();
     const gate = await start(() => permission.promise);

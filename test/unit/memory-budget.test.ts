@@ -26,6 +26,28 @@ test('one peer has half of the budget, two have a third each, and there is room 
   assert.equal(budget.charge('api-server').add(8 * MB), true);
 });
 
+test('requests of one namespace that wait leave room for those of another one of the same peer', () => {
+  for (const bytes of [60 * KB, 200 * KB, 2 * MB]) {
+    const budget = createMemoryBudget();
+    const keep = (namespace: string) => budget.charge('api-server').keep(namespace, bytes);
+    let count = 0;
+    while (keep('foe')) count += 1;
+    assert.ok(count >= 8);
+    assert.ok(keep('shop'));
+    assert.ok(budget.charge('api-server').add(bytes));
+  }
+});
+
+test('a request that may not wait keeps what it has', () => {
+  const budget = createMemoryBudget();
+  const charge = budget.charge('api-server');
+  assert.ok(charge.add(20 * MB));
+  assert.equal(charge.keep('foe', 100 * MB), false);
+  assert.equal(fill(budget, 'another', 8 * MB), 2);
+  charge.end();
+  assert.equal(fill(budget, 'another', 8 * MB), 1);
+});
+
 test('large requests keep no small one out, of the same peer or of another', () => {
   const budget = createMemoryBudget();
   for (let n = 0; n < 100; n += 1) fill(budget, `peer-${n}`, 7 * MB);
