@@ -9,11 +9,11 @@ import type { GateEvent } from './cluster/events.ts';
 import { createReflector, type Reflector } from './cluster/reflector.ts';
 import type { Config } from './config.ts';
 import {
-  createReleaseController,
+  createDeploymentController,
+  type DeploymentController,
   type HoldsOpen,
-  type ReleaseController,
 } from './deployments/deployment-controller.ts';
-import { modeFact, modeOf, type Namespace, parseNamespace } from './deployments/namespace-mode.ts';
+import { modeEvent, modeOf, type Namespace, parseNamespace } from './deployments/namespace-mode.ts';
 import type { Logger } from './log.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { PullTimes } from './preloads/assess/pull-times.ts';
@@ -36,7 +36,7 @@ export interface Controllers {
   pulls(): { readonly running: number; readonly limit: number } | undefined;
   watches(): readonly Watch[];
   stop(): Promise<void>;
-  readonly endAll: ReleaseController['endAll'];
+  readonly endAll: DeploymentController['endAll'];
 }
 
 /** One collection that is followed. */
@@ -70,8 +70,8 @@ export function startControllers(options: {
     onChange(name, now, before) {
       // Before anything that may throw: nobody would tell the caches again that the namespace is followed.
       namespaceChanged(name, now, before);
-      const fact = now === undefined ? undefined : modeFact(now);
-      if (fact !== undefined) writeEvent(fact);
+      const event = now === undefined ? undefined : modeEvent(now);
+      if (event !== undefined) writeEvent(event);
     },
   });
   const nodes = createReflector<Node>({
@@ -106,7 +106,7 @@ export function startControllers(options: {
       preloadController.preloadChanged(key);
       const owner = (now ?? before)?.owner?.name;
       const namespace = (now ?? before)?.namespace;
-      if (owner !== undefined) releaseController.deploymentChanged(`${namespace}/${owner}`);
+      if (owner !== undefined) deploymentController.deploymentChanged(`${namespace}/${owner}`);
     },
   });
   const pods = createReflector<PullerPod>({
@@ -137,11 +137,11 @@ export function startControllers(options: {
     onAssessed(key) {
       const preload = preloads.get(key);
       if (preload?.owner !== undefined) {
-        releaseController.deploymentChanged(`${preload.namespace}/${preload.owner.name}`);
+        deploymentController.deploymentChanged(`${preload.namespace}/${preload.owner.name}`);
       }
     },
   });
-  const releaseController = createReleaseController({
+  const deploymentController = createDeploymentController({
     ...common,
     writeEvent,
     deployments,
@@ -154,7 +154,7 @@ export function startControllers(options: {
   });
 
   function deploymentChanged(key: string, deployment: Deployment | undefined): void {
-    releaseController.deploymentChanged(key);
+    deploymentController.deploymentChanged(key);
     if (deployment !== undefined) preloadController.ownerChanged(deployment);
   }
 
@@ -169,7 +169,7 @@ export function startControllers(options: {
       preloads.namespaceChanged(name);
       pods.namespaceChanged(name);
     }
-    releaseController.namespaceChanged(name);
+    deploymentController.namespaceChanged(name);
     for (const preload of preloads.inNamespace(name))
       preloadController.preloadChanged(keyInNamespace(preload));
   }
@@ -187,14 +187,14 @@ export function startControllers(options: {
     })
     .then(() => {
       preloadController.start();
-      releaseController.start();
+      deploymentController.start();
       hasSynced = true;
     });
 
   return {
     synced,
     syncingMs: () => (hasSynced ? undefined : clock.monotonic() - startedAt),
-    holds: () => (hasSynced ? releaseController.holds() : undefined),
+    holds: () => (hasSynced ? deploymentController.holds() : undefined),
     progress(preload) {
       const assessment = hasSynced ? preloadController.assessmentOf(preload) : undefined;
       return assessment && { ready: assessment.progress.ready, desired: assessment.progress.desired };
@@ -208,12 +208,12 @@ export function startControllers(options: {
         isSilent: reflector.isSilent(),
       })),
     async stop() {
-      await releaseController.stop();
+      await deploymentController.stop();
       await preloadController.stop();
       unserved.stop();
       await Promise.all(reflectors.map((reflector) => reflector.stop()));
     },
-    endAll: releaseController.endAll,
+    endAll: deploymentController.endAll,
   };
 }
 

@@ -38,7 +38,7 @@ export interface Gate {
 }
 
 /** Of both kinds of gate: how it speaks to the API server, as its own ServiceAccount. */
-export interface Voice {
+export interface GateIdentity {
   /** Separate from the leader's client, because anybody who can send reviews causes calls of this one. */
   readonly client: ApiClient;
   /** The gate's own. */
@@ -54,7 +54,7 @@ export interface Voice {
 /** The endpoint that API servers call, wired but not listening. */
 export function gateServer(
   { config, clock, log }: GateOptions,
-  { client, namespace: own, writeEvent, metrics, leaving, progress }: Voice,
+  { client, namespace: own, writeEvent, metrics, leaving, progress }: GateIdentity,
   tls: { readonly cert: string; readonly key: string },
 ): FastifyInstance {
   const limitLog = createLogLimit(clock);

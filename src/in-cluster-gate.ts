@@ -89,7 +89,7 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
     certificate: () =>
       certificates.isBelieved() ? undefined : 'API servers do not believe it, or it has ended',
     ...leader.ready,
-    stopping: () => (leaving.aborted ? 'it is' : undefined),
+    stopping: () => (leaving.aborted ? 'this replica is shutting down' : undefined),
   };
   exposeState(registry, {
     holds: () => leads()?.holds(),

@@ -27,7 +27,8 @@ export function leaderChecks({ isLeader, isStuck, controllers }: Leadership): {
 } {
   return {
     live: {
-      election: () => (isStuck() ? 'it stands still' : undefined),
+      election: () =>
+        isStuck() ? 'no attempt to acquire or renew the lease within the expected time' : undefined,
       // The lease is renewed over connections of its own: if it is, and a watch hears nothing, then the watch is lost.
       watches() {
         const silent = isLeader() ? (controllers()?.watches() ?? []).filter(({ isSilent }) => isSilent) : [];

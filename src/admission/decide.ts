@@ -1,5 +1,5 @@
 import { exceededBound, exceededMarks, withRoomForRecord } from '../api/bounds.ts';
-import { ownDecided, type RecordedDecision, writeDecided } from '../api/decision-record.ts';
+import { ownDecisionRecord, type RecordedDecision, writeDecisionRecord } from '../api/decision-record.ts';
 import { type Deployment, parseDeployment } from '../api/deployment.ts';
 import { withMarks } from '../api/held-object.ts';
 import { type Hold, ownHold, parseHold, type RunningTemplate } from '../api/hold.ts';
@@ -162,7 +162,7 @@ const BACK = 'back to the running template, whole';
 function whyNotNeeded({ old, next, isAgain }: Update, hold: Hold, paused: boolean): string {
   if (next.templateHash === hold.from.template) {
     // What admission said when it was called first for this request.
-    const first = isAgain ? ownDecided({ uid: old.uid, annotations: next.annotations }) : undefined;
+    const first = isAgain ? ownDecisionRecord({ uid: old.uid, annotations: next.annotations }) : undefined;
     return first?.decision === 'Reverted' && first.reason.startsWith(BACK)
       ? first.reason
       : 'this is the running template';
@@ -283,7 +283,7 @@ function decidedMark(
   template = next.templateHash,
 ): Record<string, string> {
   const decided = { uid: old.uid, template, decision, by: input.username, at, reason };
-  return { [DECIDED_ANNOTATION]: writeDecided(decided) };
+  return { [DECIDED_ANNOTATION]: writeDecisionRecord(decided) };
 }
 
 function bypassReason(old: Deployment, next: Deployment): string | undefined {

@@ -67,7 +67,9 @@ export function rejection(
   const id = `${namespace}/${name}`;
   const look = `kubectl -n ${namespace} get ipl ${preload}`;
   if (progress?.outcome.kind === 'fail') {
-    return forbidden(`pullgate: ${id} keeps what runs: ${progress.outcome.message}; see ${look}`);
+    return forbidden(
+      `pullgate: update of ${id} rejected; the running version is unchanged: ${progress.outcome.message}; see ${look}`,
+    );
   }
   const denial = { code: 429, reason: 'TooManyRequests' } as const;
   if (dryRun && !isUnknown(progress) && !hasBegun(progress)) {
@@ -85,7 +87,7 @@ export function rejection(
 }
 
 const WHY_UNKNOWN = {
-  stale: (id: string) => `${id} has changed meanwhile`,
+  stale: (id: string) => `${id} changed while it was being checked`,
   unanswered: (id: string, trouble: string | undefined) => {
     const why =
       trouble === undefined

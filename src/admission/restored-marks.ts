@@ -1,4 +1,4 @@
-import { ownDecided, parseDecided } from '../api/decision-record.ts';
+import { ownDecisionRecord, parseDecisionRecord } from '../api/decision-record.ts';
 import type { Deployment } from '../api/deployment.ts';
 import { withMarks } from '../api/held-object.ts';
 import { parseHold } from '../api/hold.ts';
@@ -42,13 +42,13 @@ export function originOf(old: Deployment, next: Deployment, now: number): Origin
 function isBackAtRecord(old: Deployment, next: Deployment): boolean {
   // kubectl refuses to undo while paused, and hashing what is stored would take as long as the rest.
   if (old.annotations[HOLD_ANNOTATION] !== undefined) return false;
-  const template = ownDecided(old)?.template;
+  const template = ownDecisionRecord(old)?.template;
   return template !== undefined && template === next.templateHash && template !== old.templateHash;
 }
 
 function isOfThisRequest(brought: string, old: Deployment, now: number): boolean {
   // The uid comes from the old object: some multi-cluster controllers leave the new one's empty.
-  const decided = ownDecided({ uid: old.uid, annotations: { [DECIDED_ANNOTATION]: brought } });
+  const decided = ownDecisionRecord({ uid: old.uid, annotations: { [DECIDED_ANNOTATION]: brought } });
   if (decided === undefined) return false;
   const at = Date.parse(decided.at);
   return Math.abs(now - at) <= REQUEST_MS && at > (storedAt(old, now) ?? Number.NEGATIVE_INFINITY);
@@ -56,14 +56,14 @@ function isOfThisRequest(brought: string, old: Deployment, now: number): boolean
 
 /** Returns the time of this decision in ms. It is later than the stored decision, even if another replica's clock was ahead. */
 export function decisionTime(old: Deployment, next: Deployment, origin: Origin, now: number): number {
-  const first = origin === 'Again' ? parseDecided(next.annotations[DECIDED_ANNOTATION]) : undefined;
+  const first = origin === 'Again' ? parseDecisionRecord(next.annotations[DECIDED_ANNOTATION]) : undefined;
   if (first !== undefined) return Date.parse(first.at);
   return Math.max(now, (storedAt(old, now) ?? 0) + 1);
 }
 
 /** Returns undefined without a record, and for a record from the future, which is forged. */
 function storedAt(old: Deployment, now: number): number | undefined {
-  const at = Date.parse(ownDecided(old)?.at ?? '');
+  const at = Date.parse(ownDecisionRecord(old)?.at ?? '');
   return at <= now + REQUEST_MS ? at : undefined;
 }
 

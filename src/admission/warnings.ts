@@ -56,7 +56,7 @@ function decisionWarnings(decision: Decision, deployment: Update, now: number): 
         decision,
         deployment,
         now,
-        `${id} was held and is held again, for the new template`,
+        `the rollout of ${id} stays held, now with another pod template,`,
         ignored,
       );
     case 'Reheld':
@@ -66,7 +66,7 @@ function decisionWarnings(decision: Decision, deployment: Update, now: number): 
         decision,
         deployment,
         now,
-        `${id} is still held${forSoLong(decision, now)}, stays paused`,
+        `${id} is still held${forSoLong(decision, now)}; it stays paused`,
         ignored,
         howFar(deployment),
       );
@@ -74,20 +74,22 @@ function decisionWarnings(decision: Decision, deployment: Update, now: number): 
       return [line(`the hold of ${id} has ended: ${decision.reason}`), ...ignored];
     case 'Bypassed':
       return [
-        line(`${id} is let through without its images on the nodes: ${decision.reason}`),
+        line(
+          `the rollout of ${id} starts before its nodes have the images, because of the bypass: ${decision.reason}`,
+        ),
         ...endWarnings(decision, deployment),
       ];
     case 'LimitExceeded':
       return [
         line(
-          `${id} goes ahead without a preload: ${decision.reason}`,
-          '; each node pulls when a pod lands there',
+          `${id} continues without a preload: ${decision.reason}`,
+          '; each node pulls when a pod starts there',
         ),
         ...ignored,
       ];
     case 'OptedOut':
       return [
-        line(`${id} is not gated: ${decision.reason}`),
+        line(`${id} is opted out: ${decision.reason}`),
         ...endWarnings(decision, deployment),
         ...ignored,
       ];
@@ -135,7 +137,7 @@ function holdWarnings(
   if (far !== undefined) lines.push(line(far));
   if (decision.bypassRefused) lines.push(line(BYPASS_REFUSED));
   lines.push(...ignored);
-  lines.push(`Let it through now: ${letThrough(deployment, new Date(now).toISOString())}`);
+  lines.push(`Release it now: ${letThrough(deployment, new Date(now).toISOString())}`);
   const room = TOTAL_LIMIT - totalOf(lines) - GO_BACK.length;
   const template = at(decision.object, 'spec', 'template');
   const back = goBack(deployment, hold, template, room, new Date(now).toISOString());
@@ -165,7 +167,7 @@ function endWarnings({ object }: Decision, update: Update): string[] {
   return [
     ...(failure === undefined ? [] : [line(`its image is known to be unavailable: ${failure}`)]),
     ...(at(object, 'spec', 'paused') === true
-      ? [line('it stays paused, as its user paused it', `; start the rollout: ${resume(update)}`)]
+      ? [line('it stays paused, as requested', `; start the rollout: ${resume(update)}`)]
       : []),
   ];
 }
@@ -177,7 +179,7 @@ function totalOf(lines: readonly string[]): number {
 function forSoLong({ hold }: Decision, now: number): string {
   return hold === undefined
     ? ''
-    : ` after ${Math.max(0, Math.round((now - Date.parse(hold.since)) / 1000))} s`;
+    : ` (${Math.max(0, Math.round((now - Date.parse(hold.since)) / 1000))} s so far)`;
 }
 
 /** The end is never cut, the beginning is where it would be too long. */

@@ -5,7 +5,7 @@ import { HOLD_CHARACTERS, type RunningTemplate } from './hold.ts';
 import type { PullRules } from './images-to-pull.ts';
 import { DECIDED_ANNOTATION, HOLD_ANNOTATION } from './names.ts';
 import { preloadNeeds } from './preload-needs.ts';
-import { neededTemplate, refusedTemplate } from './template/trimmed-template.ts';
+import { refusedTemplate, trimTemplate } from './template/trimmed-template.ts';
 
 /** The most bytes of names and values of all annotations of an object (apimachinery, TotalAnnotationSizeLimitB). */
 const ANNOTATIONS_BYTES = 256 * 1024;
@@ -28,7 +28,7 @@ export function exceededBound(
 ): string | undefined {
   return (
     deployment.refused ??
-    refusedTemplate(neededTemplate(deployment.template)) ??
+    refusedTemplate(trimTemplate(deployment.template)) ??
     preloadNeeds(deployment, from, rules).refused
   );
 }

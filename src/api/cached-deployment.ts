@@ -10,7 +10,7 @@ import {
   NODE_SELECTOR_ANNOTATION,
 } from './names.ts';
 import { SETTING_LIMIT } from './settings.ts';
-import { neededTemplate, refusedTemplate, TEMPLATE_BYTES } from './template/trimmed-template.ts';
+import { refusedTemplate, TEMPLATE_BYTES, trimTemplate } from './template/trimmed-template.ts';
 import { weighsMoreThan } from './template/weight.ts';
 
 /**
@@ -20,7 +20,7 @@ import { weighsMoreThan } from './template/weight.ts';
 export function parseCachedDeployment(raw: unknown): Deployment {
   const parsed = parseDeployment(raw);
   const { annotations, templateHash } = parsed;
-  const needed = neededTemplate(parsed.template);
+  const needed = trimTemplate(parsed.template);
   const refused = refusedHold(annotations) ?? refusedTemplate(needed);
   return {
     ...parsed,

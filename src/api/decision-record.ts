@@ -55,7 +55,7 @@ const END_LIMIT = 32;
 /** Each character of both can become six (`\u0007`); the rest has at most 300. */
 export const DECIDED_CHARACTERS = 6 * (BY_LIMIT + REASON_LIMIT) + 300;
 
-export function writeDecided({ uid, template, decision, by, at, reason, ended }: Decided): string {
+export function writeDecisionRecord({ uid, template, decision, by, at, reason, ended }: Decided): string {
   return JSON.stringify({
     v: 1,
     uid,
@@ -69,7 +69,7 @@ export function writeDecided({ uid, template, decision, by, at, reason, ended }:
 }
 
 /** Returns `undefined` for anything that no version of admission writes, such as a record that is longer. */
-export function parseDecided(annotation: string | undefined): Decided | undefined {
+export function parseDecisionRecord(annotation: string | undefined): Decided | undefined {
   if (annotation === undefined || annotation.length > DECIDED_CHARACTERS) return undefined;
   let json: unknown;
   try {
@@ -99,11 +99,11 @@ function parseEnd(json: unknown): EndOfHold | undefined {
 }
 
 /** Returns the record on the Deployment unless it was made for another one: a copy tells nothing. */
-export function ownDecided({
+export function ownDecisionRecord({
   annotations,
   uid,
 }: Pick<Deployment, 'annotations' | 'uid'>): Decided | undefined {
-  const decided = parseDecided(annotations[DECIDED_ANNOTATION]);
+  const decided = parseDecisionRecord(annotations[DECIDED_ANNOTATION]);
   return decided === undefined || decided.uid === undefined || decided.uid === uid ? decided : undefined;
 }
 

@@ -19,7 +19,7 @@ export interface Deployment {
   readonly deleting: boolean;
   readonly paused: boolean;
   readonly replicas: number;
-  /** In caches only what a preload needs, see `neededTemplate`. */
+  /** In caches only what a preload needs, see `trimTemplate`. */
   readonly template: JsonObject;
   /** Of the whole template. Made when it is first asked for: not every admission needs it. */
   readonly templateHash: string;

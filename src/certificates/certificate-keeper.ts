@@ -133,7 +133,7 @@ export function startCertificates(options: CertificatesOptions): Certificates {
     if (next !== undefined) serve(next);
     const step = nextStep({ ...state, serving }, policy);
     try {
-      return await carryOut(step, state, secret, configuration);
+      return await apply(step, state, secret, configuration);
     } catch (error) {
       if (isAlreadyExists(error) || isConflict(error) || isInvalid(error) || isNotFound(error)) {
         log.debug({ err: error, step: step.kind }, 'somebody else was faster');
@@ -144,7 +144,7 @@ export function startCertificates(options: CertificatesOptions): Certificates {
     }
   }
 
-  async function carryOut(
+  async function apply(
     step: Step,
     state: RotationState,
     secret: unknown,

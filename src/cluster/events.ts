@@ -5,9 +5,9 @@ import { createLogLimit } from '../log-limit.ts';
 import { elide } from '../text.ts';
 import type { ApiClient } from './api-client.ts';
 import { isAlreadyExists } from './api-error.ts';
+import { createEventMemory } from './event-memory.ts';
 import { createEventQueue } from './event-queue.ts';
 import type { EventKind } from './event-reasons.ts';
-import { createFactMemory } from './fact-memory.ts';
 import { microTime } from './micro-time.ts';
 
 export interface ObjectRef {
@@ -27,8 +27,8 @@ export type GateEvent = EventKind & {
   readonly related?: ObjectRef;
   /** For people. Cut at 1024 bytes. */
   readonly note: string;
-  /** What makes it one fact: the same reason, object and fact is the same event, whoever writes it and how often. */
-  readonly fact: string;
+  /** With the reason and the object, what makes it the same Event, whoever writes it and how often. */
+  readonly dedupKey: string;
 };
 
 export interface EventWriter {
@@ -52,18 +52,18 @@ export const NOTE_BYTES = 1024;
 // With a dot and the hash well below the 253 of an object's name.
 const NAME_CHARACTERS = 200;
 /** Each takes about 150 bytes, and a hold has about ten. */
-const REMEMBERED_FACTS = 20_000;
+const REMEMBERED_EVENTS = 20_000;
 /** The limit that client-go sets for the Events of one object (EventSourceObjectSpamFilter). */
-const FACT_RATE = { burst: 25, everyMs: 300_000 };
-/** A fact may repeat what a user wrote, such as the value of an annotation. */
-const FACT_CHARACTERS = 256;
+const EVENT_RATE = { burst: 25, everyMs: 300_000 };
+/** An Event may repeat what a user wrote, such as the value of an annotation. */
+const KEY_CHARACTERS = 256;
 
 /**
- * Writes facts as Events and as one log line each with `audit: true` (Events expire after an hour by default). An Event that
- * cannot be written is lost, with a warning. The same fact given again is then tried again, but not logged again.
+ * Writes Events to the API server, and one log line each with `audit: true` (Events expire after an hour by default). An Event that
+ * cannot be written is lost, with a warning. The same Event given again is then tried again, but not logged again.
  *
- * Each object has at most 25 facts of one reason at once, and then one in 5 minutes. Further facts are neither written nor logged.
- * The next audit line of that object and reason says how many were left out. A fact that is still true is written when it is given
+ * Each object has at most 25 Events of one reason at once, and then one in 5 minutes. Further Events are neither written nor logged.
+ * The next audit line of that object and reason says how many were left out. An Event that is still true is written when it is given
  * again.
  */
 export function createEventWriter(
@@ -71,16 +71,16 @@ export function createEventWriter(
   options: EventWriterOptions,
 ): EventWriter {
   const { log, clock } = options;
-  const facts = createFactMemory(REMEMBERED_FACTS);
-  const limitFacts = createLogLimit(clock, FACT_RATE);
+  const events = createEventMemory(REMEMBERED_EVENTS);
+  const limitEvents = createLogLimit(clock, EVENT_RATE);
   const limitFailures = createLogLimit(clock);
   const queue = createEventQueue({
     async write({ namespace, name, body }) {
       try {
         await client.create(`/apis/events.k8s.io/v1/namespaces/${namespace}/events`, body);
-        facts.set(namespace, name, 'written');
+        events.set(namespace, name, 'written');
       } catch (error) {
-        if (isAlreadyExists(error)) facts.set(namespace, name, 'written');
+        if (isAlreadyExists(error)) events.set(namespace, name, 'written');
         else fail(namespace, name, error);
       }
     },
@@ -90,7 +90,7 @@ export function createEventWriter(
   });
 
   function fail(namespace: string, name: string, err: unknown): void {
-    facts.set(namespace, name, 'logged');
+    events.set(namespace, name, 'logged');
     limitFailures(namespace, (fields) =>
       log.warn({ ...fields, err, namespace, event: name }, 'events cannot be written'),
     );
@@ -99,18 +99,18 @@ export function createEventWriter(
   function write(event: GateEvent): void {
     const name = eventName(event);
     const namespace = namespaceOf(event.regarding);
-    const seen = facts.get(namespace, name);
+    const seen = events.get(namespace, name);
     if (seen === 'queued' || seen === 'written') return;
     if (seen === 'logged') add(name, namespace, event);
     else
-      limitFacts(`${identityOf(event.regarding)} ${event.reason}`, (fields) => {
+      limitEvents(`${identityOf(event.regarding)} ${event.reason}`, (fields) => {
         log.info({ ...auditFields(event), ...fields }, event.note);
         add(name, namespace, event);
       });
   }
 
   function add(name: string, namespace: string, event: GateEvent): void {
-    facts.set(namespace, name, 'queued');
+    events.set(namespace, name, 'queued');
     queue.add({
       namespace,
       name,
@@ -135,7 +135,14 @@ export function createEventWriter(
   return { write, settled: queue.settled };
 }
 
-function auditFields({ type, reason, action, regarding, related, fact }: GateEvent): Record<string, unknown> {
+function auditFields({
+  type,
+  reason,
+  action,
+  regarding,
+  related,
+  dedupKey,
+}: GateEvent): Record<string, unknown> {
   const object =
     regarding.namespace === undefined ? regarding.name : `${regarding.namespace}/${regarding.name}`;
   return {
@@ -146,13 +153,13 @@ function auditFields({ type, reason, action, regarding, related, fact }: GateEve
     [regarding.kind.toLowerCase()]: object,
     uid: regarding.uid,
     related: related && `${related.kind}/${related.name}`,
-    fact: elide(fact, FACT_CHARACTERS),
+    dedupKey: elide(dedupKey, KEY_CHARACTERS),
   };
 }
 
-function eventName({ reason, regarding, fact }: GateEvent): string {
+function eventName({ reason, regarding, dedupKey }: GateEvent): string {
   const { name } = regarding;
-  const identity = JSON.stringify([reason, identityOf(regarding), fact]);
+  const identity = JSON.stringify([reason, identityOf(regarding), dedupKey]);
   const hash = createHash('sha256').update(identity).digest('hex').slice(0, 16);
   return `${name.slice(0, NAME_CHARACTERS).replace(/(?<![.-])[.-]+$/, '')}.${hash}`;
 }

@@ -15,7 +15,7 @@ import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
 import type { Assessment } from '../preloads/assess/assess.ts';
 import { floorOf, type PreloadSettings } from '../preloads/preload-spec.ts';
 import { createEnsurePreload, STALE_RETRY_MS } from './ensure-preload.ts';
-import { decisionFacts, exceededFact, stepFacts } from './hold-events.ts';
+import { decisionEvents, exceededEvent, stepEvents } from './hold-events.ts';
 import { modeOf, parseNamespace } from './namespace-mode.ts';
 import {
   type DropReason,
@@ -27,7 +27,7 @@ import {
   type ReleaseReason,
 } from './next-step.ts';
 import { progressCondition } from './progress-condition.ts';
-import { endRecord, recordedEndFacts } from './recorded-end.ts';
+import { endRecord, recordedEndEvents } from './recorded-end.ts';
 import {
   deploymentPath,
   type EndHoldsOptions,
@@ -37,12 +37,12 @@ import {
   STALE_ATTEMPTS,
 } from './release-holds.ts';
 import { releasePatch } from './release-patch.ts';
-import { settingFacts } from './setting-events.ts';
+import { settingEvents } from './setting-events.ts';
 import { createUnendedHolds } from './unended-holds.ts';
 
 type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;
 
-export interface ReleaseControllerOptions {
+export interface DeploymentControllerOptions {
   readonly client: ApiClient;
   readonly clock: Clock;
   /** In [0, 1). */
@@ -69,7 +69,7 @@ export interface HoldsOpen {
 }
 
 /** Carries holds through: makes their ImagePreloads and releases them. */
-export interface ReleaseController {
+export interface DeploymentController {
   /** When everything that is stored has been read. */
   start(): void;
   deploymentChanged(key: string): void;
@@ -87,7 +87,7 @@ export interface ReleaseController {
 const END = { deadlineMs: 12_000 };
 
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: reconcile and its steps share the caches of one controller
-export function createReleaseController(options: ReleaseControllerOptions): ReleaseController {
+export function createDeploymentController(options: DeploymentControllerOptions): DeploymentController {
   const { client, clock, random, log, writeEvent, deployments, preloads } = options;
   const queue = createWorkQueue({ name: 'release', reconcile, clock, log, random });
   /** How often in a row a Deployment was refused as changed. */
@@ -107,7 +107,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
       return preloadFor(cached, options.modeOf(cached.namespace), rules);
     },
     onPreloadAwaited: options.onPreloadAwaited,
-    fail: (deployment, message) => carryOut(deployment, failStep(deployment, message)),
+    fail: (deployment, message) => apply(deployment, failStep(deployment, message)),
   });
 
   async function reconcile(key: string): Promise<number | undefined> {
@@ -119,10 +119,10 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     }
     const mode = options.modeOf(deployment.namespace);
     const assessment = assessmentFor(deployment, mode);
-    if (mode !== undefined) writeFacts(deployment, mode, assessment);
+    if (mode !== undefined) writeEvents(deployment, mode, assessment);
     const step = nextStep({ deployment, mode, assessment, rules });
     try {
-      const retryIn = await carryOut(deployment, step);
+      const retryIn = await apply(deployment, step);
       stale.delete(key);
       return retryIn;
     } catch (error) {
@@ -135,15 +135,15 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     }
   }
 
-  function writeFacts(deployment: Deployment, mode: Mode, assessment: Assessment | undefined): void {
-    const facts = [
-      ...decisionFacts(deployment, mode, assessment, clock.now()),
-      ...recordedEndFacts(deployment, clock.now()),
-      ...settingFacts(deployment, floorOf(options.settings)),
+  function writeEvents(deployment: Deployment, mode: Mode, assessment: Assessment | undefined): void {
+    const events = [
+      ...decisionEvents(deployment, mode, assessment, clock.now()),
+      ...recordedEndEvents(deployment, clock.now()),
+      ...settingEvents(deployment, floorOf(options.settings)),
     ];
-    for (const fact of facts) writeEvent(fact);
+    for (const event of events) writeEvent(event);
     const exceeded = exceededBeside(deployment, mode, rules);
-    if (exceeded !== undefined) writeEvent(exceededFact(deployment, exceeded));
+    if (exceeded !== undefined) writeEvent(exceededEvent(deployment, exceeded));
   }
 
   function assessmentFor(deployment: Deployment, mode: Mode | undefined): Assessment | undefined {
@@ -155,7 +155,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     return preload.isTheOne(there, deployment, needed) ? options.assessmentOf(key) : undefined;
   }
 
-  async function carryOut(deployment: Deployment, step: NextStep): Promise<number | undefined> {
+  async function apply(deployment: Deployment, step: NextStep): Promise<number | undefined> {
     switch (step.step) {
       case 'nothing':
         return undefined;
@@ -163,11 +163,11 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
         return await preload.ensure(deployment, step.preload);
       case 'release':
         // Seen by a cache that may lag behind the one of the Deployments: a hold just made is not released for that.
-        if (step.reason === 'OptedOut' && (await carriesThrough(deployment))) return STALE_RETRY_MS;
-        await takeOff(deployment, step);
+        if (step.reason === 'OptedOut' && (await isStillHeldBy(deployment))) return STALE_RETRY_MS;
+        await release(deployment, step);
         return undefined;
       case 'drop':
-        await takeOff(deployment, step);
+        await release(deployment, step);
         return undefined;
       case 'fail':
       case 'recover':
@@ -195,13 +195,13 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
   }
 
   /** Whether the hold would stay if it were for the namespace as it is stored now. */
-  async function carriesThrough(deployment: Deployment): Promise<boolean> {
+  async function isStillHeldBy(deployment: Deployment): Promise<boolean> {
     const stored = parseNamespace(await client.get(`/api/v1/namespaces/${deployment.namespace}`));
     const step = nextStep({ deployment, mode: modeOf(stored), assessment: undefined, rules });
     return !(step.step === 'release' && step.reason === 'OptedOut');
   }
 
-  async function takeOff(
+  async function release(
     deployment: Deployment,
     step: NextStep & { step: 'release' | 'drop' },
   ): Promise<void> {
@@ -228,7 +228,7 @@ export function createReleaseController(options: ReleaseControllerOptions): Rele
     const heldMs = hold && Math.max(0, clock.now() - Date.parse(hold.since));
     if (heldMs !== undefined) options.onHoldEnded?.(step.reason, heldMs / 1000);
     log.info({ ...fieldsOf(deployment), reason: step.reason, heldMs }, `hold ${step.step}`);
-    for (const event of stepFacts(deployment, step, assessment, clock.now(), rules)) writeEvent(event);
+    for (const event of stepEvents(deployment, step, assessment, clock.now(), rules)) writeEvent(event);
   }
 
   /**

@@ -7,7 +7,7 @@ import type { GateEvent } from '../cluster/events.ts';
 import { deploymentReference, preloadReference } from './hold-events.ts';
 
 /** The Event for a hold that ends because Pullgate is stopped or uninstalled. */
-export function endedFact(
+export function endedEvent(
   deployment: Deployment,
   hold: Hold,
   end: 'release' | 'revert',
@@ -28,6 +28,6 @@ export function endedFact(
       end === 'revert'
         ? noteEnding(reverted, 'apply the new version again when its image is there')
         : `Pullgate stops, so the rollout was released after ${seconds} s${unavailable}`,
-    fact: `${hold.template} ${hold.since}`,
+    dedupKey: `${hold.template} ${hold.since}`,
   };
 }

@@ -10,7 +10,7 @@ import type { Logger } from '../log.ts';
 import type { LogLimit } from '../log-limit.ts';
 import { type CreateResult, createPreload, preloadsPath } from '../preloads/create-preload.ts';
 import { isNeededPreload, type PreloadSettings, preloadSpec } from '../preloads/preload-spec.ts';
-import { preloadMadeFacts, refusedFact, unansweredFact } from './hold-events.ts';
+import { preloadCreatedEvents, refusedEvent, unansweredEvent } from './hold-events.ts';
 import type { NeededPreload } from './next-step.ts';
 import { deploymentPath, fieldsOf, STALE_ATTEMPTS } from './release-holds.ts';
 import { templateFinder } from './template-finder.ts';
@@ -87,7 +87,7 @@ export function createEnsurePreload(options: EnsurePreloadOptions): EnsurePreloa
     // The watch will show one that exists already in a moment.
     if (result.kind === 'Existing') return undefined;
     askedAt.delete(key);
-    for (const event of preloadMadeFacts(deployment, needed)) writeEvent(event);
+    for (const event of preloadCreatedEvents(deployment, needed)) writeEvent(event);
     return undefined;
   }
 
@@ -108,7 +108,7 @@ export function createEnsurePreload(options: EnsurePreloadOptions): EnsurePreloa
       return await createPreload(preload, { client, log, limitLog, writeEvent, settings, call: CREATE });
     } catch (error) {
       if (why === 'Hold' && isUnanswered(error) && clock.monotonic() - since >= REPORTED_AFTER_MS)
-        writeEvent(unansweredFact(deployment, name, messageOf(error)));
+        writeEvent(unansweredEvent(deployment, name, messageOf(error)));
       throw error;
     }
   }
@@ -129,7 +129,7 @@ export function createEnsurePreload(options: EnsurePreloadOptions): EnsurePreloa
 
   /** Whoever waits for the rollout should know that nothing is being done: a policy, a quota, or no right to create an ImagePreload. */
   async function reportImpasse(deployment: Deployment, name: string, message: string): Promise<void> {
-    writeEvent(refusedFact(deployment, name, message));
+    writeEvent(refusedEvent(deployment, name, message));
     try {
       await options.fail(deployment, message);
     } catch (err) {

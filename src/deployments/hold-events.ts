@@ -1,6 +1,6 @@
 import { exceededBound } from '../api/bounds.ts';
 import { describePreload, goBack, letThrough, resume } from '../api/commands.ts';
-import { type Decided, ownDecided, type RecordedDecision } from '../api/decision-record.ts';
+import { type Decided, ownDecisionRecord, type RecordedDecision } from '../api/decision-record.ts';
 import type { Deployment } from '../api/deployment.ts';
 import { type Hold, ownHold } from '../api/hold.ts';
 import type { PullRules } from '../api/images-to-pull.ts';
@@ -12,12 +12,12 @@ import { noteEnding } from '../cluster/event-note.ts';
 import type { EventKind } from '../cluster/event-reasons.ts';
 import type { GateEvent, ObjectRef } from '../cluster/events.ts';
 import type { Assessment } from '../preloads/assess/assess.ts';
-import { wordsAboutExcluded } from '../preloads/nodes/eligible-nodes.ts';
-import { wordsAbout } from '../preloads/pods/pull-failure.ts';
+import { describeExcluded } from '../preloads/nodes/eligible-nodes.ts';
+import { describeFailure } from '../preloads/pods/pull-failure.ts';
 import type { DropReason, NeededPreload, NextStep, ReleaseReason } from './next-step.ts';
 
-/** Events live for an hour (--event-ttl): an older fact was told, and a restart must not tell it again. */
-export const FACT_LIFE_MS = 3600_000;
+/** Events live for an hour (--event-ttl): an older one was written, and a restart must not write it again. */
+export const EVENT_LIFE_MS = 3600_000;
 
 const KINDS: Readonly<Record<RecordedDecision, EventKind | undefined>> = {
   Held: { reason: 'RolloutHeld', type: 'Normal' },
@@ -32,39 +32,39 @@ const KINDS: Readonly<Record<RecordedDecision, EventKind | undefined>> = {
 };
 
 /** The Events for what admission decided, as the Deployment itself tells it: admission writes none of them. */
-export function decisionFacts(
+export function decisionEvents(
   deployment: Deployment,
   mode: Mode,
   assessment: Assessment | undefined,
   now: number,
 ): GateEvent[] {
   const hold = ownHold(deployment);
-  const facts = hold !== undefined && mode === 'reject' ? [takenOver(deployment, hold)] : [];
-  const decided = toldDecision(deployment, now);
-  if (decided === undefined) return facts;
+  const events = hold !== undefined && mode === 'reject' ? [takenOver(deployment, hold)] : [];
+  const decided = reportedDecision(deployment, now);
+  if (decided === undefined) return events;
   const kind = KINDS[decided.decision];
-  if (kind === undefined) return facts;
+  if (kind === undefined) return events;
   // As long as it may still be counted how many nodes lack the image.
   if (decided.decision === 'Audited' && assessment === undefined && !isRolloutFinished(deployment))
-    return facts;
-  facts.push({
+    return events;
+  events.push({
     ...kind,
     action: 'Admit',
     regarding: deploymentReference(deployment),
     ...(hold !== undefined && { related: preloadReference(deployment, hold.preload) }),
     note: decisionNote(decided, deployment, hold, assessment),
-    fact: `${decided.at} ${decided.template}`,
+    dedupKey: `${decided.at} ${decided.template}`,
   });
-  return facts;
+  return events;
 }
 
 /**
  * Returns the decision that an Event may name a user for. Admission wrote it for this very Deployment. While a Deployment is
  * opted out the gate is not asked, and whoever may edit it may write any record; the one that is wanted is that of the opting out.
  */
-function toldDecision(deployment: Deployment, now: number): Decided | undefined {
-  const decided = ownDecided(deployment);
-  if (decided?.uid === undefined || Math.abs(now - Date.parse(decided.at)) > FACT_LIFE_MS) return undefined;
+function reportedDecision(deployment: Deployment, now: number): Decided | undefined {
+  const decided = ownDecisionRecord(deployment);
+  if (decided?.uid === undefined || Math.abs(now - Date.parse(decided.at)) > EVENT_LIFE_MS) return undefined;
   const isOff = deployment.labels[MODE_LABEL] === MODE_OFF;
   return isOff && decided.decision !== 'OptedOut' ? undefined : decided;
 }
@@ -77,13 +77,13 @@ function takenOver(deployment: Deployment, hold: Hold): GateEvent {
     action: 'TakeOver',
     regarding: deploymentReference(deployment),
     related: preloadReference(deployment, hold.preload),
-    note: "still held: the namespace's mode is reject now, and a hold that was made before is carried through",
-    fact: `${hold.template} ${hold.since} reject`,
+    note: 'still held: the namespace is in mode reject now, but a hold that was created before continues',
+    dedupKey: `${hold.template} ${hold.since} reject`,
   };
 }
 
 /** The Event for a preload that nobody waits for, as its rollout began without the gate. */
-export function preloadMadeFacts(deployment: Deployment, { name, why }: NeededPreload): GateEvent[] {
+export function preloadCreatedEvents(deployment: Deployment, { name, why }: NeededPreload): GateEvent[] {
   if (why !== 'Ungated') return [];
   return [
     {
@@ -93,10 +93,10 @@ export function preloadMadeFacts(deployment: Deployment, { name, why }: NeededPr
       regarding: deploymentReference(deployment),
       related: preloadReference(deployment, name),
       note: noteEnding(
-        `this rollout began without the gate being asked; it goes on, and the nodes still to come are preloaded with ${imagesOf(deployment)}`,
+        `rollout started while the Pullgate webhook was unavailable; it continues, and the remaining nodes are being preloaded with ${imagesOf(deployment)}`,
         `see kubectl -n ${deployment.namespace} get ipl ${name}`,
       ),
-      fact: name,
+      dedupKey: name,
     },
   ];
 }
@@ -107,7 +107,7 @@ const GO_BACK_ROOM = 300;
 /** What can be done about a hold. */
 function waysOut(deployment: Deployment, hold: Hold): string[] {
   const back = goBack(deployment, hold, deployment.template, GO_BACK_ROOM);
-  return [`let it through: ${letThrough(deployment)}`, ...(back === undefined ? [] : [`go back: ${back}`])];
+  return [`release it now: ${letThrough(deployment)}`, ...(back === undefined ? [] : [`go back: ${back}`])];
 }
 
 function decisionNote(
@@ -123,32 +123,32 @@ function decisionNote(
       : [...waysOut(deployment, hold), `see kubectl -n ${deployment.namespace} get ipl ${hold.preload}`];
   switch (decided.decision) {
     case 'Held':
-      return noteEnding(`held until the nodes have ${reason}; asked for by ${by}`, ...next);
+      return noteEnding(`held until the nodes have ${reason}; requested by ${by}`, ...next);
     case 'Superseded':
-      return noteEnding(`${reason}; asked for by ${by}`, ...next);
+      return noteEnding(`${reason}; requested by ${by}`, ...next);
     case 'Reverted':
       return `hold ended by ${by}: ${reason}`;
     case 'Bypassed':
-      return `let through by ${by} without waiting: ${reason}`;
+      return `released by ${by} without waiting: ${reason}`;
     case 'OptedOut':
       return `opted out by ${by}: ${reason}`;
     case 'Preloaded':
-      return `let through: ${reason}; asked for by ${by}`;
+      return `update accepted: ${reason}; requested by ${by}`;
     case 'Audited': {
       const lacking = assessment === undefined ? 0 : assessment.progress.desired - assessment.progress.ready;
       const count =
         lacking === 0 ? '' : `: ${lacking} of ${assessment?.progress.desired} nodes lack the image`;
-      return `would have been held for ${reason}${count}; asked for by ${by}`;
+      return `would have been held for ${reason}${count}; requested by ${by}`;
     }
     case 'LimitExceeded':
-      return `${withoutPreload(reason)}; asked for by ${by}`;
+      return `${withoutPreload(reason)}; requested by ${by}`;
     case 'NotNeeded':
       return reason;
   }
 }
 
 /** The Events for a step that was carried out. */
-export function stepFacts(
+export function stepEvents(
   deployment: Deployment,
   step: NextStep,
   assessment: Assessment | undefined,
@@ -158,25 +158,25 @@ export function stepFacts(
   const regarding = deploymentReference(deployment);
   if (step.step === 'drop') {
     const { words, ...kind } = DROPS[step.reason];
-    const fact = `${deployment.uid} ${deployment.generation} ${step.reason}`;
+    const dedupKey = `${deployment.uid} ${deployment.generation} ${step.reason}`;
     const note = `${words}${step.reason === 'LimitExceeded' ? `: ${deployment.refused}` : ''}`;
-    return [{ ...kind, action: 'Drop', regarding, note, fact }];
+    return [{ ...kind, action: 'Drop', regarding, note, dedupKey }];
   }
   if (step.step !== 'release') return [];
   const { hold } = step;
   const preload = awaitedPreload(deployment, hold);
   const related = preloadReference(deployment, preload);
-  const fact = `${hold.template} ${hold.since}`;
+  const dedupKey = `${hold.template} ${hold.since}`;
   // The clock of whoever held it may be ahead of ours.
   const seconds = Math.max(0, Math.round((now - Date.parse(hold.since)) / 1000));
   const { namespace } = deployment;
-  const facts: GateEvent[] = [];
+  const events: GateEvent[] = [];
   const add = (kind: EventKind, note: string) =>
-    facts.push({ ...kind, action: 'Release', regarding, related, note, fact });
+    events.push({ ...kind, action: 'Release', regarding, related, note, dedupKey });
   const see = `see ${describePreload({ namespace, name: preload })}`;
   if (step.reason === 'DeadlineExceeded') {
     const back = goBack(deployment, hold, deployment.template, GO_BACK_ROOM);
-    const note = noteEnding(lateWords(deployment, assessment), back && `go back: ${back}`, see);
+    const note = noteEnding(describeLate(deployment, assessment), back && `go back: ${back}`, see);
     add({ reason: 'HoldDeadlineExceeded', type: 'Warning' }, note);
   }
   if (step.reason === 'LimitExceeded')
@@ -189,16 +189,16 @@ export function stepFacts(
   const outcome = assessment?.outcome;
   const never = outcome?.kind === 'release' && outcome.reason === 'NoEligibleNodes' && outcome.never;
   if (step.reason === 'NoEligibleNodes') {
-    const note = noteEnding(noNodesWords(deployment, assessment), 'see kubectl get nodes', see);
+    const note = noteEnding(describeNoNodes(deployment, assessment), 'see kubectl get nodes', see);
     add({ reason: 'NoEligibleNodes', type: never ? 'Normal' : 'Warning' }, note);
   }
   const released = noteEnding(
     `released after ${seconds} s (${step.reason})${whyReleased(deployment, step, assessment)}`,
-    step.paused ? `it stays paused, as asked; start it: ${resume(deployment)}` : undefined,
+    step.paused ? `it stays paused, as requested; start the rollout: ${resume(deployment)}` : undefined,
   );
   const expected = isExpectedEnd(step.reason) || never;
   add({ reason: 'RolloutReleased', type: expected ? 'Normal' : 'Warning' }, released);
-  return facts;
+  return events;
 }
 
 /** Returns whether a release for this reason leaves nothing to look at. */
@@ -239,39 +239,39 @@ function whyReleased(
 }
 
 function withoutPreload(why: string): string {
-  return `goes ahead without a preload: ${why}; each node pulls when a pod lands there`;
+  return `continues without a preload: ${why}; each node pulls when a pod starts there`;
 }
 
 /** The Event for a rollout that began without the gate being asked, and that the gate cannot preload for. */
-export function exceededFact(deployment: Deployment, why: string): GateEvent {
+export function exceededEvent(deployment: Deployment, why: string): GateEvent {
   return {
     type: 'Warning',
     reason: 'LimitExceeded',
     action: 'CatchUp',
     regarding: deploymentReference(deployment),
     note: withoutPreload(why),
-    fact: deployment.templateHash,
+    dedupKey: deployment.templateHash,
   };
 }
 
-function lateWords(deployment: Deployment, assessment: Assessment | undefined): string {
-  if (assessment === undefined) return 'some nodes are ready, the rest is late; the rollout begins';
+function describeLate(deployment: Deployment, assessment: Assessment | undefined): string {
+  if (assessment === undefined) return 'some nodes are ready and the others are late; the rollout starts';
   const { ready, desired, failures, late } = assessment.progress;
   const [first] = failures;
   const why =
     first === undefined
       ? `${late} is still pulling`
-      : `${first.node}: ${wordsAbout(first.image, first.message)} (${first.reason})`;
+      : `${first.node}: ${describeFailure(first.image, first.message)} (${first.reason})`;
   return (
     `the deadline has passed and ${ready} of ${desired} nodes have ${imagesOf(deployment)}; ${why}; ` +
-    'the rollout begins, and what is late is pulled as its pods start'
+    'the rollout starts, and the remaining nodes pull when their pods start'
   );
 }
 
-function noNodesWords(deployment: Deployment, assessment: Assessment | undefined): string {
-  const left = wordsAboutExcluded(assessment?.progress.excluded ?? []);
+function describeNoNodes(deployment: Deployment, assessment: Assessment | undefined): string {
+  const left = describeExcluded(assessment?.progress.excluded ?? []);
   const why = left === '' ? 'there is none' : `left out: ${left}`;
-  return `no node is eligible, so none can be preloaded with ${imagesOf(deployment)}; ${why}; the rollout begins`;
+  return `no node is eligible to be preloaded with ${imagesOf(deployment)}; ${why}; the rollout starts`;
 }
 
 function imagesOf({ template }: Deployment): string {
@@ -281,9 +281,9 @@ function imagesOf({ template }: Deployment): string {
 }
 
 /** The Event for an ImagePreload that a quota, a policy or a missing right refuses: nothing is being done. */
-export function refusedFact(deployment: Deployment, preload: string, words: string): GateEvent {
+export function refusedEvent(deployment: Deployment, preload: string, words: string): GateEvent {
   const hold = ownHold(deployment);
-  const text = `${words}; no node is preloaded with ${imagesOf(deployment)}, what runs goes on running`;
+  const text = `${words}; no node is preloaded with ${imagesOf(deployment)}, the running version is unchanged`;
   return {
     type: 'Warning',
     reason: 'PreloadFailed',
@@ -292,14 +292,14 @@ export function refusedFact(deployment: Deployment, preload: string, words: stri
     related: preloadReference(deployment, preload),
     note: noteEnding(text, ...(hold === undefined ? [] : waysOut(deployment, hold))),
     // Without the words: they may have another number each time.
-    fact: `${preload} refused`,
+    dedupKey: `${preload} refused`,
   };
 }
 
 /** The Event for an ImagePreload that cannot be made for now, because the API server or a webhook that it asks does not answer. */
-export function unansweredFact(deployment: Deployment, preload: string, words: string): GateEvent {
+export function unansweredEvent(deployment: Deployment, preload: string, words: string): GateEvent {
   const text = `ImagePreload ${preload} could not be created: ${words}; it is retried automatically`;
-  return { ...refusedFact(deployment, preload, text), fact: `${preload} unanswered` };
+  return { ...refusedEvent(deployment, preload, text), dedupKey: `${preload} unanswered` };
 }
 
 /** A copy's or a broken hold was never a rollout of this Deployment: that it is gone is all there is to say. */
@@ -307,22 +307,22 @@ const DROPS: Readonly<Record<DropReason, EventKind & { readonly words: string }>
   Foreign: {
     reason: 'RolloutReleased',
     type: 'Normal',
-    words: 'a hold made for another Deployment was dropped, and its pause with it',
+    words: 'a hold that was copied from another Deployment was removed, together with its pause',
   },
   Unreadable: {
     reason: 'RolloutReleased',
     type: 'Normal',
-    words: 'a hold that cannot be read was dropped, and its pause with it',
+    words: 'an unreadable hold was removed, together with its pause',
   },
   Resumed: {
     reason: 'UngatedRollout',
     type: 'Warning',
-    words: 'resumed while the gate was away: the rollout goes on without a preload',
+    words: 'resumed while Pullgate was unavailable; the rollout continues without a preload',
   },
   LimitExceeded: {
     reason: 'LimitExceeded',
     type: 'Warning',
-    words: 'a hold was dropped, and its pause with it',
+    words: 'a hold was removed, together with its pause',
   },
 };
 

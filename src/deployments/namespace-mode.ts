@@ -29,7 +29,7 @@ export function modeOf(namespace: Namespace | undefined): Mode | undefined {
 }
 
 /** An Event for a label that gates nothing: whoever set it believes otherwise. */
-export function modeFact(namespace: Namespace): GateEvent | undefined {
+export function modeEvent(namespace: Namespace): GateEvent | undefined {
   const { name, uid, mode } = namespace;
   if (mode === undefined || modeOf(namespace) !== undefined) return undefined;
   return {
@@ -38,6 +38,6 @@ export function modeFact(namespace: Namespace): GateEvent | undefined {
     action: 'OptIn',
     regarding: { apiVersion: 'v1', kind: 'Namespace', name, uid },
     note: `${MODE_LABEL}=${mode} is not a mode, so nothing here is gated; set it to: ${MODES.join(', ')}`,
-    fact: `${uid} ${mode}`,
+    dedupKey: `${uid} ${mode}`,
   };
 }

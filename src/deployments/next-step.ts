@@ -1,5 +1,5 @@
 import { exceededBound } from '../api/bounds.ts';
-import { ownDecided } from '../api/decision-record.ts';
+import { ownDecisionRecord } from '../api/decision-record.ts';
 import type { Deployment } from '../api/deployment.ts';
 import { type Hold, ownHold, parseHold, type RunningTemplate } from '../api/hold.ts';
 import { imagesToPull, type PullRules } from '../api/images-to-pull.ts';
@@ -14,7 +14,7 @@ import {
 } from '../api/rollout.ts';
 import type { Assessment, Progress } from '../preloads/assess/assess.ts';
 import type { Outcome } from '../preloads/assess/outcome.ts';
-import { wordsAbout } from '../preloads/pods/pull-failure.ts';
+import { describeFailure } from '../preloads/pods/pull-failure.ts';
 import { elide, TEXT_LIMIT } from '../text.ts';
 import { pausedAfterHold } from './release-patch.ts';
 
@@ -183,7 +183,7 @@ function neededBeside(
   if (mode === undefined || isOff(deployment) || !isRolloutUnderWay(deployment)) return undefined;
   if (revision === '' || revision === FIRST_REVISION) return undefined;
   const hash = deployment.templateHash;
-  const decided = ownDecided(deployment);
+  const decided = ownDecisionRecord(deployment);
   const asked = decided?.template === hash;
   if (asked && decided.decision !== 'Audited') return undefined;
   if (refused === undefined && imagesToPull(UNKNOWN, deployment.template, hash, rules).length === 0)
@@ -229,7 +229,7 @@ function failureMessage(
   { reason, failure }: Outcome & { kind: 'fail' },
   { ready, desired }: Progress,
 ): string {
-  const why = failure && wordsAbout(failure.image, failure.message);
+  const why = failure && describeFailure(failure.image, failure.message);
   if (reason !== 'DeadlineExceeded') return `${why} (${reason})`;
   const count = `the deadline has passed with ${ready} of ${desired} nodes ready`;
   return why === undefined ? count : `${count}; ${why}`;

@@ -1,9 +1,9 @@
-import { ownDecided, writeDecided } from '../api/decision-record.ts';
+import { ownDecisionRecord, writeDecisionRecord } from '../api/decision-record.ts';
 import { type Deployment, isMarked } from '../api/deployment.ts';
 import { ownHold } from '../api/hold.ts';
 import { MODE_LABEL, MODE_OFF } from '../api/names.ts';
 import type { GateEvent } from '../cluster/events.ts';
-import { deploymentReference, FACT_LIFE_MS, isExpectedEnd } from './hold-events.ts';
+import { deploymentReference, EVENT_LIFE_MS, isExpectedEnd } from './hold-events.ts';
 import type { NextStep } from './next-step.ts';
 
 /**
@@ -15,22 +15,22 @@ export function endRecord(
   step: NextStep & { readonly step: 'release' | 'drop' },
   now: number,
 ): string | undefined {
-  const decided = ownDecided(deployment);
+  const decided = ownDecisionRecord(deployment);
   const hold = ownHold(deployment);
   if (step.step === 'drop' || decided?.uid === undefined || hold === undefined) return undefined;
   if (decided.at !== hold.since || decided.template !== hold.template) return undefined;
-  return writeDecided({ ...decided, ended: { reason: step.reason, at: new Date(now).toISOString() } });
+  return writeDecisionRecord({ ...decided, ended: { reason: step.reason, at: new Date(now).toISOString() } });
 }
 
 /** Returns the Event for a hold that a leader has ended, as the record tells it. The leader itself writes the same one, with more words. */
-export function recordedEndFacts(deployment: Deployment, now: number): GateEvent[] {
-  const decided = ownDecided(deployment);
+export function recordedEndEvents(deployment: Deployment, now: number): GateEvent[] {
+  const decided = ownDecisionRecord(deployment);
   const { ended } = decided ?? {};
   // While a Deployment is opted out, anybody who may edit it may have written the record.
   const isOff = deployment.labels[MODE_LABEL] === MODE_OFF;
   if (decided?.uid === undefined || ended === undefined || isMarked(deployment) || isOff) return [];
   const endedAt = Date.parse(ended.at);
-  if (Math.abs(now - endedAt) > FACT_LIFE_MS) return [];
+  if (Math.abs(now - endedAt) > EVENT_LIFE_MS) return [];
   const seconds = Math.max(0, Math.round((endedAt - Date.parse(decided.at)) / 1000));
   return [
     {
@@ -39,7 +39,7 @@ export function recordedEndFacts(deployment: Deployment, now: number): GateEvent
       action: 'Release',
       regarding: deploymentReference(deployment),
       note: `released after ${seconds} s (${ended.reason})`,
-      fact: `${decided.template} ${decided.at}`,
+      dedupKey: `${decided.template} ${decided.at}`,
     },
   ];
 }

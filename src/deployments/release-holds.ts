@@ -8,7 +8,7 @@ import type { GateEvent } from '../cluster/events.ts';
 import type { JsonObject } from '../json.ts';
 import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
-import { endedFact } from './end-event.ts';
+import { endedEvent } from './end-event.ts';
 import { pausedAfterHold, releasePatch } from './release-patch.ts';
 import { runningTemplate } from './running-template.ts';
 
@@ -62,7 +62,7 @@ async function endWhateverComes(read: Deployment, options: EndHoldsOptions): Pro
       await client.jsonPatch(deploymentPath(deployment), releasePatch(deployment, paused, { template }));
       const end = template === undefined ? 'release' : 'revert';
       log.info({ ...fieldsOf(deployment), reason: 'Shutdown', failure }, `hold ${end}`);
-      if (hold !== undefined) writeEvent(endedFact(deployment, hold, end, clock.now()));
+      if (hold !== undefined) writeEvent(endedEvent(deployment, hold, end, clock.now()));
       return;
     } catch (error) {
       if (isNotFound(error)) return;

@@ -4,7 +4,7 @@ import { type Floor, invalidSettingText, settingsOf } from '../api/settings.ts';
 import type { GateEvent } from '../cluster/events.ts';
 
 /** An Event for each annotation that sets nothing: whoever wrote it believes otherwise. */
-export function settingFacts(deployment: Deployment, floor?: Floor): GateEvent[] {
+export function settingEvents(deployment: Deployment, floor?: Floor): GateEvent[] {
   const { namespace, name, uid, labels } = deployment;
   if (labels[MODE_LABEL] === MODE_OFF) return [];
   return settingsOf(deployment, floor).invalid.map((setting) => ({
@@ -13,6 +13,6 @@ export function settingFacts(deployment: Deployment, floor?: Floor): GateEvent[]
     action: 'Configure',
     regarding: { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name, uid },
     note: invalidSettingText(setting),
-    fact: `${setting.annotation} ${setting.value}`,
+    dedupKey: `${setting.annotation} ${setting.value}`,
   }));
 }

@@ -69,10 +69,10 @@ function releaseFailedFact(deployment: Deployment, step: End, words: string): Ga
       `${whatFails(step)}, but the API server refused the update: ${elide(words, WORDS_CHARACTERS)}`,
       'the Deployment stays paused, and the update is retried automatically',
       "exempt Pullgate's account from the webhook or policy that refuses it",
-      hold && `let it through: ${letThrough(deployment)}`,
+      hold && `release it now: ${letThrough(deployment)}`,
     ),
     // Without the words: they may have another number each time.
-    fact: `${deployment.uid} ${hold?.since ?? deployment.generation} ${whatFails(step)}`,
+    dedupKey: `${deployment.uid} ${hold?.since ?? deployment.generation} ${whatFails(step)}`,
   };
 }
 

@@ -15,7 +15,7 @@ import type { PodTroubles } from './pods/pod-trouble.ts';
 import type { Failure } from './pods/pull-failure.ts';
 import { recordedFailure } from './pods/pull-failure.ts';
 import type { PullerPod } from './pods/puller-pod-status.ts';
-import { runsWasm, wasmWords } from './pods/wasm.ts';
+import { runsWasm, wasmMessage } from './pods/wasm.ts';
 import { imageKey, type PreloadState } from './preload-state.ts';
 import { noNodesSince } from './preload-status.ts';
 import type { WorkloadLookups } from './workload-lookups.ts';
@@ -102,7 +102,7 @@ export function createAssessInputs(options: {
           activity !== 'rolling' &&
           (preload.spec.imagePullSecrets.length > 0 ||
             (listImage && (await lookups.accountHasSecret(preload, state)))),
-        ...(isWasm && { notPreloadable: wasmWords(runtimeClassName) }),
+        ...(isWasm && { notPreloadable: wasmMessage(runtimeClassName) }),
         beginAt: ordered ? state.beginAt : 0,
         preferred: ordered ? await lookups.nodesOf(preload, state, owner) : new Set(),
         noNodesSince: noNodesSince(preload),

@@ -9,7 +9,7 @@ import type { JsonObject } from '../json.ts';
 import type { Logger } from '../log.ts';
 import type { LogLimit } from '../log-limit.ts';
 import { podAsAdmitted } from './admitted-pod.ts';
-import { podsRefusedFact } from './pods-refused.ts';
+import { podsRefusedEvent } from './pods-refused.ts';
 import { isUsablePodSpec, type PreloadSettings, preloadManifest, preloadSpec } from './preload-spec.ts';
 
 /** The ImagePreload to create for a Deployment. */
@@ -59,7 +59,7 @@ export async function createPreload(
   const isUsable = (podSpec: JsonObject) => isUsablePodSpec(deployment, from, settings, podSpec);
   const pod = await podAsAdmitted({ deployment, isUsable, runningTemplate }, options);
   if (isStillNeeded?.() === false) return { kind: 'Outdated' };
-  if (pod.refusal !== undefined) writeEvent(podsRefusedFact(deployment, name, pod.refusal));
+  if (pod.refusal !== undefined) writeEvent(podsRefusedEvent(deployment, name, pod.refusal));
   const spec = preloadSpec(deployment, from, settings, pod.podSpec);
   const manifest = preloadManifest(deployment, name, spec, settings);
   try {

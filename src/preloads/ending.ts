@@ -10,10 +10,16 @@ import type { PullPlaces } from './budget/pull-places.ts';
 import type { OwnPods } from './pods/own-pods.ts';
 import type { PodIndex } from './pods/pod-index.ts';
 import { RETRY_MS } from './pods/pod-writer.ts';
-import { refusedPreloadFact } from './preload-events.ts';
+import { refusedPreloadEvent } from './preload-events.ts';
 import type { PreloadPods } from './preload-pods.ts';
 import type { PreloadState } from './preload-state.ts';
-import { endedStatus, isToldToWait, preloadStatus, refusedStatus, waitingStatus } from './preload-status.ts';
+import {
+  endedStatus,
+  isReportedWaiting,
+  preloadStatus,
+  refusedStatus,
+  waitingStatus,
+} from './preload-status.ts';
 import type { PreloadWriter, WrittenStatus } from './preload-writer.ts';
 import type { ServedPreloads } from './served-preloads.ts';
 
@@ -77,7 +83,7 @@ export function createEnding(options: {
   ): Promise<ImagePreloadStatus> {
     const { refused } = preload;
     if (refused === undefined) return endedStatus(await lastStatus(preload, state), activity, clock.now());
-    options.writeEvent(refusedPreloadFact(preload, refused));
+    options.writeEvent(refusedPreloadEvent(preload, refused));
     return refusedStatus(preload, refused, clock.now());
   }
 
@@ -86,7 +92,7 @@ export function createEnding(options: {
       // An earlier leader may have served it.
       const removed = await preloadPods.removeUnneeded(ownPods.ofPreload(key));
       const removeIn = removed ? undefined : RETRY_MS;
-      if (isToldToWait(preload)) return removeIn;
+      if (isReportedWaiting(preload)) return removeIn;
       if (!waits.take(preload.namespace))
         return RETRY_MS + random() * served.waiting(preload.namespace) * WAITING_RATE.refillMs;
       const status = waitingStatus(preload, clock.now());

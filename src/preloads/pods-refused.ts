@@ -11,7 +11,7 @@ const WORDS_CHARACTERS = 500;
 const GO_BACK_ROOM = 300;
 
 /** The Event for pods that the API server will probably refuse, once for each hold. Only its dry run as the gate's account is certain. */
-export function podsRefusedFact(deployment: Deployment, preload: string, words: string): GateEvent {
+export function podsRefusedEvent(deployment: Deployment, preload: string, words: string): GateEvent {
   const { namespace, name, uid } = deployment;
   const hold = ownHold(deployment);
   const back = hold && goBack(deployment, hold, deployment.template, GO_BACK_ROOM);
@@ -26,6 +26,6 @@ export function podsRefusedFact(deployment: Deployment, preload: string, words: 
         'the rollout may create no pods; the running pods are unchanged and the images are preloaded',
       back && `go back: ${back}`,
     ),
-    fact: `${preload} ${hold?.since ?? ''}`,
+    dedupKey: `${preload} ${hold?.since ?? ''}`,
   };
 }

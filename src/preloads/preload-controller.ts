@@ -24,7 +24,7 @@ import { createPodWriter } from './pods/pod-writer.ts';
 import { createPullSharers } from './pods/pull-sharers.ts';
 import type { PullerPod } from './pods/puller-pod-status.ts';
 import type { PullerResources } from './pods/puller-resources.ts';
-import { preloadFacts } from './preload-events.ts';
+import { preloadEvents } from './preload-events.ts';
 import { createPreloadPods } from './preload-pods.ts';
 import { createPreloadStates, ownerKey, type PreloadState } from './preload-state.ts';
 import { preloadStatus } from './preload-status.ts';
@@ -220,7 +220,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     logChanges(known, before, assessment);
     endedPulls.timedOut(assessment.plan.timedOut);
     if (activity !== 'rolling')
-      for (const event of preloadFacts(known, assessment, ownerOf(known))) writeEvent(event);
+      for (const event of preloadEvents(known, assessment, ownerOf(known))) writeEvent(event);
 
     preloadPods.endStray(state);
     preloadPods.start(key, known, state, assessment.plan, rules.resources);

@@ -8,14 +8,14 @@ import { noteEnding } from '../cluster/event-note.ts';
 import type { EventKind } from '../cluster/event-reasons.ts';
 import type { GateEvent, ObjectRef } from '../cluster/events.ts';
 import type { Assessment, Progress } from './assess/assess.ts';
-import { wordsAboutDivergence } from './assess/image-divergence.ts';
-import { wordsAboutExcluded } from './nodes/eligible-nodes.ts';
+import { describeDivergence } from './assess/image-divergence.ts';
+import { describeExcluded } from './nodes/eligible-nodes.ts';
 import { remedyFor } from './pods/failure-reasons.ts';
-import { type Failure, saysWhy, wordsAbout } from './pods/pull-failure.ts';
-import { unservedWords } from './preload-status.ts';
+import { describeFailure, type Failure, saysWhy } from './pods/pull-failure.ts';
+import { unservedMessage } from './preload-status.ts';
 
-/** Each failing node is a fact; on a large cluster the first ones say it all. */
-const NODE_FACTS = 10;
+/** Each failing node has an Event. On a large cluster the first ones say it all. */
+const NODE_EVENTS = 10;
 
 /** Of the 1 kB of a note: beyond it, words say how to go back. */
 const GO_BACK_ROOM = 400;
@@ -24,9 +24,9 @@ const IMAGE_ROOM = 200;
 
 /**
  * The Events that this state of a preload is worth, each with what to paste next. Said again each time: the writer knows a
- * fact it has written. `owner` is the Deployment as it is stored, if one owns the preload.
+ * Event it has written. `owner` is the Deployment as it is stored, if one owns the preload.
  */
-export function preloadFacts(
+export function preloadEvents(
   preload: ImagePreload,
   assessment: Assessment,
   owner: Deployment | undefined,
@@ -36,73 +36,80 @@ export function preloadFacts(
   const images = preload.spec.images.map(({ image }) => image).join(', ');
   const itself = reference(preload);
   const about = preload.owner === undefined ? itself : ownerReference(preload, preload.owner);
-  const fact = (event: EventKind & Pick<GateEvent, 'note' | 'fact'>): GateEvent => ({
+  const eventOf = (event: EventKind & Pick<GateEvent, 'note' | 'dedupKey'>): GateEvent => ({
     ...event,
     action: 'Preload',
     regarding: about,
     related: itself,
   });
   const see = `see ${describePreload(preload)}`;
-  const facts: GateEvent[] = [];
+  const events: GateEvent[] = [];
   if (outcome.reason === 'NotPreloadable') {
     const { message } = outcome;
     return [
-      fact({ type: 'Warning', reason: 'NotPreloadable', note: noteEnding(message, see), fact: preload.uid }),
+      eventOf({
+        type: 'Warning',
+        reason: 'NotPreloadable',
+        note: noteEnding(message, see),
+        dedupKey: preload.uid,
+      }),
     ];
   }
   const waits = waitingText(preload, assessment);
   if (waits !== undefined) {
     const note = noteEnding(waits, 'see kubectl get nodes', see);
-    facts.push(fact({ reason: 'WaitingForNodes', type: 'Warning', note, fact: preload.uid }));
+    events.push(eventOf({ reason: 'WaitingForNodes', type: 'Warning', note, dedupKey: preload.uid }));
   }
   if (desired > 0) {
     const note = `preloading ${images} on ${desired} node${desired === 1 ? '' : 's'}`;
-    facts.push(fact({ type: 'Normal', reason: 'PreloadStarted', note, fact: preload.uid }));
+    events.push(eventOf({ type: 'Normal', reason: 'PreloadStarted', note, dedupKey: preload.uid }));
   }
   // Kubelets before 1.31 do not repeat why they back off.
-  const failing = progress.failures.filter(({ message }) => saysWhy(message)).slice(0, NODE_FACTS);
+  const failing = progress.failures.filter(({ message }) => saysWhy(message)).slice(0, NODE_EVENTS);
   for (const failure of failing) {
     const { node, image, reason, message, left } = failure;
     const leaves = left === undefined ? '' : '; this node no longer counts';
     const text = `${node}: ${words(image, message)} (${left ?? reason})${leaves}; ${readyCount(progress)}; ${remedyFor(failure)}`;
     const which = `${preload.uid} ${node} ${image} ${left ?? reason}`;
-    facts.push(
-      fact({ type: 'Warning', reason: 'PreloadNodeFailed', note: noteEnding(text, see), fact: which }),
+    events.push(
+      eventOf({ type: 'Warning', reason: 'PreloadNodeFailed', note: noteEnding(text, see), dedupKey: which }),
     );
   }
   for (const { image, digestNodes } of progress.images) {
     if (digestNodes === undefined) continue;
-    const text = `${wordsAboutDivergence(image, digestNodes)}. The tag has been moved: the pods will not all run the same`;
+    const text = `${describeDivergence(image, digestNodes)}. The tag was moved, so the pods will not all run the same image`;
     const digests = digestNodes.map(({ digest }) => digest).toSorted();
     const which = `${preload.uid} ${image} ${digests.join(' ')}`;
-    facts.push(fact({ type: 'Warning', reason: 'ImageDiverged', note: noteEnding(text, see), fact: which }));
+    events.push(
+      eventOf({ type: 'Warning', reason: 'ImageDiverged', note: noteEnding(text, see), dedupKey: which }),
+    );
   }
   const failure = failureOf(preload, assessment);
   if (failure !== undefined) {
     const back = wayBack(preload, owner);
     const note = noteEnding(failure.text, back && `go back: ${back}`, see);
-    facts.push(fact({ type: 'Warning', reason: 'PreloadFailed', note, fact: failure.fact }));
+    events.push(eventOf({ type: 'Warning', reason: 'PreloadFailed', note, dedupKey: failure.dedupKey }));
   }
   if (outcome.reason === 'Ready') {
     const missing = leftOut(progress);
     const text = `${ready} of ${desired} nodes have ${images}`;
     const note = missing === '' ? text : noteEnding(`${text}; left out: ${missing}`, see);
-    facts.push(fact({ type: 'Normal', reason: 'PreloadReady', note, fact: preload.uid }));
+    events.push(eventOf({ type: 'Normal', reason: 'PreloadReady', note, dedupKey: preload.uid }));
   }
-  return facts;
+  return events;
 }
 
 /** Says what it waits for as long as no node is eligible. */
 function waitingText({ owner }: ImagePreload, { outcome, progress }: Assessment): string | undefined {
   if (outcome.kind !== 'wait' || outcome.reason !== 'NoEligibleNodes') return undefined;
-  const left = wordsAboutExcluded(progress.excluded);
+  const left = describeExcluded(progress.excluded);
   const what = owner === undefined ? 'the preload waits for one' : 'the rollout waits for one';
   const end = new Date(outcome.until).toISOString().replace(/\.\d+/, '');
   return `no node is eligible${left && `; left out: ${left}`}; ${what}, until ${end} at the latest`;
 }
 
 /** The Event for one in a namespace without a mode. */
-export function unservedFact(
+export function unservedEvent(
   preload: Pick<ImagePreload, 'namespace' | 'name' | 'uid' | 'generation'>,
 ): GateEvent {
   return {
@@ -111,22 +118,22 @@ export function unservedFact(
     action: 'Preload',
     regarding: reference(preload),
     note: noteEnding(
-      unservedWords(preload),
-      `let it be served: kubectl label namespace ${preload.namespace} pullgate.io/mode=audit`,
+      unservedMessage(preload),
+      `to have it served, set a mode: kubectl label namespace ${preload.namespace} pullgate.io/mode=audit`,
     ),
-    fact: `${preload.uid} ${preload.generation}`,
+    dedupKey: `${preload.uid} ${preload.generation}`,
   };
 }
 
 /** The Event for one that asks for more than the gate carries. */
-export function refusedPreloadFact(preload: ImagePreload, why: string): GateEvent {
+export function refusedPreloadEvent(preload: ImagePreload, why: string): GateEvent {
   return {
     type: 'Warning',
     reason: 'LimitExceeded',
     action: 'Preload',
     regarding: reference(preload),
     note: `nothing is preloaded: ${why}; make an ImagePreload that asks for less, or several`,
-    fact: `${preload.uid} ${preload.generation}`,
+    dedupKey: `${preload.uid} ${preload.generation}`,
   };
 }
 
@@ -134,16 +141,16 @@ export function refusedPreloadFact(preload: ImagePreload, why: string): GateEven
 function failureOf(
   preload: ImagePreload,
   { outcome, progress }: Assessment,
-): { readonly text: string; readonly fact: string } | undefined {
+): { readonly text: string; readonly dedupKey: string } | undefined {
   if (outcome.kind !== 'fail') return undefined;
-  const goesOn = preload.owner === undefined ? '' : '; what runs goes on running';
+  const goesOn = preload.owner === undefined ? '' : '; the running version is unchanged';
   const count = readyCount(progress);
   if (outcome.reason !== 'DeadlineExceeded') {
     const { image, reason, node, message } = outcome.failure;
     return {
       text: `${words(image, message)} (${reason} on ${node}); ${count}${goesOn}; ${finalRemedy(outcome.failure)}`,
       // Without the words: they may name another node or request each time.
-      fact: `${preload.uid} ${image} ${reason}`,
+      dedupKey: `${preload.uid} ${image} ${reason}`,
     };
   }
   const { failure } = outcome;
@@ -155,7 +162,7 @@ function failureOf(
   const help = failure === undefined ? '' : `; ${remedyFor(failure)}`;
   return {
     text: `${text}${goesOn}; it is retried automatically${help}`,
-    fact: `${preload.uid} DeadlineExceeded`,
+    dedupKey: `${preload.uid} DeadlineExceeded`,
   };
 }
 
@@ -171,7 +178,7 @@ function readyCount({ ready, desired }: Progress): string {
 
 /** Nodes that would count if all was well with them. */
 function leftOut({ excluded }: Progress): string {
-  return wordsAboutExcluded(excluded.filter(({ reason }) => NOT_WELL.has(reason)));
+  return describeExcluded(excluded.filter(({ reason }) => NOT_WELL.has(reason)));
 }
 
 const NOT_WELL: ReadonlySet<string> = new Set([
@@ -194,7 +201,7 @@ function wayBack(preload: ImagePreload, owner: Deployment | undefined): string |
 
 function words(image: string, message: string): string {
   return image.length <= IMAGE_ROOM
-    ? wordsAbout(image, message)
+    ? describeFailure(image, message)
     : `${image.slice(0, IMAGE_ROOM - 3)}...: ${message}`;
 }
 

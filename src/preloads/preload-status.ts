@@ -12,10 +12,10 @@ import {
 } from '../api/image-preload.ts';
 import type { Activity } from './activity.ts';
 import type { Assessment, Progress } from './assess/assess.ts';
-import { wordsAboutDivergence } from './assess/image-divergence.ts';
+import { describeDivergence } from './assess/image-divergence.ts';
 import type { NodeFailure, Outcome } from './assess/outcome.ts';
-import { wordsAboutExcluded } from './nodes/eligible-nodes.ts';
-import { wordsAbout } from './pods/pull-failure.ts';
+import { describeExcluded } from './nodes/eligible-nodes.ts';
+import { describeFailure } from './pods/pull-failure.ts';
 import { SERVED_LIMITS } from './served-preloads.ts';
 
 export interface StatusInput {
@@ -111,7 +111,7 @@ function degradation({ failures, images }: Progress): { reason: string; message:
   }
   for (const { image, digestNodes } of images) {
     if (digestNodes !== undefined) {
-      return { reason: 'ImageDiverged', message: wordsAboutDivergence(image, digestNodes) };
+      return { reason: 'ImageDiverged', message: describeDivergence(image, digestNodes) };
     }
   }
   return undefined;
@@ -162,10 +162,10 @@ export function unservedStatus(
   preload: Pick<ImagePreload, 'namespace' | 'generation'>,
   now: number,
 ): ImagePreloadStatus {
-  return idleStatus(preload, NOT_SERVED, unservedWords(preload), now);
+  return idleStatus(preload, NOT_SERVED, unservedMessage(preload), now);
 }
 
-export function unservedWords({ namespace }: Pick<ImagePreload, 'namespace'>): string {
+export function unservedMessage({ namespace }: Pick<ImagePreload, 'namespace'>): string {
   return `nothing is preloaded: the namespace ${namespace} has no label pullgate.io/mode`;
 }
 
@@ -219,7 +219,7 @@ export function waitingStatus(preload: ImagePreload, now: number): ImagePreloadS
 }
 
 /** Whether the status says already that it waits for others. */
-export function isToldToWait({ status }: ImagePreload): boolean {
+export function isReportedWaiting({ status }: ImagePreload): boolean {
   return (
     status?.conditions.some(({ type, reason }) => type === 'Ready' && reason === WAITING_REASON) ?? false
   );
@@ -270,14 +270,14 @@ function summary({ outcome, progress }: Assessment): {
       return {
         phase: 'Ready',
         reason: ready === desired ? 'AllNodesReady' : 'EnoughNodesReady',
-        message: ready === desired ? count : `${count}, ${required} were asked for`,
+        message: ready === desired ? count : `${count}, ${required} were required`,
       };
     case 'DeadlineExceeded':
       return { phase: 'Failed', reason, message: `the deadline has passed: ${count}${why}` };
     case 'NotPreloadable':
       return { phase: 'Finished', reason, message: outcome.message };
     case 'NoEligibleNodes': {
-      const left = wordsAboutExcluded(progress.excluded);
+      const left = describeExcluded(progress.excluded);
       const message = left === '' ? 'no node is eligible' : `no node is eligible: ${left}`;
       return { phase: 'Pending', reason, message };
     }
@@ -287,7 +287,7 @@ function summary({ outcome, progress }: Assessment): {
 }
 
 function wordsOf({ node, image, message }: Pick<NodeFailure, 'node' | 'image' | 'message'>): string {
-  return `${node}: ${wordsAbout(image, message)}`;
+  return `${node}: ${describeFailure(image, message)}`;
 }
 
 /** Seconds: what other controllers write, too. */

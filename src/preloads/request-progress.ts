@@ -1,7 +1,7 @@
 import { resolveCountOrPercent } from '../api/count-or-percent.ts';
 import type { ImagePreload } from '../api/image-preload.ts';
 import type { PreloadProgress } from '../api/preload-progress.ts';
-import { recordedFailure, wordsAbout } from './pods/pull-failure.ts';
+import { describeFailure, recordedFailure } from './pods/pull-failure.ts';
 import { RELEASE_ALLOWED } from './preload-status.ts';
 
 export const STALE: PreloadProgress = {
@@ -29,7 +29,7 @@ export function requestProgress(preload: ImagePreload, now: number, nothingServe
   const failure = status?.failures[0];
   return {
     ...(failure !== undefined && {
-      trouble: `${failure.node}: ${wordsAbout(failure.image, failure.message)}`,
+      trouble: `${failure.node}: ${describeFailure(failure.image, failure.message)}`,
     }),
     outcome: isEnough
       ? { kind: 'release', message: 'no pod of this Deployment is ready, and a node has the images' }

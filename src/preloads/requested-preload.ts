@@ -55,7 +55,7 @@ const MAKE_MS = 500;
 
 /**
  * Sees to it that the preload exists that an update waits for, and tells how far it is; on a dry run it only tells. Several
- * replicas may be asked at once: the name makes it one preload, and the fact one event.
+ * replicas may be asked at once: the name makes it one preload, and the key one Event.
  *
  * Any pod can send a review to the gate. So nothing is made before the API server has said that the Deployment is
  * stored as the review has it, in a namespace that opted in to this mode: else the outcome is `stale`.
@@ -122,10 +122,10 @@ async function progressOf(
   const there = await read(`${collection}/${preload}`);
   const stored = there === undefined ? undefined : parseImagePreload(there);
   if (stored !== undefined && isUsable(stored, wanted, from, settings)) {
-    if (!request.dryRun) writeEvent(rejectedFact(request, stored));
+    if (!request.dryRun) writeEvent(rejectedEvent(request, stored));
     return requestProgress(stored, clock.now(), servesNothing(live));
   }
-  if (request.dryRun) return requestProgress(unborn(clock.now()), clock.now());
+  if (request.dryRun) return requestProgress(emptyPreload(clock.now()), clock.now());
 
   if (stored !== undefined && !stored.deleting) {
     const body = { preconditions: { uid: stored.uid } };
@@ -140,13 +140,13 @@ async function progressOf(
       { deployment: wanted, name: preload, from, runningTemplate },
       { ...options, call: { deadlineMs: CALL_MS, retry: false } },
     );
-    if (result.kind === 'Created') writeEvent(rejectedFact(request, result.preload));
+    if (result.kind === 'Created') writeEvent(rejectedEvent(request, result.preload));
     return result;
   });
   // Let through instead, the update would be as if nobody had asked.
   if (created?.kind === 'Refused')
     return failed(`ImagePreload ${preload} was refused: ${created.error.apiMessage}`);
-  return requestProgress(unborn(clock.now()), clock.now());
+  return requestProgress(emptyPreload(clock.now()), clock.now());
 }
 
 async function liveDeployment(
@@ -188,11 +188,11 @@ function isUsable(
 }
 
 /** One of which nothing is known yet. */
-function unborn(now: number): ImagePreload {
+function emptyPreload(now: number): ImagePreload {
   return { ...parseImagePreload({}), createdAt: now };
 }
 
-function rejectedFact(request: PreloadRequest, { uid, spec }: ImagePreload): GateEvent {
+function rejectedEvent(request: PreloadRequest, { uid, spec }: ImagePreload): GateEvent {
   const { namespace, name, preload, oldObject, username } = request;
   const images = spec.images.map(({ image }) => image).join(', ');
   return {
@@ -208,8 +208,8 @@ function rejectedFact(request: PreloadRequest, { uid, spec }: ImagePreload): Gat
     },
     related: { apiVersion: API_VERSION, kind: IMAGE_PRELOAD_KIND, namespace, name: preload, uid },
     note:
-      `not let through until the nodes have ${images}; asked for by ${username}; most clients retry, else ` +
+      `update rejected until the nodes have ${images}; requested by ${username}; most clients retry, otherwise ` +
       `run the command again; see kubectl -n ${namespace} get ipl ${preload}`,
-    fact: uid,
+    dedupKey: uid,
   };
 }

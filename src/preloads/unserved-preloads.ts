@@ -5,7 +5,7 @@ import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import type { Logger } from '../log.ts';
-import { unservedFact } from './preload-events.ts';
+import { unservedEvent } from './preload-events.ts';
 import { NOT_SERVED, unservedStatus } from './preload-status.ts';
 
 /** Tells ImagePreloads in namespaces without a mode that nobody serves them. Nothing else is remembered of them. */
@@ -62,7 +62,7 @@ export function createUnservedPreloads({
 
   async function tell(preload: Named): Promise<void> {
     const { namespace, name, uid } = preload;
-    writeEvent(unservedFact(preload));
+    writeEvent(unservedEvent(preload));
     const patch = [
       { op: 'test', path: '/metadata/uid', value: uid },
       { op: 'add', path: '/status', value: unservedStatus(preload, clock.now()) },

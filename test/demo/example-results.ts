@@ -31,7 +31,7 @@ export const GOOD: Results = {
       withoutReadyPod: 0,
       readyPods: 1,
       rolloutStatus: { exitCode: 1, seconds: 2.3, lastLine: 'error: deployment "critical" exceeded ...' },
-      registryWords: 'registry/app:typo: not found',
+      registryMessage: 'registry/app:typo: not found',
     },
   },
 };

@@ -51,5 +51,5 @@ export interface MissingTag {
     readonly lastLine: string;
   };
   /** The note of an event about the Deployment that holds the registry's answer. */
-  readonly registryWords?: string;
+  readonly registryMessage?: string;
 }

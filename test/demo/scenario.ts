@@ -126,7 +126,7 @@ export async function missingTag(
   const events = await client.get(`/api/v1/namespaces/${GATED}/events`, {
     fieldSelector: 'involvedObject.kind=Deployment,involvedObject.name=critical',
   });
-  const registryWords = asArray(at(events, 'items'))
+  const registryMessage = asArray(at(events, 'items'))
     .map((event) => asString(at(event, 'message')) ?? '')
     .find((message) => message.includes(image) && /: not found\b/.test(message));
   const ready = {
@@ -156,7 +156,7 @@ export async function missingTag(
       withoutReadyPod: without(GATED, now()),
       readyPods: ready.gated,
       rolloutStatus: gatedStatus,
-      ...(registryWords !== undefined && { registryWords }),
+      ...(registryMessage !== undefined && { registryMessage }),
     },
   };
 }

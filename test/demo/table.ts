@@ -75,8 +75,8 @@ function rowsOf({ ungated, gated, missing, megabytes }: Results): { title: strin
         tag('kubectl rollout status', ({ rolloutStatus: { exitCode, seconds: after } }) =>
           exitCode === 0 ? 'succeeded' : `failed after ${seconds(after)}`,
         ),
-        tag("registry's words in an event of the Deployment", ({ registryWords }) =>
-          registryWords === undefined ? 'no' : 'yes',
+        tag("registry's words in an event of the Deployment", ({ registryMessage }) =>
+          registryMessage === undefined ? 'no' : 'yes',
         ),
       ],
     },

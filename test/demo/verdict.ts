@@ -58,12 +58,12 @@ function missingUngated({ readyPods }: MissingTag): string[] {
   return readyPods === 0 ? [] : ['(c) the ungated single replica did not stay down'];
 }
 
-function missingGated({ withoutReadyPod, rolloutStatus, registryWords }: MissingTag): string[] {
+function missingGated({ withoutReadyPod, rolloutStatus, registryMessage }: MissingTag): string[] {
   const broken: string[] = [];
   if (withoutReadyPod > 0) {
     broken.push(`(c) the gated single replica had no ready pod for ${seconds(withoutReadyPod)}`);
   }
-  if (registryWords === undefined) broken.push("(c) no event of the Deployment holds the registry's words");
+  if (registryMessage === undefined) broken.push("(c) no event of the Deployment holds the registry's words");
   if (rolloutStatus.exitCode === 0) {
     broken.push('(c) kubectl rollout status did not fail');
   } else if (rolloutStatus.seconds > ROLLOUT_STATUS_LIMIT) {

@@ -28,7 +28,7 @@ describe('update to an image that nodes lack [audit-update]', () => {
     );
     const { note, type } = await told(shop, 'web', 'RolloutAudited');
     assert.equal(type, 'Normal');
-    assert.match(note, /would have been held for \S+:v2: 2 of 2 nodes lack the image; asked for by /);
+    assert.match(note, /would have been held for \S+:v2: 2 of 2 nodes lack the image; requested by /);
 
     await web.rolledOut(60);
     for (const { object } of timeline.of('Deployment')) {

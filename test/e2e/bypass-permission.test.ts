@@ -133,7 +133,7 @@ describe('edit a namespace without the verb bypass, with the component bypass-pe
     assert.equal((await web.read()).templateHash, before.templateHash);
     const passed = await shop.tryKubectl('--as=on-call', ...patch);
     assert.equal(passed.code, 0, passed.stderr);
-    assert.match(passed.stderr, /goes ahead without a preload: tolerations has 101 entries, more than 100/);
+    assert.match(passed.stderr, /continues without a preload: tolerations has 101 entries, more than 100/);
     assert.match((await told(shop, 'web', 'LimitExceeded')).note, /tolerations has 101 entries/);
   });
 

@@ -266,7 +266,10 @@ describe('look at a pull that fails, with `kubectl describe deploy` and `kubectl
     const patch = { spec: { template: { spec: { initContainers } } } };
     await shop.kubectl('patch', 'deployment', 'web', '-p', JSON.stringify(patch));
     const { note } = await told(shop, 'web', 'PreloadFailed', TOLD_SECONDS);
-    assert.match(note, /:typo: not found \(NotFound on node-\d\); 0 of 2 nodes are ready; what runs goes on/);
+    assert.match(
+      note,
+      /:typo: not found \(NotFound on node-\d\); 0 of 2 nodes are ready; the running version is/,
+    );
     const { code, stderr } = await shop.tryKubectl('rollout', 'status', 'deployment/web', '--timeout=30s');
     assert.equal(code, 1);
     assert.match(stderr, /exceeded its progress deadline/);
@@ -297,7 +300,7 @@ describe('look at a pull that fails, with `kubectl describe deploy` and `kubectl
     assert.equal(code, 1);
     assert.match(
       stderr,
-      /keeps what runs: 0 of 2 nodes have every image; node-\d: .*:typo: not found \(NotFound\)/,
+      /rejected; the running version is unchanged: 0 of 2 nodes have every image; node-\d: .*:typo: not found \(NotFound\)/,
     );
     await told(shop, 'web', 'PreloadFailed');
     const { described, listed } = await explanationOf(shop);
@@ -352,7 +355,7 @@ function assertTells(described: string, image: string, words: RegExp, node?: str
   );
   const held = events.split('\n').find((text) => text.includes(' RolloutHeld ')) ?? '';
   assert.ok(held.includes(image), events);
-  assert.match(held, /; let it through: kubectl .*; go back: kubectl .*; see kubectl .* get ipl web-/);
+  assert.match(held, /; release it now: kubectl .*; go back: kubectl .*; see kubectl .* get ipl web-/);
 }
 
 function assertListed(

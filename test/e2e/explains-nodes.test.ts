@@ -138,8 +138,16 @@ describe('look at nodes that fail, are late or left out, with the same two comma
   });
 
   for (const [what, answer, words] of [
-    ['all fail', REFUSED, /sim-\S+: registry\S+: .*connection refused \(ConnectionRefused\); what runs/],
-    ['all hang', { hangs: true }, /sim-\S+: registry\S+: still pulling when .* \(Timeout\); what runs/],
+    [
+      'all fail',
+      REFUSED,
+      /sim-\S+: registry\S+: .*connection refused \(ConnectionRefused\); the running version is/,
+    ],
+    [
+      'all hang',
+      { hangs: true },
+      /sim-\S+: registry\S+: still pulling when .* \(Timeout\); the running version is/,
+    ],
   ] as const) {
     test(`a deadline that passes with none ready, as ${what}: how many, one of them and why, and the way back`, async (t) => {
       const shop = await world.namespace(t);

@@ -196,7 +196,7 @@ describe('helm upgrade in mode reject', { concurrency: true }, () => {
     const timeline = shop.timeline();
     const before = await release.web.read();
     const stderr = await failsSoon(release, missingImage(shop), '--wait');
-    assert.match(stderr, /web keeps what runs: .*not found/);
+    assert.match(stderr, /web rejected; the running version is unchanged: .*not found/);
     assert.equal((await release.history()).at(-1)?.status, 'failed');
     assert.equal((await release.web.read()).generation, before.generation);
     assertNeverPaused(timeline);
@@ -214,7 +214,7 @@ describe('helm upgrade in mode reject', { concurrency: true }, () => {
     const timeline = shop.timeline();
     const before = await release.web.read();
     const stderr = await failsSoon(release, missingImage(shop), '--rollback-on-failure');
-    assert.match(stderr, /web keeps what runs: .*not found/);
+    assert.match(stderr, /web rejected; the running version is unchanged: .*not found/);
     const history = await release.history();
     assert.deepEqual(
       history.map(({ status }) => status),

@@ -58,7 +58,7 @@ describe('one upgrade, from kubectl set image to the end of its rollout', () => 
     );
     assert.match(
       lines[1] ?? '',
-      /Let it through now: kubectl -n \S+ annotate deployment web pullgate\.io\/bypass=/,
+      /Release it now: kubectl -n \S+ annotate deployment web pullgate\.io\/bypass=/,
     );
     assert.match(lines[2] ?? '', /Go back: kubectl -n \S+ set image deployment\/web app=\S+$/);
   });

@@ -31,13 +31,13 @@ describe('with nodes that pull one after another', () => {
       const second = await web.setImage(v3);
       assert.match(
         second.stderr,
-        /was held and is held again, for the new template until its nodes have \S+:v3/,
+        /the rollout of \S+ stays held, now with another pod template, until its nodes have \S+:v3/,
       );
       await timeline.first('v3 is being pulled', 20, isPullOf(v3));
       const third = await web.setImage(v4);
       assert.match(
         third.stderr,
-        /was held and is held again, for the new template until its nodes have \S+:v4/,
+        /the rollout of \S+ stays held, now with another pod template, until its nodes have \S+:v4/,
       );
       await timeline.first('v4 is released', 60, holding('web', v4, false));
       await web.rolledOut(60);
@@ -275,8 +275,7 @@ describe('with nodes that pull at once', () => {
         const shop = await world.namespace(t);
         const web = await deploy(shop, 'web');
         const { stderr } = await web.setImage(`${world.lab.registry}/${'a'.repeat(1500)}:v2`);
-        const why =
-          /goes ahead without a preload: the name of an image has 15\d\d characters, more than 1024/;
+        const why = /continues without a preload: the name of an image has 15\d\d characters, more than 1024/;
         assert.match(stderr, why);
         assert.match((await told(shop, 'web', 'LimitExceeded')).note, why);
         assert.equal(isHeld(await web.read()), false);

@@ -15,12 +15,12 @@ const tolerations = Array.from({ length: 101 }, (_, n) => ({ key: `key-${n}`, op
 /** It was let through, rolled out and told of, and nothing was preloaded. */
 async function assertWentAhead(shop: Namespace, stderr: string, why: string): Promise<void> {
   assert.ok(
-    stderr.includes(`Warning: pullgate: ${shop.name}/web goes ahead without a preload: ${why}`),
+    stderr.includes(`Warning: pullgate: ${shop.name}/web continues without a preload: ${why}`),
     stderr,
   );
   const event = await told(shop, 'web', 'LimitExceeded');
   assert.equal(event.type, 'Warning');
-  assert.ok(event.note.startsWith(`goes ahead without a preload: ${why}`), event.note);
+  assert.ok(event.note.startsWith(`continues without a preload: ${why}`), event.note);
   await deploymentOf(shop, 'web').rolledOut(60);
   assert.deepEqual(await shop.preloads(), []);
 }
@@ -61,7 +61,10 @@ describe('an update beyond a limit', { concurrency: true }, () => {
     const web = await deploymentOf(shop, 'web').released(10);
     assert.equal(web.paused, false);
     const { note } = await told(shop, 'web', 'LimitExceeded');
-    assert.match(note, /^a hold was dropped, and its pause with it: its annotation .* has 40000 characters/);
+    assert.match(
+      note,
+      /^a hold was removed, together with its pause: its annotation .* has 40000 characters/,
+    );
   });
 });
 

@@ -12,7 +12,7 @@ import { until } from '../support/e2e/until.ts';
 
 const world = gatedLab();
 
-test('a tag that does not exist fails a waiting kubectl rollout status within 15 s, and what runs goes on running', async (t) => {
+test('a tag that does not exist fails a waiting kubectl rollout status within 15 s, and the running version is unchanged', async (t) => {
   const shop = await world.namespace(t);
   const web = await deploy(shop, 'web', { replicas: 2 });
   const timeline = shop.timeline();

@@ -44,7 +44,7 @@ describe('apply or set an image [reject-apply]', { concurrency: true }, () => {
     const asking = web.setImage(image);
     const event = await told(shop, 'web', 'RolloutRejected', 5);
     assert.ok(performance.now() - began < 1500, `told after ${performance.now() - began} ms`);
-    assert.match(event.note, /not let through until the nodes have .*:v2; asked for by .*get ipl web-/);
+    assert.match(event.note, /update rejected until the nodes have .*:v2; requested by .*get ipl web-/);
     assertServesOn(timeline, 1);
 
     await asking;
@@ -52,7 +52,7 @@ describe('apply or set an image [reject-apply]', { concurrency: true }, () => {
     t.diagnostic(`kubectl set image took ${seconds.toFixed(1)} s`);
     assert.ok(seconds > 3, 'it waited for the pull');
     await assertOnEveryNode(world.lab, image);
-    assert.match((await told(shop, 'web', 'RolloutReleased')).note, /let through: 2 of 2 nodes/);
+    assert.match((await told(shop, 'web', 'RolloutReleased')).note, /update accepted: 2 of 2 nodes/);
     await web.rolledOut(60);
     assertNeverHeld(timeline);
     const preloads = new Set(timeline.of('ImagePreload').map(({ object }) => at(object, 'metadata', 'uid')));
@@ -84,7 +84,7 @@ describe('apply or set an image [reject-apply]', { concurrency: true }, () => {
       spec: { template: { spec: { containers: [{ name: 'app', image }] } } },
     };
     const { stderr } = await shop.kubectl('patch', 'deployment', 'web', '-p', JSON.stringify(patch));
-    assert.match(stderr, /let through without its images on the nodes: urgent/);
+    assert.match(stderr, /starts before its nodes have the images, because of the bypass: urgent/);
     assert.deepEqual(await shop.preloads(), []);
   });
 
@@ -162,7 +162,7 @@ describe('ask for an image that does not exist [reject-missing-image]', () => {
     const seconds = (performance.now() - began) / 1000;
     t.diagnostic(`it failed after ${seconds.toFixed(1)} s: ${stderr}`);
     assert.equal(code, 1);
-    assert.match(stderr, /keeps what runs: .*not found.*NotFound/);
+    assert.match(stderr, /rejected; the running version is unchanged: .*not found.*NotFound/);
     assert.ok(seconds < 15, `${seconds} s`);
     assertServesOn(timeline, 1);
 
@@ -190,7 +190,10 @@ describe('have a quota that refuses the ImagePreload [reject-quota]', () => {
     const image = await shop.push('v2');
     const { code, stderr } = await shop.tryKubectl('set', 'image', 'deployment/web', `app=${image}`);
     assert.equal(code, 1);
-    assert.match(stderr, /keeps what runs: ImagePreload \S+ was refused: .* quota: none/);
+    assert.match(
+      stderr,
+      /rejected; the running version is unchanged: ImagePreload \S+ was refused: .* quota: none/,
+    );
     assert.equal((await web.read()).generation, before.generation);
   });
 });
@@ -224,7 +227,7 @@ describe('forge a review [reject-forged-review]', () => {
       );
       assert.equal(allowed, false, what);
       assert.equal(at(status, 'code'), 429, what);
-      assert.match(String(at(status, 'message')), /has changed meanwhile/, what);
+      assert.match(String(at(status, 'message')), /changed while it was being checked/, what);
     }
     const all = await world.api.get(`${API_GROUP_PATH}/imagepreloads`);
     const made = JSON.stringify(all).includes(image);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { parseDecided } from '../../src/api/decision-record.ts';
+import { parseDecisionRecord } from '../../src/api/decision-record.ts';
 import {
   BYPASS_ANNOTATION,
   DECIDED_ANNOTATION,
@@ -53,7 +53,7 @@ function isMarked(annotations: unknown): boolean {
 
 async function assertHeldAnew(shop: Namespace, web: Deployment, before: number): Promise<void> {
   const { annotations } = await web.read();
-  const decided = parseDecided(annotations[DECIDED_ANNOTATION]);
+  const decided = parseDecisionRecord(annotations[DECIDED_ANNOTATION]);
   assert.equal(decided?.decision, 'Held');
   // The lab's nodes and this process have one clock.
   assert.ok(Date.parse(decided?.at ?? '') >= before);
@@ -89,7 +89,7 @@ describe('run `kubectl rollout undo`, or apply a manifest that was read from the
       const before = Date.now();
       await shop.kubectl('rollout', 'undo', 'deployment/web');
       const { annotations } = await web.read();
-      const decided = parseDecided(annotations[DECIDED_ANNOTATION]);
+      const decided = parseDecisionRecord(annotations[DECIDED_ANNOTATION]);
       assert.ok(Date.parse(decided?.at ?? '') >= before, `round ${round}`);
       since.add(decided?.at ?? '');
       await web.released(60);

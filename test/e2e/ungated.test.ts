@@ -25,7 +25,7 @@ describe('update while the gate is down [update-ungated]', () => {
     world.gate = await startGate(world.lab);
     const { type, note } = await told(shop, 'web', 'UngatedRollout');
     assert.equal(type, 'Warning');
-    assert.match(note, /began without the gate being asked; it goes on/);
+    assert.match(note, /started while the Pullgate webhook was unavailable; it continues/);
     await web.rolledOut(60);
     await until(
       'the node without a pod has it, too',

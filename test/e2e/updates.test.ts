@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { parseDecided } from '../../src/api/decision-record.ts';
+import { parseDecisionRecord } from '../../src/api/decision-record.ts';
 import { parseDeployment, type Deployment as Stored } from '../../src/api/deployment.ts';
 import { parseHold } from '../../src/api/hold.ts';
 import {
@@ -142,7 +142,7 @@ describe('update with any client: apply (client or server side), `set image`, `e
       assert.equal(hold.template, templateHash(template));
       assert.deepEqual(hold.from.images, { app: PAUSE_IMAGE });
       assert.equal(hold.userPaused, false);
-      const decided = parseDecided(annotations[DECIDED_ANNOTATION]);
+      const decided = parseDecisionRecord(annotations[DECIDED_ANNOTATION]);
       assert.equal(decided?.decision, 'Held');
       assert.equal(decided.template, hold.template);
       assert.equal(decided.by, 'pullgate-lab-admin');
@@ -299,9 +299,9 @@ describe('ask for `paused: false` while held: apply, `rollout resume`, a PUT wit
       const state = lines[first] ?? '';
       // Between them may stand why the image cannot be had.
       const [through = '', back = ''] = lines.slice(first + 1).filter((line) => !line.includes('pullgate:'));
-      assert.match(state, /\/web is still held after \d+ s, stays paused until its nodes have/);
+      assert.match(state, /\/web is still held \(\d+ s so far\); it stays paused until its nodes have/);
       assert.ok(state.endsWith(`watch: kubectl -n ${shop.name} get ipl ${preload} -w`), state);
-      assert.match(through, /^Warning: Let it through now: kubectl /);
+      assert.match(through, /^Warning: Release it now: kubectl /);
       assert.match(back, /^Warning: Go back: kubectl /);
 
       const stored = await web.read();
@@ -439,7 +439,7 @@ describe('paused the Deployment before, or ask for `pullgate.io/keep-paused` dur
         () => shop.events('web'),
         (all) => all.some(isRelease),
       );
-      assert.match(events.find(isRelease)?.note ?? '', /stays paused, as asked/);
+      assert.match(events.find(isRelease)?.note ?? '', /stays paused, as requested/);
       assert.deepEqual(imagesOfReplicaSets(timeline), [PAUSE_IMAGE], 'nothing has begun');
 
       const { stderr } = await shop.kubectl('rollout', 'resume', 'deployment/web');
@@ -464,7 +464,7 @@ describe('paused the Deployment before, or ask for `pullgate.io/keep-paused` dur
     await shop.kubectl('rollout', 'pause', 'deployment/web');
     await web.setImage(image);
     const { stderr } = await shop.kubectl('rollout', 'resume', 'deployment/web');
-    assert.match(stderr, /is still held after \d+ s, stays paused/);
+    assert.match(stderr, /is still held \(\d+ s so far\); it stays paused/);
     const stored = await web.read();
     assert.ok(isHeld(stored));
     assert.equal(stored.paused, true);
@@ -542,7 +542,7 @@ describe('dry run, on the client or the server [dry-run]', { concurrency: true }
     assert.match(back.stderr, /the hold of \S+\/web has ended/);
     const bypass = ['annotate', 'deployment', 'web', 'pullgate.io/bypass=why'];
     const through = await shop.kubectl(...bypass, '--dry-run=server');
-    assert.match(through.stderr, /is let through without its images on the nodes: why/);
+    assert.match(through.stderr, /starts before its nodes have the images, because of the bypass: why/);
     const { generation, annotations } = await web.read();
     assert.deepEqual(
       { generation, annotations },

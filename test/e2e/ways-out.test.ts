@@ -49,11 +49,11 @@ describe('set a bypass, or `off` [bypass-or-off]', () => {
       const image = await shop.push('v2');
       const bypass = patchOf(image, { annotations: { [BYPASS_ANNOTATION]: 'incident 42' } });
       const { stderr } = await shop.kubectl('--as=deployer', ...patchWeb, bypass);
-      assert.match(stderr, /let through without its images on the nodes: incident 42/);
+      assert.match(stderr, /starts before its nodes have the images, because of the bypass: incident 42/);
       await isLetGo(web, image);
       const { type, note } = await told(shop, 'web', 'HoldBypassed');
       assert.equal(type, 'Warning');
-      assert.equal(note, 'let through by deployer without waiting: incident 42');
+      assert.equal(note, 'released by deployer without waiting: incident 42');
       await web.rolledOut(60);
       assert.deepEqual(await shop.preloads(), []);
 
@@ -124,11 +124,11 @@ describe('set a bypass, or `off` [bypass-or-off]', () => {
           'annotate',
           'deployment',
           name,
-          `${BYPASS_ANNOTATION}=asked for by ${user}`,
+          `${BYPASS_ANNOTATION}=requested by ${user}`,
           '--overwrite',
         );
       const { stderr } = await bypass('web', 'deployer');
-      assert.match(stderr, /\/web is still held after \d+ s, stays paused/);
+      assert.match(stderr, /\/web is still held \(\d+ s so far\); it stays paused/);
       assert.match(stderr, /the bypass was refused: this user may not bypass/);
       await staysHeld(web);
 
@@ -155,7 +155,7 @@ describe('set a bypass, or `off` [bypass-or-off]', () => {
       await bypass('web', 'on-call');
       await isLetGo(web, image);
       const bypassed = await told(shop, 'web', 'HoldBypassed');
-      assert.equal(bypassed.note, 'let through by on-call without waiting: asked for by on-call');
+      assert.equal(bypassed.note, 'released by on-call without waiting: requested by on-call');
       await quiet.setImage(image);
       await staysHeld(quiet);
       assert.equal((await off('quiet', 'on-call')).code, 0);
@@ -325,8 +325,8 @@ describe('paste the commands of the warning or of an event [pasted-commands]', {
     const held = await web.setImage(image);
     await staysHeld(web);
 
-    const { stderr } = await paste(world.lab, commandAfter('Let it through now', held));
-    assert.match(stderr, /is let through without its images on the nodes: urgent/);
+    const { stderr } = await paste(world.lab, commandAfter('Release it now', held));
+    assert.match(stderr, /starts before its nodes have the images, because of the bypass: urgent/);
     await isLetGo(web, image);
     await timeline.first(
       'the rollout begins',
@@ -336,7 +336,7 @@ describe('paste the commands of the warning or of an event [pasted-commands]', {
     assert.ok(!(await world.lab.nodeImages('node-1')).includes(image), 'still being pulled');
     const { note, type } = await told(shop, 'web', 'HoldBypassed');
     assert.equal(type, 'Warning');
-    assert.match(note, /let through by pullgate-lab-admin .*: urgent/);
+    assert.match(note, /released by pullgate-lab-admin .*: urgent/);
     await web.rolledOut(60);
   });
 
@@ -364,7 +364,7 @@ describe('paste the commands of the warning or of an event [pasted-commands]', {
   });
 
   for (const [way, image] of [
-    ['Let it through now', missingImage],
+    ['Release it now', missingImage],
     ['Go back', () => PAUSE_IMAGE],
   ] as const) {
     test(`the warning of a resume while held: ${way}`, async (t) => {
@@ -446,7 +446,7 @@ describe('resume the rollout while the gate is down [resume-ungated]', () => {
     await web.released(10);
     const { type, note } = await told(shop, 'web', 'UngatedRollout');
     assert.equal(type, 'Warning');
-    assert.match(note, /resumed while the gate was away/);
+    assert.match(note, /resumed while Pullgate was unavailable/);
     const done = await web.rolledOut(60);
     assert.equal(isHeld(done), false);
     const paused = timeline

@@ -66,7 +66,7 @@ describe('a namespace without a mode', () => {
       metadata: { labels: { [MODE_LABEL]: 'pause' } },
     });
     const { note } = await told(shop, 'web', 'UngatedRollout');
-    assert.match(note, /began without the gate being asked/);
+    assert.match(note, /started while the Pullgate webhook was unavailable/);
     await web.rolledOut(60);
     await until(
       'the node without a pod has it, too',

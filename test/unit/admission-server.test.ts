@@ -8,7 +8,7 @@ import jsonPatch from 'fast-json-patch';
 import type { AdmissionRequest, AdmissionUser } from '../../src/admission/admission-review.ts';
 import { createAdmissionServer } from '../../src/admission/admission-server.ts';
 import type { Ask } from '../../src/admission/decision.ts';
-import { parseDecided } from '../../src/api/decision-record.ts';
+import { parseDecisionRecord } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { parseHold } from '../../src/api/hold.ts';
 import type { PreloadProgress } from '../../src/api/preload-progress.ts';
@@ -221,7 +221,7 @@ describe('the admission server', () => {
     assert.match(String(at(refused.body, 'response', 'status', 'message')), /may not bypass/);
     const granted = await ask(gate, review(web.object, large, { userInfo: { username: 'admin' } }));
     assert.equal(at(granted.body, 'response', 'auditAnnotations', 'decision'), 'LimitExceeded');
-    assert.match(String(at(granted.body, 'response', 'warnings')), /goes ahead without a preload/);
+    assert.match(String(at(granted.body, 'response', 'warnings')), /continues without a preload/);
     assert.deepEqual(
       asked.map(([{ username }, namespace]) => [username, namespace]),
       [
@@ -647,7 +647,7 @@ describe('an update in mode reject', () => {
     assert.equal(at(answer.body, 'response', 'allowed'), true);
     const { paused, annotations, labels } = parseDeployment(patched(v2.object, answer));
     assert.deepEqual([paused, labels['pullgate.io/held']], [false, undefined]);
-    assert.equal(parseDecided(annotations['pullgate.io/decided'])?.decision, 'Preloaded');
+    assert.equal(parseDecisionRecord(annotations['pullgate.io/decided'])?.decision, 'Preloaded');
   });
 
   test('is answered 403 with the words of the registry if the image cannot be pulled', async () => {
@@ -687,7 +687,7 @@ test('in mode audit an update passes unpaused, with a warning, and nothing is lo
   assert.deepEqual(rest, []);
   const { paused, annotations } = parseDeployment(patched(v2.object, answer));
   assert.equal(paused, false);
-  assert.equal(parseDecided(annotations['pullgate.io/decided'])?.decision, 'Audited');
+  assert.equal(parseDecisionRecord(annotations['pullgate.io/decided'])?.decision, 'Audited');
   await gate.close();
 });
 

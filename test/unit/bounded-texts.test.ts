@@ -5,7 +5,7 @@ import ts from 'typescript';
 import { normalizeImage } from '../../src/api/template/image-reference.ts';
 import { ApiError, isMissingRight } from '../../src/cluster/api-error.ts';
 import { nodeAffinity } from '../../src/preloads/nodes/node-affinity.ts';
-import { classifyPullFailure, registryWords } from '../../src/preloads/pods/pull-failure.ts';
+import { classifyPullFailure, registryMessage } from '../../src/preloads/pods/pull-failure.ts';
 import { pullOutcome } from '../../src/preloads/pods/pull-result.ts';
 import { parsePullerPod } from '../../src/preloads/pods/puller-pod-status.ts';
 import { TEXT_LIMIT } from '../../src/text.ts';
@@ -117,7 +117,7 @@ test('no text makes a classifier slow', () => {
   for (const text of UNITS.flatMap(repeated)) {
     const ms = milliseconds(() => {
       classifyPullFailure('ErrImagePull', text);
-      registryWords(text);
+      registryMessage(text);
       normalizeImage(text);
       isMissingRight(new ApiError(403, text));
       const matchExpressions = [{ key: text, operator: 'In', values: [text] }];

@@ -5,7 +5,7 @@ import type { Decision } from '../../src/admission/decision.ts';
 import { warningsFor } from '../../src/admission/warnings.ts';
 import { exceededBound } from '../../src/api/bounds.ts';
 import { parseCachedDeployment } from '../../src/api/cached-deployment.ts';
-import { parseDecided } from '../../src/api/decision-record.ts';
+import { parseDecisionRecord } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { parseHold, writeHold } from '../../src/api/hold.ts';
 import { asStringMap, at, type JsonObject } from '../../src/json.ts';
@@ -26,7 +26,7 @@ const bytesOf = (object: JsonObject) =>
     (sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value),
     0,
   );
-const recordOf = ({ object }: Decision) => parseDecided(annotationsOf(object)['pullgate.io/decided']);
+const recordOf = ({ object }: Decision) => parseDecisionRecord(annotationsOf(object)['pullgate.io/decided']);
 
 function assertPassed(decision: Decision, why: RegExp): void {
   assert.equal(decision.kind, 'LimitExceeded');
@@ -87,11 +87,11 @@ describe('an update that the leader could not carry', () => {
         assert.partialDeepStrictEqual(recordOf(decision), { decision: 'LimitExceeded', by: 'a-developer' });
         const [warning = ''] = warningsFor(decision, { namespace: 'shop', name: 'web' }, NOW);
         assert.ok(
-          warning.startsWith(`pullgate: shop/web goes ahead without a preload: ${decision.reason}`),
+          warning.startsWith(`pullgate: shop/web continues without a preload: ${decision.reason}`),
           warning,
         );
         assert.ok(
-          warning.endsWith('; each node pulls when a pod lands there') && warning.length <= 256,
+          warning.endsWith('; each node pulls when a pod starts there') && warning.length <= 256,
           warning,
         );
       }
@@ -260,7 +260,7 @@ describe('the leader', () => {
     );
   const large = web.podSpec(tolerations).image(V2);
   const why =
-    'goes ahead without a preload: tolerations has 101 entries, more than 100; each node pulls when a pod lands there';
+    'continues without a preload: tolerations has 101 entries, more than 100; each node pulls when a pod starts there';
 
   test('releases a hold that admission would not make, with a Warning', async () => {
     const world = gateWorld();
@@ -302,7 +302,7 @@ describe('the leader', () => {
     const [warning = ''] = warnings(world);
     assert.match(
       warning,
-      /^LimitExceeded: a hold was dropped, and its pause with it: its annotation .* has \d+ characters/,
+      /^LimitExceeded: a hold was removed, together with its pause: its annotation .* has \d+ characters/,
     );
   });
 
@@ -322,6 +322,6 @@ describe('the leader', () => {
     world.start();
     world.hold(decideUpdate(web.object, large.object).object);
     await world.pass(1000);
-    assert.deepEqual([...warnings(world)], [`LimitExceeded: ${why}; asked for by a-developer`]);
+    assert.deepEqual([...warnings(world)], [`LimitExceeded: ${why}; requested by a-developer`]);
   });
 });

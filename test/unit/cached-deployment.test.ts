@@ -5,7 +5,7 @@ import { parseDeployment } from '../../src/api/deployment.ts';
 import { HOLD_ANNOTATION, LEADER_ANNOTATIONS } from '../../src/api/names.ts';
 import { settingsOf } from '../../src/api/settings.ts';
 import { templateHash } from '../../src/api/template/template-hash.ts';
-import { neededTemplate } from '../../src/api/template/trimmed-template.ts';
+import { trimTemplate } from '../../src/api/template/trimmed-template.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
 import { preloadSpec } from '../../src/preloads/preload-spec.ts';
 import { PRELOAD_SETTINGS } from '../support/unit/deployment-builder.ts';
@@ -80,7 +80,7 @@ test('of a large template that is held only what is needed is kept, and its hash
   const object = withTemplate(large);
   const kept = parseCachedDeployment(object);
   assert.equal(kept.refused, undefined);
-  assert.deepEqual(kept.template, neededTemplate(large));
+  assert.deepEqual(kept.template, trimTemplate(large));
   assert.equal(kept.templateHash, templateHash(parseDeployment(object).template));
 });
 

@@ -7,7 +7,7 @@ import { admissionResponse } from '../../src/admission/admission-review.ts';
 import { decide } from '../../src/admission/decide.ts';
 import type { DecideInput } from '../../src/admission/decision.ts';
 import { warningsFor } from '../../src/admission/warnings.ts';
-import { parseDecided } from '../../src/api/decision-record.ts';
+import { parseDecisionRecord } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { type Hold, parseHold, writeHold } from '../../src/api/hold.ts';
 import { runningTemplate } from '../../src/api/images-to-pull.ts';
@@ -407,7 +407,7 @@ test('nobody can write down a decision of another user, or one that was not made
         return;
       }
       const { template } = parseDeployment(input.object);
-      assert.partialDeepStrictEqual(parseDecided(recorded), {
+      assert.partialDeepStrictEqual(parseDecisionRecord(recorded), {
         template: templateHash(template),
         decision: kind,
         by: input.username,

@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { decide, endsGating } from '../../src/admission/decide.ts';
 import type { DecideInput, Decision } from '../../src/admission/decision.ts';
 import { warningsFor } from '../../src/admission/warnings.ts';
-import { parseDecided } from '../../src/api/decision-record.ts';
+import { parseDecisionRecord } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { parseHold } from '../../src/api/hold.ts';
 import { MODES } from '../../src/api/names.ts';
@@ -40,7 +40,7 @@ const web = deployment();
 function marks(object: JsonObject) {
   const { annotations, labels, paused } = parseDeployment(object);
   const hold = parseHold(annotations['pullgate.io/hold']);
-  const decided = parseDecided(annotations['pullgate.io/decided']);
+  const decided = parseDecisionRecord(annotations['pullgate.io/decided']);
   return { hold, decided, paused, label: labels['pullgate.io/held'] };
 }
 

@@ -82,7 +82,7 @@ test('the gated single replica never has a moment without a ready pod', () => {
 });
 
 test("the registry's words are in an event", () => {
-  const { registryWords: _words, ...gated } = GOOD.missing.gated;
+  const { registryMessage: _words, ...gated } = GOOD.missing.gated;
   breaks(
     { ...GOOD, missing: { ...GOOD.missing, gated } },
     "(c) no event of the Deployment holds the registry's words",

@@ -64,7 +64,7 @@ test('whatever is estimated, the wait is a whole number of seconds from 1 to 30'
 test('a Deployment that has changed meanwhile is to be asked for again at once', () => {
   const { code, message, retryAfterSeconds } = denied({ outcome: { kind: 'stale' }, elapsedSeconds: 100 });
   assert.deepEqual([code, retryAfterSeconds], [429, 1]);
-  assert.match(message, /shop\/web has changed meanwhile/);
+  assert.match(message, /shop\/web changed while it was being checked/);
 });
 
 test('an API server that could not answer is told in its words', () => {
@@ -98,7 +98,7 @@ test("what cannot be pulled is forbidden, in the registry's words, and no client
   assert.deepEqual(denial, {
     code: 403,
     reason: 'Forbidden',
-    message: `pullgate: shop/web keeps what runs: ${V2}: not found (NotFound); see kubectl -n shop get ipl web-1`,
+    message: `pullgate: update of shop/web rejected; the running version is unchanged: ${V2}: not found (NotFound); see kubectl -n shop get ipl web-1`,
   });
   assert.deepEqual(forbidden('no'), { code: 403, reason: 'Forbidden', message: 'no' });
 });

@@ -45,7 +45,7 @@ test('what was no hold of that Deployment has not lasted', async () => {
     await world.pass(1000);
     assert.equal(world.web().paused, false, 'it was dropped');
     assert.deepEqual(world.ended.holds, []);
-    assert.deepEqual(world.releaseController.holds(), { open: 0, oldestSeconds: 0 });
+    assert.deepEqual(world.deploymentController.holds(), { open: 0, oldestSeconds: 0 });
   }
 });
 
@@ -63,15 +63,15 @@ test('the holds that are open are counted, and the age of the oldest', async () 
   world.hold({ ...other, metadata }, WEB.replace(/web$/, 'other'));
   world.hold(deployment().metadata({ name: 'free', uid: 'uid-3' }).object, WEB.replace(/web$/, 'free'));
   await world.pass(59_900);
-  assert.deepEqual(world.releaseController.holds(), { open: 2, oldestSeconds: 60 });
+  assert.deepEqual(world.deploymentController.holds(), { open: 2, oldestSeconds: 60 });
   assert.equal(world.preloadController.running(), 1, 'both need the same');
 });
 
 test('counting the holds reads each of them once, as anybody may ask for the metrics', async (context) => {
   const world = await holding();
-  world.releaseController.holds();
+  world.deploymentController.holds();
   const parse = context.mock.method(JSON, 'parse');
-  for (let n = 0; n < 10; n += 1) assert.equal(world.releaseController.holds().open, 1);
+  for (let n = 0; n < 10; n += 1) assert.equal(world.deploymentController.holds().open, 1);
   assert.equal(parse.mock.callCount(), 0);
 });
 

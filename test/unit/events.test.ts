@@ -22,7 +22,7 @@ const HELD: GateEvent = {
   regarding: { apiVersion: 'apps/v1', kind: 'Deployment', namespace: 'shop', name: 'web', uid: 'uid-1' },
   related: { apiVersion: 'pullgate.io/v1alpha1', kind: 'ImagePreload', namespace: 'shop', name: 'web-abc' },
   note: 'held until 2 nodes have nginx:2',
-  fact: 'template-1',
+  dedupKey: 'template-1',
 };
 
 interface Stage {
@@ -84,24 +84,29 @@ test('an event says who, what, why and when, in the shape that the API server ta
     });
   }));
 
-test('one fact is one call and one audit line, however often it is given', () =>
+test('one Event is one call and one audit line, however often it is given', () =>
   staged(async ({ writer, bodies, lines }) => {
     const write = writer();
     write(HELD);
     write(HELD);
-    write({ ...HELD, fact: 'template-2' });
+    write({ ...HELD, dedupKey: 'template-2' });
     await until(() => bodies().length === 2);
     write({ ...HELD, note: 'the same in other words' });
-    write({ ...HELD, fact: 'template-3' });
+    write({ ...HELD, dedupKey: 'template-3' });
     await until(() => bodies().length === 3);
     const audited = lines.filter(({ audit }) => audit === true);
     assert.deepEqual(
-      audited.map(({ event, deployment, fact, msg }) => [event, deployment, fact, msg]),
-      ['template-1', 'template-2', 'template-3'].map((fact) => ['RolloutHeld', 'shop/web', fact, HELD.note]),
+      audited.map(({ event, deployment, dedupKey, msg }) => [event, deployment, dedupKey, msg]),
+      ['template-1', 'template-2', 'template-3'].map((dedupKey) => [
+        'RolloutHeld',
+        'shop/web',
+        dedupKey,
+        HELD.note,
+      ]),
     );
   }));
 
-test('another replica writes the same fact under the same name, and takes AlreadyExists for success', () =>
+test('another replica writes the same Event under the same name, and takes AlreadyExists for success', () =>
   staged(async ({ writer, bodies, lines, double }) => {
     writer()(HELD);
     await until(() => bodies().length === 1);
@@ -111,10 +116,10 @@ test('another replica writes the same fact under the same name, and takes Alread
     await until(() => bodies().length === 2);
     const [first, second] = bodies();
     assert.equal(at(first, 'metadata', 'name'), at(second, 'metadata', 'name'));
-    other({ ...HELD, fact: 'later' });
+    other({ ...HELD, dedupKey: 'later' });
     await until(() => bodies().length === 3);
     other(HELD);
-    other({ ...HELD, fact: 'last' });
+    other({ ...HELD, dedupKey: 'last' });
     await until(() => bodies().length === 4);
     assert.deepEqual(
       lines.filter(({ level }) => Number(level) >= 40),
@@ -122,12 +127,12 @@ test('another replica writes the same fact under the same name, and takes Alread
     );
   }));
 
-test('another reason, another object or another fact is another event', () =>
+test('another reason, another object or another key is another Event', () =>
   staged(async ({ writer, bodies }) => {
     const write = writer();
     write(HELD);
     write({ ...HELD, reason: 'RolloutReleased' });
-    write({ ...HELD, fact: 'other' });
+    write({ ...HELD, dedupKey: 'other' });
     write({ ...HELD, regarding: { ...HELD.regarding, uid: 'uid-2' } });
     await until(() => bodies().length === 4);
     assert.equal(new Set(bodies().map((body) => at(body, 'metadata', 'name'))).size, 4);
@@ -141,7 +146,7 @@ test('a note is cut at 1024 bytes, between characters', () =>
       'x'.repeat(1025),
       ...[0, 1, 2, 3].map((n) => 'x'.repeat(n) + '🚢'.repeat(300)),
     ];
-    for (const note of notes) write({ ...HELD, note, fact: note });
+    for (const note of notes) write({ ...HELD, note, dedupKey: note });
     await until(() => bodies().length === notes.length);
     for (const [index, body] of bodies().entries()) {
       const note = String(at(body, 'note'));
@@ -187,7 +192,7 @@ test('events that cannot be written are one warning and no error, and are tried 
     double.route('POST', EVENTS, answer(403, status(403, 'Forbidden')));
     const write = writer();
     write(HELD);
-    write({ ...HELD, fact: 'second' });
+    write({ ...HELD, dedupKey: 'second' });
     await until(() => bodies().length === 2);
     double.route('POST', EVENTS, answer(201, {}));
     await until(() => {
@@ -208,7 +213,7 @@ test('who has to end can wait until all has been written', () =>
       log,
     });
     await settled();
-    for (let fact = 0; fact < 20; fact += 1) write({ ...HELD, fact: `${fact}` });
+    for (let fact = 0; fact < 20; fact += 1) write({ ...HELD, dedupKey: `${fact}` });
     assert.ok(bodies().length < 20);
     await settled();
     assert.equal(bodies().length, 20);
@@ -246,7 +251,7 @@ function event(
   fields: Partial<Omit<GateEvent, 'type' | 'reason'>> = {},
 ): GateEvent {
   const regarding = { ...HELD.regarding, namespace, uid: `uid-of-${namespace}` };
-  return { ...HELD, regarding, fact: `fact-${n}`, note: `${n}`, ...fields };
+  return { ...HELD, regarding, dedupKey: `fact-${n}`, note: `${n}`, ...fields };
 }
 
 test('an object has 25 Events of one reason, then one in 5 minutes, and the log says how many were left out', async () => {
@@ -268,7 +273,7 @@ test('an object has 25 Events of one reason, then one in 5 minutes, and the log 
   assert.equal(notesIn('shop').length, 28, 'another reason and another object have Events of their own');
 });
 
-test('a fact that was left out is told when it is given again later, if it is still true', async () => {
+test('an Event that was left out is written when it is given again later, if it is still true', async () => {
   const { clock, write, settled, notesIn } = world();
   for (let n = 0; n < 100; n += 1) write(event('shop', n));
   clock.advance(300_000);
@@ -277,12 +282,12 @@ test('a fact that was left out is told when it is given again later, if it is st
   assert.equal(notesIn('shop').at(-1), '99');
 });
 
-test('the log does not repeat a fact of any length that a user wrote', async () => {
+test('the log does not repeat a key of any length that a user wrote', async () => {
   const { write, audited } = world();
-  write(event('shop', 1, { fact: `pullgate.io/parallelism ${'x'.repeat(200_000)}` }));
-  write(event('shop', 2, { fact: `pullgate.io/parallelism ${'x'.repeat(200_001)}` }));
+  write(event('shop', 1, { dedupKey: `pullgate.io/parallelism ${'x'.repeat(200_000)}` }));
+  write(event('shop', 2, { dedupKey: `pullgate.io/parallelism ${'x'.repeat(200_001)}` }));
   assert.deepEqual(
-    audited().map(({ fact }) => String(fact).length),
+    audited().map(({ dedupKey }) => String(dedupKey).length),
     [256, 256],
   );
 });

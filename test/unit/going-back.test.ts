@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { goesBack } from '../../src/admission/decide.ts';
 import { warningsFor } from '../../src/admission/warnings.ts';
-import { parseDecided } from '../../src/api/decision-record.ts';
+import { parseDecisionRecord } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import {
   DECIDED_ANNOTATION,
@@ -51,7 +51,7 @@ function assertBack(object: JsonObject, reason: RegExp): void {
   assert.deepEqual(templateOf(object), templateOf(web.object));
   assert.deepEqual([annotations[HOLD_ANNOTATION], labels[HELD_LABEL], paused], [undefined, undefined, false]);
   assert.equal(annotations[REVERT_ANNOTATION], undefined);
-  const record = parseDecided(annotations[DECIDED_ANNOTATION]);
+  const record = parseDecisionRecord(annotations[DECIDED_ANNOTATION]);
   assert.equal(record?.decision, 'Reverted');
   assert.equal(record?.template, parseDeployment(web.object).templateHash);
   assert.match(record?.reason ?? '', reason);
@@ -146,7 +146,7 @@ test('a reason that is stored already, an empty one, and one without a hold coun
 test('a revert that comes with old marks is ignored, with a warning', () => {
   const held = heldAs();
   const at = '2025-12-01T00:00:00.000Z';
-  const record = { ...parseDecided(parseDeployment(held).annotations[DECIDED_ANNOTATION]), v: 1, at };
+  const record = { ...parseDecisionRecord(parseDeployment(held).annotations[DECIDED_ANNOTATION]), v: 1, at };
   const restored = annotated(asked(held), { [DECIDED_ANNOTATION]: JSON.stringify(record) });
   assert.equal(goesBack(held, restored, NOW), undefined);
   const decision = decideUpdate(held, restored, { running: found });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { Agent, request as httpsRequest } from 'node:https';
 import { after, test } from 'node:test';
-import { writeDecided } from '../../src/api/decision-record.ts';
+import { writeDecisionRecord } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { API_GROUP_PATH, DECIDED_ANNOTATION, LEASE, MODE_LABEL } from '../../src/api/names.ts';
 import { templateHash } from '../../src/api/template/template-hash.ts';
@@ -254,7 +254,7 @@ test('a replica that is told to end is unready, answers each caller a last time,
   const ended = stop();
   const unready = await health('/readyz');
   assert.equal(unready.code, 503);
-  assert.match(unready.text, /^\[-\]stopping failed: it is$/m);
+  assert.match(unready.text, /^\[-\]stopping failed: this replica is shutting down$/m);
   // The kept connection, and then a new one for each.
   for (let asks = 0; asks < 5; asks += 1) assert.deepEqual(await ask(), { code: 200, connection: 'close' });
   assert.notEqual(apiServer.holder(), '');
@@ -295,7 +295,7 @@ test('a namespace whose calls are never answered does not keep a leader from giv
         return heldObject(
           updated
             .metadata({ namespace: 'hostile', name: `web-${n}`, uid })
-            .annotate(DECIDED_ANNOTATION, writeDecided(decided)),
+            .annotate(DECIDED_ANNOTATION, writeDecisionRecord(decided)),
           { uid, since },
         );
       });

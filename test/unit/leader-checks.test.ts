@@ -44,7 +44,10 @@ test('who takes over is ready while it reads what is stored, but not for ever', 
 });
 
 test('one whose election stands still is not alive', () => {
-  assert.deepEqual(look({ leads: false, stuck: true }), { ...FINE, election: 'it stands still' });
+  assert.deepEqual(look({ leads: false, stuck: true }), {
+    ...FINE,
+    election: 'no attempt to acquire or renew the lease within the expected time',
+  });
 });
 
 test('before it has ever led there is nothing to be wrong', () => {

@@ -6,7 +6,7 @@ import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { createObjectCache } from '../../src/cluster/object-cache.ts';
 import { readConfig } from '../../src/config.ts';
 import { startControllers } from '../../src/controllers.ts';
-import { createReleaseController } from '../../src/deployments/deployment-controller.ts';
+import { createDeploymentController } from '../../src/deployments/deployment-controller.ts';
 import { asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import { PULL_TIMES } from '../../src/preloads/assess/pull-times.ts';
 import { deployment, PRELOAD_SETTINGS } from '../support/unit/deployment-builder.ts';
@@ -122,7 +122,7 @@ test('of a namespace that changes, its own Deployments are looked at and no othe
     }
   };
   const all = Array.from({ length: MANY }, (_, index) => parseDeployment(inNamespace(index)));
-  const controller = createReleaseController({
+  const controller = createDeploymentController({
     client: world.api.client,
     clock: world.clock,
     random: () => 0.5,

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseDecided, type RecordedDecision, writeDecided } from '../../src/api/decision-record.ts';
+import {
+  parseDecisionRecord,
+  type RecordedDecision,
+  writeDecisionRecord,
+} from '../../src/api/decision-record.ts';
 import { type Deployment, parseDeployment } from '../../src/api/deployment.ts';
 import {
   DECIDED_ANNOTATION,
@@ -289,7 +293,7 @@ function decidedOn(
   uid: string | undefined = UID,
 ): DeploymentBuilder {
   const decided = { uid, template, decision, by: 'a-developer', at: '2026-01-01T00:00:00Z', reason: '' };
-  return updated.annotate(DECIDED_ANNOTATION, writeDecided(decided));
+  return updated.annotate(DECIDED_ANNOTATION, writeDecisionRecord(decided));
 }
 const caughtUp = {
   step: 'preload',
@@ -316,7 +320,7 @@ test('of a decision on another Deployment, such as the one this was copied from,
 
 test('a decision of version 0.1, which named no Deployment, counts all the same', () => {
   const { uid: _, ...old } =
-    parseDecided(parseDeployment(decidedOn('Held').object).annotations[DECIDED_ANNOTATION]) ?? {};
+    parseDecisionRecord(parseDeployment(decidedOn('Held').object).annotations[DECIDED_ANNOTATION]) ?? {};
   const builder = updated.annotate(DECIDED_ANNOTATION, JSON.stringify(old));
   assert.deepEqual(nextStep(at(underWay(builder))), { step: 'nothing' });
 });

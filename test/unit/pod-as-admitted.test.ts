@@ -48,7 +48,7 @@ test('a refusal of the new version alone is told once, before the release, and t
   world.hold();
   await world.pass(5000);
   const told = world.events.filter(({ reason }) => reason === 'PodsMayBeRefused');
-  assert.equal(new Set(told.map(({ fact }) => fact)).size, 1);
+  assert.equal(new Set(told.map(({ dedupKey }) => dedupKey)).size, 1);
   assert.match(
     told[0]?.note ?? '',
     /^a dry run as Pullgate's account was refused: .* not signed; .* go back: kubectl -n shop set image /,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { PullFailureReason } from '../../src/preloads/pods/failure-reasons.ts';
-import { classifyPullFailure, registryWords } from '../../src/preloads/pods/pull-failure.ts';
+import { classifyPullFailure, registryMessage } from '../../src/preloads/pods/pull-failure.ts';
 
 const IMAGE = 'registry.example.com/shop/web:2';
 const URL = 'https://registry.example.com/v2/shop/web';
@@ -566,7 +566,7 @@ test('an older kubelet that only backs off leaves the reason unknown', () => {
     reason: 'Unknown',
     definitive: false,
   });
-  assert.equal(registryWords(message), message);
+  assert.equal(registryMessage(message), message);
 });
 
 test("the kubelet's own judgement of a name and a policy is definitive", () => {
@@ -712,7 +712,7 @@ for (const [message, words] of [
   ['', ''],
 ] as const) {
   test(`the words of ${JSON.stringify(message.slice(0, 30))}... are ${JSON.stringify(words.slice(0, 60))}`, () => {
-    assert.equal(registryWords(message), words);
+    assert.equal(registryMessage(message), words);
   });
 }
 
@@ -730,7 +730,7 @@ test('the words are one line of at most 300 characters, and saying them again ch
     fc.property(
       fc.array(fc.oneof(part, fc.string())).map((parts) => parts.join('')),
       (message) => {
-        const words = registryWords(message);
+        const words = registryMessage(message);
         assert.ok(words.length <= 300);
         assert.ok(words.isWellFormed() || !message.isWellFormed());
         // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
@@ -741,16 +741,16 @@ test('the words are one line of at most 300 characters, and saying them again ch
 });
 
 test('words that are too long lose their middle: the cause is at the end', () => {
-  const words = registryWords(`Failed to write ${'x'.repeat(300)}: no space left on device`);
+  const words = registryMessage(`Failed to write ${'x'.repeat(300)}: no space left on device`);
   assert.equal(words.length, 300);
   assert.match(words, /^Failed to write x+…x+: no space left on device$/);
-  assert.equal(registryWords('x'.repeat(300)), 'x'.repeat(300));
+  assert.equal(registryMessage('x'.repeat(300)), 'x'.repeat(300));
 });
 
 test('a name that is too long leaves room for what is wrong with it', () => {
   const name = `registry/${'a'.repeat(300)}:v2`;
   // As a kubelet with containerd 1.6 words it.
-  const words = registryWords(
+  const words = registryMessage(
     `Failed to apply default image tag "${name}": couldn't parse image reference "${name}": repository name must not be more than 255 characters`,
   );
   const start = `"registry/${'a'.repeat(51)}…"`;
@@ -770,7 +770,7 @@ test('a long hostile message is read in no time', () => {
   ]) {
     const before = performance.now();
     classifyPullFailure('ErrImagePull', message);
-    registryWords(message);
+    registryMessage(message);
     assert.ok(performance.now() - before < 1000, message.slice(0, 10));
   }
 });

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ownDecided, writeDecided } from '../../src/api/decision-record.ts';
+import { ownDecisionRecord, writeDecisionRecord } from '../../src/api/decision-record.ts';
 import { DECIDED_ANNOTATION, MODE_LABEL } from '../../src/api/names.ts';
 import { UID } from '../support/unit/deployment-builder.ts';
 import { gateWorld, WEB, type World } from '../support/unit/gate-world.ts';
 import { heldObject, holdOf, SINCE, updated } from '../support/unit/held-deployment.ts';
 
-const record = writeDecided({
+const record = writeDecisionRecord({
   uid: UID,
   template: holdOf().template,
   decision: 'Held',
@@ -20,7 +20,7 @@ const released = ({ events }: World) => [
   ...new Map(
     events
       .filter(({ reason }) => reason === 'RolloutReleased')
-      .map(({ reason, fact, note }) => [`${reason} ${fact}`, note]),
+      .map(({ reason, dedupKey, note }) => [`${reason} ${dedupKey}`, note]),
   ),
 ];
 
@@ -45,7 +45,7 @@ async function nextLeader(world: World, laterMs = 0): Promise<World> {
 
 test('the patch that ends a hold records how, and that this was said is the same fact for the next leader', async () => {
   const world = await releasing();
-  const { decision, by, ended } = ownDecided(world.web()) ?? {};
+  const { decision, by, ended } = ownDecisionRecord(world.web()) ?? {};
   assert.deepEqual([decision, by, ended?.reason], ['Held', 'jane', 'Ready']);
   assert.equal(world.api.called('jsonPatch', WEB).length, 1);
   const [[fact = '', note = ''] = []] = released(world);

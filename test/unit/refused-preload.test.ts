@@ -36,7 +36,7 @@ test('an ImagePreload that asks for more than the gate carries pulls nothing, an
       ['Degraded', 'True', 'LimitExceeded', WHY],
     ],
   );
-  const [event, ...others] = new Map(world.events.map((one) => [one.fact, one])).values();
+  const [event, ...others] = new Map(world.events.map((one) => [one.dedupKey, one])).values();
   assert.deepEqual([event?.reason, event?.regarding.name, others], ['LimitExceeded', 'large', []]);
   assert.ok(event?.note.startsWith(WHY));
 });

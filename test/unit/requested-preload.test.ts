@@ -102,10 +102,10 @@ test('the first one makes the preload that a hold would wait for, owned by the D
   assert.deepEqual(others, []);
   assert.partialDeepStrictEqual(event, { type: 'Normal', reason: 'RolloutRejected' });
   assert.deepEqual([event?.regarding.uid, event?.related?.name], [UID, name]);
-  assert.match(event?.note ?? '', /registry\.test\/app:2; asked for by a-developer;.* get ipl web-/);
+  assert.match(event?.note ?? '', /registry\.test\/app:2; requested by a-developer;.* get ipl web-/);
 });
 
-test('the next ones make nothing, tell how far it is, and are the same fact', async () => {
+test('the next ones make nothing, tell how far it is, and are the same Event', async () => {
   const { ask, clock, change, events, writes } = world();
   await ask();
   change({ status: status('Preloading', false, { readyNodes: 1 }) });
@@ -116,7 +116,7 @@ test('the next ones make nothing, tell how far it is, and are the same fact', as
     [progress.outcome.kind, progress.readyNodes, progress.desiredNodes, progress.elapsedSeconds],
     ['wait', 1, 2, 5],
   );
-  assert.deepEqual([events.length, new Set(events.map(({ fact }) => fact)).size], [2, 1]);
+  assert.deepEqual([events.length, new Set(events.map(({ dedupKey }) => dedupKey)).size], [2, 1]);
 });
 
 test('a ready one lets the update through, a failed one does not', async () => {
@@ -151,7 +151,7 @@ test('two at once make one preload, and both wait', async () => {
   );
   assert.equal([...api.objects.keys()].filter((path) => path.startsWith(PRELOADS)).length, 1);
   await ask();
-  assert.equal(new Set(events.map(({ fact }) => fact)).size, 1);
+  assert.equal(new Set(events.map(({ dedupKey }) => dedupKey)).size, 1);
 });
 
 const stale: readonly (readonly [string, (api: ReturnType<typeof memoryApi>) => void])[] = [

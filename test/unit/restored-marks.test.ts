@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import { endsGating } from '../../src/admission/decide.ts';
 import type { Decision } from '../../src/admission/decision.ts';
 import { warningsFor } from '../../src/admission/warnings.ts';
-import { ownDecided, writeDecided } from '../../src/api/decision-record.ts';
+import { ownDecisionRecord, writeDecisionRecord } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { ownHold, writeHold } from '../../src/api/hold.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
@@ -94,7 +94,7 @@ describe('rollout undo', () => {
     assert.ok(HOLD in replicaSet);
     const { kind, object, hold } = decideUpdate(stored, undone(stored, v2, replicaSet));
     assert.deepEqual([kind, hold?.since], ['Held', '2026-01-01T00:00:00.000Z']);
-    assert.equal(ownDecided(parseDeployment(object))?.at, '2026-01-01T00:00:00.000Z');
+    assert.equal(ownDecisionRecord(parseDeployment(object))?.at, '2026-01-01T00:00:00.000Z');
   });
 
   test('in mode reject waits for a preload with the settings that are stored', () => {
@@ -189,7 +189,7 @@ describe('a manifest that was read from the cluster days ago', () => {
       by: 'x',
       at: new Date(NOW).toISOString(),
     } as const;
-    const record = { [DECIDED]: writeDecided({ ...foreign, reason: '' }), [BYPASS]: 'urgent C' };
+    const record = { [DECIDED]: writeDecisionRecord({ ...foreign, reason: '' }), [BYPASS]: 'urgent C' };
     assert.equal(decideUpdate(stored, annotated(copy, record)).kind, 'Held');
   });
 
@@ -224,11 +224,11 @@ describe('what was written while a Deployment was opted out', () => {
 
   test('names nobody once it is opted in again', () => {
     const decision = decideUpdate(
-      off.annotate(DECIDED, writeDecided(forged)).object,
-      v2.annotate(DECIDED, writeDecided(forged)).object,
+      off.annotate(DECIDED, writeDecisionRecord(forged)).object,
+      v2.annotate(DECIDED, writeDecisionRecord(forged)).object,
     );
     assert.equal(decision.kind, 'NotNeeded');
-    const { by, reason } = ownDecided(parseDeployment(decision.object)) ?? {};
+    const { by, reason } = ownDecisionRecord(parseDeployment(decision.object)) ?? {};
     assert.deepEqual([by, reason], ['a-developer', 'label pullgate.io/mode=off removed']);
   });
 

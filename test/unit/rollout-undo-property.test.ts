@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { decide, goesBack } from '../../src/admission/decide.ts';
 import type { Decision } from '../../src/admission/decision.ts';
-import { ownDecided } from '../../src/api/decision-record.ts';
+import { ownDecisionRecord } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { ownHold } from '../../src/api/hold.ts';
 import { templateHash } from '../../src/api/template/template-hash.ts';
@@ -227,7 +227,7 @@ test('whatever came before, an undo is no bypass or revert, changes no mark, and
           assert.notEqual(undone.kind, 'Reverted');
           assert.deepEqual(wishes(world.stored), wishes(before));
           const after = parseDeployment(world.stored);
-          const times = [ownHold(after)?.since, ownDecided(after)?.at];
+          const times = [ownHold(after)?.since, ownDecisionRecord(after)?.at];
           for (const time of times) if (time !== undefined) assert.ok(Date.parse(time) >= world.now, time);
         }
         reverts += world.reverts;

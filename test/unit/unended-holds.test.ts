@@ -26,7 +26,7 @@ const told = ({ events }: World) => [
   ...new Map(
     events
       .filter(({ reason }) => reason === 'ReleaseFailed')
-      .map(({ type, fact, note }) => [fact, `${type} ${note}`]),
+      .map(({ type, dedupKey, note }) => [dedupKey, `${type} ${note}`]),
   ).values(),
 ];
 
@@ -44,7 +44,7 @@ for (const [what, error, words] of [
     assert.deepEqual(others, []);
     assert.match(note, /^Warning the hold should end \(Ready\), but the API server refused the update: /);
     assert.ok(note.includes(words), note);
-    assert.match(note, /; let it through: kubectl -n shop annotate deployment web pullgate\.io\/bypass=/);
+    assert.match(note, /; release it now: kubectl -n shop annotate deployment web pullgate\.io\/bypass=/);
   });
 }
 

@@ -18,7 +18,7 @@ test('a hold says what is waited for, where to look, and the two commands', () =
   const preload = decision.hold?.preload;
   assert.deepEqual(warningsFor(decision, ID, NOW), [
     `pullgate: the rollout of shop/web is held until its nodes have registry.test/app:2; watch: kubectl -n shop get ipl ${preload} -w`,
-    "Let it through now: kubectl -n shop annotate deployment web pullgate.io/bypass='urgent 2026-01-01T00:00:00.000Z' --overwrite",
+    "Release it now: kubectl -n shop annotate deployment web pullgate.io/bypass='urgent 2026-01-01T00:00:00.000Z' --overwrite",
     'Go back: kubectl -n shop set image deployment/web app=registry.test/app:1',
   ]);
 });
@@ -86,8 +86,8 @@ test('a user who ends gating is warned that the image is known to be unavailable
 test('a bypass of a Deployment that its user paused says that it stays paused, and how to resume it', () => {
   const paused = web.spec({ paused: true });
   assert.deepEqual(warnings(paused, v2.spec({ paused: true }).annotate('pullgate.io/bypass', 'on fire')), [
-    'pullgate: shop/web is let through without its images on the nodes: on fire',
-    'pullgate: it stays paused, as its user paused it; start the rollout: kubectl -n shop rollout resume deployment/web',
+    'pullgate: the rollout of shop/web starts before its nodes have the images, because of the bypass: on fire',
+    'pullgate: it stays paused, as requested; start the rollout: kubectl -n shop rollout resume deployment/web',
   ]);
 });
 
@@ -97,14 +97,14 @@ test('a held update that changes nothing about the hold is told how far it is, a
   const scaled = decideUpdate(held, { ...held, spec: { ...spec, replicas: 9 } });
   const far = (update: object) => warningsFor(scaled, { ...ID, ...update }, NOW + 12_000);
   const see = `see: kubectl -n shop get ipl ${scaled.hold?.preload}`;
-  const state = 'pullgate: shop/web is still held after 12 s';
+  const state = 'pullgate: shop/web is still held (12 s so far)';
   assert.deepEqual(far({}), [`${state}: its nodes do not have registry.test/app:2 yet; ${see}`]);
   assert.deepEqual(far({ progress: { ready: 1, desired: 3 } }), [`${state}: 1 of 3 nodes are ready; ${see}`]);
   assert.deepEqual(far({ oldObject: failed(held) }), [`${state}: ${WHY}; ${see}`]);
   const resumed = decideUpdate(held, { ...held, spec: { ...spec, paused: false } });
   assert.match(
     warningsFor(resumed, ID, NOW)[0] ?? '',
-    /^pullgate: shop\/web is still held after 0 s, stays paused until/,
+    /^pullgate: shop\/web is still held \(0 s so far\); it stays paused until/,
   );
   assert.equal(warningsFor(resumed, { ...ID, oldObject: failed(held) }, NOW)[1], `pullgate: ${WHY}`);
 });
@@ -130,10 +130,10 @@ test('what ends a hold or lets through is one line, what needs nothing is silent
     'pullgate: the hold of shop/web has ended: this is the running template',
   ]);
   assert.deepEqual(warnings(web, v2.annotate('pullgate.io/bypass', 'on fire')), [
-    'pullgate: shop/web is let through without its images on the nodes: on fire',
+    'pullgate: the rollout of shop/web starts before its nodes have the images, because of the bypass: on fire',
   ]);
   assert.deepEqual(warnings(web, v2.label('pullgate.io/mode', 'off')), [
-    'pullgate: shop/web is not gated: label pullgate.io/mode=off',
+    'pullgate: shop/web is opted out: label pullgate.io/mode=off',
   ]);
   assert.deepEqual(warnings(web, web.restartedAt('today')), []);
   assert.deepEqual(warnings(web, web), []);

@@ -51,7 +51,7 @@ test('of a large workload no more than 1,000 pods are read', async () => {
   assert.equal(queries.length, 10);
 });
 
-test('a workload that selects by expressions is asked for by them', async () => {
+test('a workload that selects by expressions is requested by them', async () => {
   const { nodesOf, queries } = lookups(1);
   const matchExpressions = [{ key: 'app', operator: 'In', values: ['web', 'api'] }];
   await nodesOf(preload(), STATE, selecting({ matchExpressions }));

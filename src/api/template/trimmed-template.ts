@@ -19,7 +19,7 @@ const CONTAINER_FIELDS = ['name', 'image', 'imagePullPolicy'];
 export const TEMPLATE_BYTES = 64 * 1024;
 
 /** Of a pod template what has to be known to preload for it, a tenth or so of the whole; its hash is another one. */
-export function neededTemplate(template: JsonObject): JsonObject {
+export function trimTemplate(template: JsonObject): JsonObject {
   const spec = asObject(template['spec']);
   const required = at(spec, 'affinity', 'nodeAffinity', REQUIRED);
   const volumes = asArray(spec['volumes']).filter((volume) => at(volume, 'image') !== undefined);

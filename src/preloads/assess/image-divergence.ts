@@ -41,7 +41,7 @@ const NAMED_DIGESTS = 5;
 /** Of `sha256:` and 64 digits; as many as docker shows of an id. */
 const SHORT_DIGEST = 'sha256:'.length + 12;
 
-export function wordsAboutDivergence(image: string, digests: readonly DigestNodes[]): string {
+export function describeDivergence(image: string, digests: readonly DigestNodes[]): string {
   const parts = digests.slice(0, NAMED_DIGESTS).map(({ digest, count, nodes }) => {
     const more = count > nodes.length ? ` and ${count - nodes.length} more` : '';
     return `${digest.slice(0, SHORT_DIGEST)} on ${nodes.join(', ')}${more}`;

@@ -71,7 +71,7 @@ export function judgeSlot(
     const creating = pullOutcome(latest).state === 'pulling' ? { creating: latest } : {};
     return { state: 'pulling', since: startOf(latest), ...creating };
   }
-  const failure = withKnownWords(failed.failure, known);
+  const failure = withKnownMessage(failed.failure, known);
   const isDoubted = isAskedAgain(failure.reason, failed.pod.attempt);
   const retrying = latest !== failed.pod;
   return {
@@ -119,7 +119,7 @@ function backoff(attempt: number, { backoffMs, backoffLimitMs }: PullTimes): num
   return Math.min(backoffMs * 2 ** (attempt - 1), backoffLimitMs);
 }
 
-function withKnownWords(failure: Failure, known: () => Failure | undefined): Failure {
+function withKnownMessage(failure: Failure, known: () => Failure | undefined): Failure {
   const words = saysWhy(failure.message) ? undefined : known();
   // What was before the pull is no reason for its failure.
   const { reason, definitive, message } = words?.reason === 'PodNotStarted' ? failure : (words ?? failure);

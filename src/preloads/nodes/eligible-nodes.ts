@@ -42,7 +42,7 @@ export interface ExcludedNodes {
 }
 
 /** `2 Cordoned (such as node-1), 1 NotReady (node-3)`. */
-export function wordsAboutExcluded(excluded: readonly ExcludedNodes[]): string {
+export function describeExcluded(excluded: readonly ExcludedNodes[]): string {
   return excluded
     .map(({ reason, count, node }) => `${count} ${reason} (${count === 1 ? node : `such as ${node}`})`)
     .join(', ');

@@ -6,7 +6,7 @@ import { createLimiter } from '../../limiter.ts';
 import type { Logger } from '../../log.ts';
 import { elide } from '../../text.ts';
 import type { Failure } from './pull-failure.ts';
-import { registryWords } from './pull-failure.ts';
+import { registryMessage } from './pull-failure.ts';
 import { PULL_CONTAINER } from './puller-pod.ts';
 import type { PullerPod } from './puller-pod-status.ts';
 
@@ -108,7 +108,7 @@ function troubleIn(events: readonly unknown[]): Failure | undefined {
   }));
   const unfound = told.find(({ reason }) => reason === 'FailedToRetrieveImagePullSecret');
   if (unfound !== undefined)
-    return { reason: 'PullSecretMissing', definitive: true, message: registryWords(unfound.message) };
+    return { reason: 'PullSecretMissing', definitive: true, message: registryMessage(unfound.message) };
   if (told.some(({ reason, container }) => PULL_EVENTS.has(reason) && container === PULL_PATH))
     return undefined;
   const [newest] = told
@@ -122,6 +122,6 @@ function troubleIn(events: readonly unknown[]): Failure | undefined {
   return {
     reason: NO_SUCH_RUNTIME.test(words) ? 'NodeRefusesPod' : 'PodNotStarted',
     definitive: false,
-    message: registryWords(`${newest.reason}: ${words}`),
+    message: registryMessage(`${newest.reason}: ${words}`),
   };
 }

@@ -196,7 +196,7 @@ const BEGINNING = 140;
  * The part of a kubelet's message that a human needs: one line, without what the layers in between prefixed, what is
  * said twice, and the query of an address (it may be a signature); at most 300 characters.
  */
-export function registryWords(message: string): string {
+export function registryMessage(message: string): string {
   const answers = answersOf(oneLine(message)).map((answer) =>
     withoutRepetition(withoutPrefixes(answer, [...BACK_OFF, ...WRAPPERS])),
   );
@@ -275,7 +275,7 @@ export function saysWhy(message: string): boolean {
 }
 
 /** The registry's words about an image, which most registries begin with the image themselves. */
-export function wordsAbout(image: string, message: string): string {
+export function describeFailure(image: string, message: string): string {
   return message.startsWith(image) ? message : `${image}: ${message}`;
 }
 

@@ -1,5 +1,5 @@
 import type { PullFailureReason } from './failure-reasons.ts';
-import { classifyPullFailure, registryWords } from './pull-failure.ts';
+import { classifyPullFailure, registryMessage } from './pull-failure.ts';
 import type { BlockingInit, PullContainer, PullerPod } from './puller-pod-status.ts';
 
 export type PullOutcome =
@@ -22,7 +22,7 @@ interface PullFailed {
   readonly state: 'failed';
   readonly reason: PullFailureReason;
   readonly definitive: boolean;
-  /** See `registryWords`. */
+  /** See `registryMessage`. */
   readonly message: string;
 }
 
@@ -65,7 +65,7 @@ function judge(pod: PullerPod): PullOutcome {
     return {
       state: 'failed',
       ...classifyPullFailure(reason, message),
-      message: registryWords(message || reason),
+      message: registryMessage(message || reason),
     };
   }
   if (pod.init?.ended === true) return { state: 'failed', ...initTrouble(pod.init) };
@@ -116,13 +116,13 @@ const REFUSED: ReadonlySet<string> = new Set([
 function rejected({ reason, message }: { reason: string; message: string }): PullFailed {
   if (reason === PULL_TIMED_OUT) return { state: 'failed', reason: 'Timeout', definitive: false, message };
   if (reason === POD_NOT_CREATED)
-    return { state: 'failed', reason, definitive: false, message: registryWords(message) };
+    return { state: 'failed', reason, definitive: false, message: registryMessage(message) };
   const words = [reason, message].filter((part) => part !== '').join(': ');
   return {
     state: 'failed',
     reason: REFUSED.has(reason) ? 'NodeRefusesPod' : 'PodRejected',
     definitive: false,
-    message: registryWords(words || 'the pod ended before its image was pulled'),
+    message: registryMessage(words || 'the pod ended before its image was pulled'),
   };
 }
 
@@ -131,6 +131,6 @@ export function initTrouble({ name, words }: BlockingInit): Omit<PullFailed, 'st
   return {
     reason: 'InitContainer',
     definitive: false,
-    message: registryWords(`init container ${name}, which a webhook has added, ${words}`),
+    message: registryMessage(`init container ${name}, which a webhook has added, ${words}`),
   };
 }

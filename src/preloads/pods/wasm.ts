@@ -11,7 +11,7 @@ export function runsWasm(...names: readonly (string | undefined)[]): boolean {
 }
 
 /** Why a Deployment of this runtime class is not preloaded. */
-export function wasmWords(runtimeClass: string): string {
+export function wasmMessage(runtimeClass: string): string {
   return (
     `the runtime class ${runtimeClass} runs WebAssembly: it would run the image instead of only pulling it, so nothing is ` +
     'preloaded, and each node pulls when a pod starts there'

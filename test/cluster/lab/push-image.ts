@@ -65,7 +65,7 @@ function pushLayer(bytes: AsyncIterable<Buffer>): Promise<Descriptor> {
   return pushBlob(LAYER_TYPE, bytes);
 }
 
-/** One pass: the digest is known, and asked for by the registry, only at the end. */
+/** One pass: the digest is known, and requested by the registry, only at the end. */
 async function pushBlob(
   mediaType: string,
   bytes: Iterable<Buffer> | AsyncIterable<Buffer>,

@@ -49,7 +49,7 @@ export async function runHostile(scope: Scope, lab: Lab, api: ApiClient, seed: n
       const objects = Array.from({ length: count }, () => preloadOf(random, preloads++, nodes.pod));
       return await stranger.createAll('imagepreloads', objects);
     }
-    await carryOut(attack, stranger, random);
+    await apply(attack, stranger, random);
   }
 
   const running = (async () => {
@@ -70,7 +70,7 @@ export async function runHostile(scope: Scope, lab: Lab, api: ApiClient, seed: n
 
 const ATTACKS = ['preloads', 'preloads', 'pod', 'status', 'hold', 'hold'] as const;
 
-async function carryOut(
+async function apply(
   attack: Exclude<(typeof ATTACKS)[number], 'preloads'>,
   stranger: Stranger,
   random: Random,

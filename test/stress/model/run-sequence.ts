@@ -199,7 +199,7 @@ async function begin(
       script.push(`${seconds()} ${stepText(step)}`);
       if (step.do === 'wait') await wait(systemClock, step.ms, NEVER);
       else if (isUserStep(step)) await user.step(step);
-      else await world.carryOut(step);
+      else await world.apply(step);
     },
     rest: () => rest(world, user, observer),
   };

@@ -13,7 +13,7 @@ const AT_REST: Answer = { seconds: 0.2 };
 
 /** What a sequence can do to the registry and the nodes of its own. */
 export interface World {
-  carryOut(step: WorldStep): Promise<void>;
+  apply(step: WorldStep): Promise<void>;
   /** Everything is there, and every node works. */
   heal(): Promise<void>;
 }
@@ -60,7 +60,7 @@ export function createWorld(
     return names[place % names.length] ?? '';
   };
 
-  async function carryOut(step: WorldStep): Promise<void> {
+  async function apply(step: WorldStep): Promise<void> {
     switch (step.do) {
       case 'mode': {
         const labels = { [MODE_LABEL]: step.mode === 'none' ? null : step.mode };
@@ -110,7 +110,7 @@ export function createWorld(
   }
 
   return {
-    carryOut,
+    apply,
     async heal() {
       for (const tag of [RUNNING, ...PULLED]) {
         tell(tag, AT_REST);

@@ -43,7 +43,8 @@ export function gatedLab(options: GateOptions = {}): GatedLab {
     set gate(gate) {
       here().gate = gate;
     },
-    namespace: (scope, labels) => createNamespace(scope, here().lab, here().api, labels),
+    namespace: (scope, labels) =>
+      createNamespace(scope, here().lab, here().api, labels, () => here().gate.lines),
   };
 }
 

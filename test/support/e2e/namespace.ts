@@ -7,6 +7,7 @@ import { isNotFound } from '../../../src/cluster/api-error.ts';
 import { asArray, asString, asStringMap, at, type JsonObject } from '../../../src/json.ts';
 import type { CommandResult } from '../../cluster/lab/command.ts';
 import type { ImageSpec, Lab } from '../../cluster/lab/lab.ts';
+import { keepEvidence } from './evidence.ts';
 import { record, type Timeline } from './timeline.ts';
 import { until } from './until.ts';
 
@@ -52,6 +53,7 @@ export async function createNamespace(
   lab: Lab,
   api: ApiClient,
   labels: Readonly<Record<string, string>> = { [MODE_LABEL]: 'pause' },
+  gateLog: () => readonly unknown[] = () => [],
 ): Promise<Namespace> {
   // Its own at each run: nodes keep their images.
   const name = `e2e-${randomBytes(5).toString('hex')}`;
@@ -60,12 +62,13 @@ export async function createNamespace(
     kind: 'Namespace',
     metadata: { name, labels },
   });
-  scope.after(() =>
-    api.delete(`/api/v1/namespaces/${name}`).catch((error: unknown) => {
+  scope.after(async () => {
+    await keepEvidence(scope, lab, name, gateLog);
+    await api.delete(`/api/v1/namespaces/${name}`).catch((error: unknown) => {
       // A test may have deleted it itself.
       if (!isNotFound(error)) throw error;
-    }),
-  );
+    });
+  });
   await until(
     'the namespace has its ServiceAccount',
     20,

@@ -9,7 +9,7 @@ import {
   isDeploymentKeptElsewhere,
 } from '../../../src/api/unfollowed-deployment.ts';
 import type { GateEvent } from '../../../src/cluster/events.ts';
-import { createReleaseController } from '../../../src/deployments/deployment-controller.ts';
+import { createDeploymentController } from '../../../src/deployments/deployment-controller.ts';
 import { modeOf, parseNamespace } from '../../../src/deployments/namespace-mode.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../../../src/json.ts';
 import { PULL_TIMES, type PullTimes } from '../../../src/preloads/assess/pull-times.ts';
@@ -68,7 +68,7 @@ export function gateWorld({
       preloads.namespaceChanged(name);
       pods.namespaceChanged(name);
     }
-    releaseController.namespaceChanged(name);
+    deploymentController.namespaceChanged(name);
     for (const one of preloads.inNamespace(name)) preloadController.preloadChanged(keyOf(one));
   });
   const nodeStore = api.store('nodes', parseNode, () => preloadController.nodesChanged());
@@ -76,7 +76,7 @@ export function gateWorld({
     'deployments',
     parseCachedDeployment,
     (key, now, before) => {
-      releaseController.deploymentChanged(key);
+      deploymentController.deploymentChanged(key);
       const owner = now ?? before;
       if (owner !== undefined) preloadController.ownerChanged(owner);
     },
@@ -116,7 +116,7 @@ export function gateWorld({
     },
     onAssessed: (key) => ownerChanged(preloads.get(key)),
   });
-  const releaseController = createReleaseController({
+  const deploymentController = createDeploymentController({
     ...common,
     modeOf: (namespace) => modeOf(namespaces.get(namespace)),
     assessmentOf: preloadController.assessmentOf,
@@ -128,7 +128,7 @@ export function gateWorld({
   const keyOf = ({ namespace, name }: ImagePreload) => `${namespace}/${name}`;
   function ownerChanged(preload: ImagePreload | undefined): void {
     if (preload?.owner === undefined) return;
-    releaseController.deploymentChanged(`${preload.namespace}/${preload.owner.name}`);
+    deploymentController.deploymentChanged(`${preload.namespace}/${preload.owner.name}`);
   }
 
   /** Labels the namespace; undefined takes the label away. */
@@ -202,13 +202,13 @@ export function gateWorld({
     addNode,
     collectGarbage,
     preloadController,
-    releaseController,
+    deploymentController,
     start(): void {
       preloadController.start();
-      releaseController.start();
+      deploymentController.start();
     },
     async stop(): Promise<void> {
-      await Promise.all([releaseController.stop(), preloadController.stop()]);
+      await Promise.all([deploymentController.stop(), preloadController.stop()]);
     },
     /** As admission stores it. */
     hold: (object: JsonObject = heldObject(), path = WEB) => api.put(path, object),

@@ -8,7 +8,7 @@ import type { Call } from './api-server.ts';
 import type { Victim } from './malice.ts';
 import { type Objects, type StoredObject, VERSION_MARK } from './stored-objects.ts';
 
-/** On the canary's node, and asked for by its pods. */
+/** On the canary's node, and requested by its pods. */
 const NODE_LABEL = 'canary.test/number';
 const IMAGE = 'registry.canary.test/app:2';
 

@@ -3,7 +3,7 @@ import type { Operation } from './operation.ts';
 import type { Objects } from './stored-objects.ts';
 
 /** Makes it happen in the API server. */
-export function carryOut(operation: Operation, objects: Objects, server: ApiServer): void {
+export function apply(operation: Operation, objects: Objects, server: ApiServer): void {
   const { kind } = operation;
   switch (operation.does) {
     case 'put':

@@ -3,7 +3,7 @@ import { randomOf } from '../../../support/random.ts';
 import { type Child, type Memory, startChild } from '../child-process.ts';
 import { type ApiServer, startApiServer } from './api-server.ts';
 import { type Canary, createCanary } from './canary.ts';
-import { carryOut } from './carry-out.ts';
+import { apply } from './carry-out.ts';
 import type { Own } from './gate.ts';
 import { operationsAt, placesOfStrangers } from './operation.ts';
 import { LONG_STEP } from './steps.ts';
@@ -163,7 +163,7 @@ async function run({ options, objects, server, gate, time, now, calls, use }: Ru
     for (let index = from; index < to; index += 1) {
       for (const operation of operationsAt(seed, index, { victim: last, now: now() })) {
         operations[operation.does] = (operations[operation.does] ?? 0) + 1;
-        carryOut(operation, objects, server);
+        apply(operation, objects, server);
       }
       if (index % 10 === 0) await wait(0);
     }

@@ -1,4 +1,4 @@
-import { writeDecided } from '../../../../src/api/decision-record.ts';
+import { writeDecisionRecord } from '../../../../src/api/decision-record.ts';
 import { parseDeployment } from '../../../../src/api/deployment.ts';
 import { withMarks } from '../../../../src/api/held-object.ts';
 import {
@@ -141,7 +141,7 @@ function deploymentObject({ name, uid }: Identity, chance: Chance): JsonObject {
     if (random.chance(0.1)) builder = builder.annotate(annotation, random.pick(values));
   if (random.chance(0.1)) builder = builder.label(MODE_LABEL, 'off');
   if (random.chance(0.3)) builder = builder.spec({ replicas: random.below(3) });
-  const decided = writeDecided({
+  const decided = writeDecisionRecord({
     ...holdOf(builder),
     decision: random.pick(['Held', 'Bypassed', 'Superseded', 'OptedOut', 'Audited']),
     by: 'evil-user',

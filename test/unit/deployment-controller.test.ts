@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { writeDecided } from '../../src/api/decision-record.ts';
+import { writeDecisionRecord } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { writeHold } from '../../src/api/hold.ts';
 import {
@@ -52,7 +52,7 @@ test('a late watch does not make it create a second one', async () => {
   world.api.holdBackWatch('imagepreloads');
   await holding(world);
   for (let n = 0; n < 5; n += 1) {
-    world.releaseController.deploymentChanged('shop/web');
+    world.deploymentController.deploymentChanged('shop/web');
     await world.pass(1000);
   }
   assert.equal(world.preloads().length, 1);
@@ -80,7 +80,7 @@ test('a Deployment that changed meanwhile is released after a fresh look, and on
   assert.equal(world.web().paused, true);
   world.api.catchUp();
   await world.pass(5000);
-  assert.equal(world.web().paused, true, 'another image is asked for by now');
+  assert.equal(world.web().paused, true, 'another image is requested by now');
   assert.ok(!reasons(world).includes('RolloutReleased'));
   await ready(world);
   await world.pass(2000);
@@ -130,7 +130,7 @@ test('a release that was refused because a user ended the hold is not told', asy
   const decided = { uid: UID, template: holdOf().template, by: 'alice', at: SINCE, reason: 'now' };
   world.hold(
     updated
-      .annotate(DECIDED_ANNOTATION, writeDecided({ ...decided, decision: 'Bypassed' }))
+      .annotate(DECIDED_ANNOTATION, writeDecisionRecord({ ...decided, decision: 'Bypassed' }))
       .metadata({ generation: 4 }).object,
   );
   await ready(world);
@@ -375,7 +375,7 @@ test('a hold of another Deployment, and what is no hold, are dropped in every na
 test('a namespace that opts out has its holds released', async () => {
   const world = await holding(gateWorld());
   world.optIn(undefined);
-  world.releaseController.namespaceChanged('shop');
+  world.deploymentController.namespaceChanged('shop');
   await world.pass(100);
   assert.equal(world.web().paused, false);
 });
@@ -493,7 +493,7 @@ test('it is told once, also over a restart', async () => {
 });
 
 test('an audited rollout is preloaded beside, and told with how many nodes lack the image', async () => {
-  const decided = writeDecided({
+  const decided = writeDecisionRecord({
     uid: UID,
     template: holdOf().template,
     decision: 'Audited',
@@ -509,7 +509,7 @@ test('an audited rollout is preloaded beside, and told with how many nodes lack 
   assert.equal(world.api.called('create', PODS).length, 2);
   const told = world.events.filter(({ reason }) => reason === 'RolloutAudited');
   assert.match(told[0]?.note ?? '', /2 of 2 nodes lack the image/);
-  assert.equal(new Set(told.map(({ fact }) => fact)).size, 1);
+  assert.equal(new Set(told.map(({ dedupKey }) => dedupKey)).size, 1);
   assert.ok(!reasons(world).includes('UngatedRollout'));
 });
 
@@ -549,7 +549,7 @@ test('a decision of admission is told as an event', async () => {
   } as const;
   const world = await holding(
     gateWorld(),
-    heldObject(updated.annotate(DECIDED_ANNOTATION, writeDecided(decided))),
+    heldObject(updated.annotate(DECIDED_ANNOTATION, writeDecisionRecord(decided))),
   );
   assert.ok(reasons(world).includes('RolloutHeld'));
 });
@@ -582,7 +582,7 @@ const heldNames = ({ api }: World) =>
 
 test('a gate that goes away for good releases every hold, ready or not', async () => {
   const world = await shutDown();
-  await world.releaseController.endAll(undefined);
+  await world.deploymentController.endAll(undefined);
   assert.deepEqual(heldNames(world), []);
 });
 
@@ -595,14 +595,14 @@ test('one without its label is released, too, and so is a label without a hold',
     .label(HELD_LABEL, 'true')
     .spec({ paused: true });
   world.api.put(WEB.replace('web', 'api'), stray.object);
-  await world.releaseController.endAll(undefined);
+  await world.deploymentController.endAll(undefined);
   assert.deepEqual(heldNames(world), []);
 });
 
 test('a Deployment that changes meanwhile is read again and released', async () => {
   const world = await shutDown();
   world.api.refuse('jsonPatch', WEB, refusal(422, 'Invalid'), 3);
-  await world.releaseController.endAll(undefined);
+  await world.deploymentController.endAll(undefined);
   assert.deepEqual(heldNames(world), []);
 });
 
@@ -613,7 +613,7 @@ test('one that cannot be released keeps no other one held, and is told', async (
   ]) {
     const world = await shutDown();
     world.api.refuse('jsonPatch', WEB, error, 1000);
-    await assert.rejects(world.releaseController.endAll(undefined), AggregateError);
+    await assert.rejects(world.deploymentController.endAll(undefined), AggregateError);
     assert.deepEqual(heldNames(world), ['web']);
     assert.match(JSON.stringify(world.lines), /policy says no/);
   }
@@ -622,14 +622,14 @@ test('one that cannot be released keeps no other one held, and is told', async (
 test('one that is deleted meanwhile is no failure', async () => {
   const world = await shutDown();
   world.api.refuse('jsonPatch', WEB, refusal(404, 'NotFound'));
-  await world.releaseController.endAll(undefined);
+  await world.deploymentController.endAll(undefined);
   assert.deepEqual(heldNames(world), ['web'], 'the double has it still');
 });
 
 test('puller pods are made as long as it is held only', async () => {
   const world = await shutDown();
   const before = world.api.called('create', PODS).length;
-  await world.releaseController.endAll(undefined);
+  await world.deploymentController.endAll(undefined);
   await world.pass(10_000);
   assert.equal(world.api.called('create', PODS).length, before);
 });

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseDeployment } from '../../src/api/deployment.ts';
-import { settingFacts } from '../../src/deployments/setting-events.ts';
+import { settingEvents } from '../../src/deployments/setting-events.ts';
 import { type DeploymentBuilder, deployment, UID } from '../support/unit/deployment-builder.ts';
 
-const facts = (builder: DeploymentBuilder) => settingFacts(parseDeployment(builder.object));
+const facts = (builder: DeploymentBuilder) => settingEvents(parseDeployment(builder.object));
 const wrong = deployment().annotate('pullgate.io/min-nodes', 'fifty');
 
 test('an invalid setting is told on the Deployment, with what is allowed and what is used instead', () => {
@@ -19,7 +19,7 @@ test('an invalid setting is told on the Deployment, with what is allowed and wha
 });
 
 test('the same annotation and value are one fact, whatever else changes; another value is another one', () => {
-  const fact = (builder: DeploymentBuilder) => facts(builder)[0]?.fact;
+  const fact = (builder: DeploymentBuilder) => facts(builder)[0]?.dedupKey;
   const later = wrong.metadata({ generation: 9 }).image('registry.test/app:2').annotate('note', 'other');
   assert.equal(fact(later), fact(wrong));
   assert.notEqual(fact(deployment().annotate('pullgate.io/min-nodes', 'sixty')), fact(wrong));

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Deployment, parseDeployment } from '../../src/api/deployment.ts';
 import { assess } from '../../src/preloads/assess/assess.ts';
-import { preloadFacts } from '../../src/preloads/preload-events.ts';
+import { preloadEvents } from '../../src/preloads/preload-events.ts';
 import { deployment } from '../support/unit/deployment-builder.ts';
 import { held, holdOf, updated } from '../support/unit/held-deployment.ts';
 import {
@@ -22,34 +22,35 @@ import {
   situation,
 } from '../support/unit/preload-builder.ts';
 
-const facts = (given: Situation, owner?: Deployment) => {
+const eventsOf = (given: Situation, owner?: Deployment) => {
   const input = situation(given);
-  return preloadFacts(input.preload, assess(input), owner);
+  return preloadEvents(input.preload, assess(input), owner);
 };
-const reasons = (given: Situation) => facts(given).map(({ reason }) => reason);
-const identities = (given: Situation) => facts(given).map(({ reason, fact }) => `${reason} ${fact}`);
+const reasons = (given: Situation) => eventsOf(given).map(({ reason }) => reason);
+const identities = (given: Situation) =>
+  eventsOf(given).map(({ reason, dedupKey }) => `${reason} ${dedupKey}`);
 const one = (given: Situation, reason: string, owner?: Deployment) => {
-  const found = facts(given, owner).find((event) => event.reason === reason);
+  const found = eventsOf(given, owner).find((event) => event.reason === reason);
   assert.ok(found);
   return found;
 };
 const failing = { nodes: nodes(3), pods: refusedOn(['n2', 'n3', 'n1']) };
 
-test('the beginning is a fact of the Deployment, with the preload beside it', () => {
+test('the beginning is an Event of the Deployment, with the preload beside it', () => {
   const { regarding, related, note, type } = one({ nodes: nodes(3) }, 'PreloadStarted');
   assert.deepEqual([regarding.kind, regarding.name, regarding.uid], ['Deployment', 'web', 'uid-web']);
   assert.deepEqual([related?.kind, related?.name], ['ImagePreload', 'web-1']);
   assert.deepEqual([type, note], ['Normal', `preloading ${IMAGE} on 3 nodes`]);
 });
 
-test('of one made by hand it is a fact of the preload itself', () => {
+test('of one made by hand it is an Event of the preload itself', () => {
   const { owner: _, ...byHand } = preload();
   assert.equal(one({ preload: byHand, nodes: nodes(1) }, 'PreloadStarted').regarding.kind, 'ImagePreload');
 });
 
 test('without a node nothing has begun, and it says what it waits for, and until when', () => {
   const excluded = [{ reason: 'Cordoned', count: 2, node: 'n1' }] as const;
-  const [event, ...others] = facts({ nodes: [], excluded, now: 200, noNodesSince: 100 });
+  const [event, ...others] = eventsOf({ nodes: [], excluded, now: 200, noNodesSince: 100 });
   assert.deepEqual(others, []);
   assert.deepEqual([event?.type, event?.reason], ['Warning', 'WaitingForNodes']);
   assert.match(
@@ -85,7 +86,7 @@ test("a refusal is told with its node, image, the registry's words, the count, w
   assert.equal(type, 'Warning');
   assert.equal(
     note,
-    `${IMAGE}: not found (NotFound on n1); 0 of 3 nodes are ready; what runs goes on running; it is retried automatically: ` +
+    `${IMAGE}: not found (NotFound on n1); 0 of 3 nodes are ready; the running version is unchanged; it is retried automatically: ` +
       `push the image${BACK}${SEE} ${awaited.name}`,
   );
 });
@@ -137,17 +138,20 @@ test('a deadline with no node ready is told with a node and what it got, or that
   const failed = one({ ...late, pods: [puller('n1').failing(REFUSED)] }, 'PreloadFailed', held());
   assert.equal(
     failed.note,
-    `the deadline of 3600 s has passed and 0 of 2 nodes are ready; n1: ${IMAGE}: ${REFUSED} (ConnectionRefused); what ` +
-      `runs goes on running; it is retried automatically; check the registry, and the proxy of the node${BACK}${SEE} ${awaited.name}`,
+    `the deadline of 3600 s has passed and 0 of 2 nodes are ready; n1: ${IMAGE}: ${REFUSED} (ConnectionRefused); the ` +
+      `running version is unchanged; it is retried automatically; check the registry, and the proxy of the node${BACK}${SEE} ${awaited.name}`,
   );
   const pulling = {
     ...late,
     preload: preload({ nodeTimeoutSeconds: 86_400 }),
     pods: [puller('n1').pulling()],
   };
-  const { note, fact } = one(pulling, 'PreloadFailed');
-  assert.match(note, /0 of 2 nodes are ready; n1 is still pulling registry\.test\/app:2; what runs/);
-  assert.equal(fact, failed.fact);
+  const { note, dedupKey } = one(pulling, 'PreloadFailed');
+  assert.match(
+    note,
+    /0 of 2 nodes are ready; n1 is still pulling registry\.test\/app:2; the running version is/,
+  );
+  assert.equal(dedupKey, failed.dedupKey);
 });
 
 test('a deadline with a node that is ready is no failure: the rollout is let go', () => {
@@ -162,13 +166,13 @@ test('with the longest names a note keeps its commands whole, within 1 kB', () =
   const name = `${'n'.repeat(63)}.${'n'.repeat(189)}`;
   const pods = [puller(name).image(image).failing('not found '.repeat(100).trim())];
   const given = { preload: preload({ images: images(image) }), nodes: [node(name)], pods };
-  for (const { note } of facts(given).filter(({ type }) => type === 'Warning')) {
+  for (const { note } of eventsOf(given).filter(({ type }) => type === 'Warning')) {
     assert.ok(Buffer.byteLength(note) <= 1024, `${Buffer.byteLength(note)} bytes`);
     assert.ok(note.endsWith(`${SEE} web-1`), note);
   }
 });
 
-test('words that nobody knows are a fact, as they are', () => {
+test('words that nobody knows are an Event, as they are', () => {
   const { note } = one(
     { nodes: nodes(1), pods: [puller('n1').failing('the dog ate it')] },
     'PreloadNodeFailed',
@@ -205,7 +209,8 @@ test('the same state is the same facts, however often and with whatever attempt'
 });
 
 test('another node that gets the same refusal, or other words for it, is no other failure of the preload', () => {
-  const fact = (pods: Situation['pods']) => one({ nodes: nodes(3), pods: pods ?? [] }, 'PreloadFailed').fact;
+  const fact = (pods: Situation['pods']) =>
+    one({ nodes: nodes(3), pods: pods ?? [] }, 'PreloadFailed').dedupKey;
   const other = `rpc error: code = NotFound desc = request 4711: ${NOT_FOUND}`;
   assert.equal(fact(refusedOn(['n1', 'n2', 'n3'], other)), fact(failing.pods));
 });
@@ -241,7 +246,7 @@ test('it is one fact for each set of digests, whichever node got which', () => {
     one(
       { ...given, pods: digests.map((digest, index) => puller(`n${index + 1}`).pulled(5, digest)) },
       'ImageDiverged',
-    ).fact;
+    ).dedupKey;
   assert.equal(got(DIGEST, OTHER_DIGEST), got(OTHER_DIGEST, OTHER_DIGEST, DIGEST));
   assert.notEqual(got(DIGEST, OTHER_DIGEST), got(DIGEST, OTHER_DIGEST, `sha256:${'ef'.repeat(32)}`));
 });
@@ -279,5 +284,5 @@ test('even with the longest names and many digests the note says where to look w
   const given = { preload: preload({ parallelism: '100%' }), nodes: many, pods, now: 9 };
   const { note } = one(given, 'ImageDiverged');
   assert.ok(Buffer.byteLength(note) <= 1024, `${Buffer.byteLength(note)} bytes`);
-  assert.match(note, /and 2 more; and 7 others\. The tag has been moved/);
+  assert.match(note, /and 2 more; and 7 others\. The tag was moved/);
 });
