@@ -1,3 +1,5 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
 import type { Registry } from 'prom-client';
 import type { Clock } from '../clock.ts';
@@ -5,6 +7,7 @@ import { limitConnections } from '../connection-limit.ts';
 import { GateError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { createLogLimit } from '../log-limit.ts';
+import { createTokenBuckets } from '../token-bucket.ts';
 
 /** What is wrong, in words for whoever looks into it; undefined if nothing is. */
 export type Check = () => string | undefined;
@@ -34,6 +37,11 @@ interface Result {
 const REQUEST_TIMEOUT_MS = 5000;
 /** Kubelets open one for each probe, and Prometheus keeps one. */
 const MAX_CONNECTIONS = 128;
+/**
+ * For one peer. A kubelet sends two requests a second at most, and Prometheus one every few seconds. A pod that requested the metrics as
+ * fast as it could kept both replicas from answering anything else.
+ */
+const REQUEST_RATE = { burst: 40, refillMs: 100 };
 
 /**
  * `/healthz`, `/readyz` and `/metrics`, by plain HTTP. `listen` and `close` are the caller's. A process whose event loop
@@ -58,6 +66,7 @@ export function createHealthServer({
     const { code, message } = new GateError('PG_CONNECTIONS', { peer, endpoint: 'health' });
     limitLog(code, (fields) => log.warn({ ...fields, code }, message));
   });
+  limitRequests(app.server, clock);
   // Nothing here takes a body, so none is read.
   app.removeAllContentTypeParsers();
 
@@ -80,6 +89,10 @@ export function createHealthServer({
 
   serve('healthz', live);
   serve('readyz', ready);
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.raw.socket.destroyed) reply.hijack();
+    done();
+  });
   app.get('/metrics', async (_request, reply) => {
     const text = await registry.metrics();
     return reply.type(registry.contentType).send(text);
@@ -92,6 +105,20 @@ export function createHealthServer({
     void reply.code(code).type('text/plain; charset=utf-8').send(`${text}\n`);
   });
   return app;
+}
+
+/**
+ * Closes the connection of a peer that sends too many requests, or that does not wait for an answer before it sends the next request. No
+ * client of these endpoints does that, and a single packet could carry a thousand requests.
+ */
+function limitRequests(server: Server, clock: Pick<Clock, 'monotonic'>): void {
+  const rates = createTokenBuckets({ ...REQUEST_RATE, clock });
+  const answering = new WeakSet<Socket>();
+  server.prependListener('request', ({ socket }: IncomingMessage, response: ServerResponse) => {
+    if (answering.has(socket) || !rates.take(socket.remoteAddress ?? '')) socket.destroy();
+    answering.add(socket);
+    response.once('close', () => answering.delete(socket));
+  });
 }
 
 function resultsOf(checks: Checks): Result[] {

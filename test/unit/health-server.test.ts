@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { type AddressInfo, connect } from 'node:net';
 import { test } from 'node:test';
 import { Gauge, Registry } from 'prom-client';
 import { type Checks, createHealthServer } from '../../src/observe/health-server.ts';
@@ -123,4 +124,33 @@ test('it is served by plain HTTP on a port of its own, and closing does not wait
   const began = performance.now();
   await app.close();
   assert.ok(performance.now() - began < 2000);
+});
+
+test('a peer that asks without end is not answered any more, and another one is', async () => {
+  const { app, registry } = server();
+  let looks = 0;
+  const collect = () => {
+    looks += 1;
+  };
+  new Gauge({ name: 'looks', help: 'x', registers: [registry], collect });
+  await app.listen({ port: 0, host: '127.0.0.1' });
+  const { port } = app.server.address() as AddressInfo;
+  const ask = (localAddress: string, times: number): Promise<string> => {
+    const socket = connect({ host: '127.0.0.1', port, localAddress });
+    let text = '';
+    socket.write('GET /metrics HTTP/1.1\r\nhost: gate\r\n\r\n'.repeat(times));
+    socket.on('data', (data) => {
+      text += data.toString();
+      if (times === 1 && text.includes('looks')) socket.end();
+    });
+    socket.on('error', () => undefined);
+    return new Promise((resolve) => void socket.once('close', () => resolve(text)));
+  };
+  // All in one packet.
+  await ask('127.0.0.2', 1000);
+  assert.ok(looks <= 1, `${looks} looks`);
+  for (let n = 0; n < 100; n += 1) await ask('127.0.0.2', 1);
+  assert.ok(looks <= 40, `${looks} looks`);
+  assert.match(await ask('127.0.0.1', 1), /^HTTP\/1.1 200 /);
+  await app.close();
 });
