@@ -24,7 +24,7 @@ export const ERRORS = {
     status: 413,
     message: 'the request body is larger than {limit} bytes',
     remedy:
-      'An API server never sends a body of this size, because it stores objects of at most 3 MB. Find out which client called this endpoint.',
+      'An API server sends a body of this size only for a Deployment of about 1 MB or more. Make the Deployment smaller, or find out which client called this endpoint.',
   },
   PG_BODY_TIMEOUT: {
     status: 408,

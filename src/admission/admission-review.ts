@@ -147,6 +147,15 @@ interface AdmissionAnswer {
   readonly auditAnnotations: Readonly<Record<string, string>>;
 }
 
+/** Returns the AdmissionReview that denies the request of this uid. */
+export function deniedResponse(uid: string, denial: Denial): JsonObject {
+  return {
+    apiVersion: API_VERSION,
+    kind: KIND,
+    response: { uid, allowed: false, status: denialStatus(denial) },
+  };
+}
+
 /** The AdmissionReview that goes back, with a JSON patch if the object is to be stored otherwise than it came. */
 export function admissionResponse(request: AdmissionRequest, answer: AdmissionAnswer): JsonObject {
   const { object, denial, warnings, auditAnnotations } = answer;

@@ -13,15 +13,17 @@ import {
   type AdmissionRequest,
   type AdmissionUser,
   admissionResponse,
+  deniedResponse,
   parseAdmissionReview,
 } from './admission-review.ts';
 import { CALLER_GONE, createErrorAnswers, notFound } from './answer-error.ts';
 import { decide, endsGating, goesBack } from './decide.ts';
 import type { Ask, DecideInput, Decision, DecisionKind } from './decision.ts';
+import { unreadDenial } from './denial.ts';
 import { createLookUpTurns } from './look-up-turns.ts';
 import { type Charge, createMemoryBudget } from './memory-budget.ts';
 import { admitPath } from './paths.ts';
-import { BODY_LIMIT, parsedBytes, readReviewBody } from './review-body.ts';
+import { BODY_LIMIT, parsedBytes, readReviewBody, UnreadReview } from './review-body.ts';
 import { auditAnnotationsFor, warningsFor } from './warnings.ts';
 
 /** `timeoutSeconds` in the webhook configuration: after that the API server does not wait for the answer any more. */
@@ -132,7 +134,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
   });
   drainOnClose(app, { leaving, clock });
   limitTime(app, clock);
-  const mayKeep = limitMemory(app);
+  const mayKeep = limitMemory(app, mayBypass !== undefined);
   const lookUps = createLookUpTurns(LOOKUPS_AT_A_TIME, clock);
   const decided = new WeakMap<FastifyRequest, DecisionKind>();
 
@@ -161,8 +163,27 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
   }
 
   app.setNotFoundHandler((request, reply) => answerError(notFound(request), request, reply));
-  app.setErrorHandler(answerError);
+  app.setErrorHandler<Error>((error, request, reply) => {
+    const denied = denialOfUnread(error, request.url);
+    if (denied === undefined) return answerError(error, request, reply);
+    limitLog(denied.code, (fields) =>
+      log.warn({ ...fields, code: denied.code, peer: request.ip }, denied.message),
+    );
+    decided.set(request, 'Refused');
+    void reply.send(deniedResponse(denied.uid, unreadDenial(denied.message)));
+  });
   return app;
+
+  /**
+   * Answered with an error, an update that is too large to read would go ahead where failurePolicy is Ignore, without the permission that
+   * it may need.
+   */
+  function denialOfUnread(error: Error, url: string) {
+    if (mayBypass === undefined || url.startsWith(admitPath('audit'))) return undefined;
+    if (!(error instanceof UnreadReview)) return undefined;
+    const { uid, code, message } = error;
+    return uid === undefined ? undefined : { uid, code, message };
+  }
 
   /** From the head of the request to the end of the answer: the body is a part of what the API server waits for. */
   function tellAnswer(mode: Mode): onRequestHookHandler {
@@ -254,7 +275,10 @@ type LookUp = <T>(ask: () => Promise<T>) => Promise<T>;
  *
  * Returns a function that says whether the objects of a request may stay in memory while something is waited for.
  */
-function limitMemory(app: FastifyInstance): (request: FastifyRequest, namespace: string) => boolean {
+function limitMemory(
+  app: FastifyInstance,
+  isDenied: boolean,
+): (request: FastifyRequest, namespace: string) => boolean {
   const budget = createMemoryBudget();
   const charges = new WeakMap<FastifyRequest, Charge>();
   /** What the parsed body takes, unless that is charged already. */
@@ -270,7 +294,7 @@ function limitMemory(app: FastifyInstance): (request: FastifyRequest, namespace:
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', (request, payload, done) => {
     const charge = charges.get(request) ?? budget.charge(request.ip);
-    readReviewBody(payload, charge).then(
+    readReviewBody(payload, charge, isDenied).then(
       (body) => {
         parsed.set(request, parsedBytes(body.length));
         void parse(request, body.toString(), done);

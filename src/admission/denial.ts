@@ -36,6 +36,13 @@ export function overLimit(
   );
 }
 
+/** Returns why a review that is too large to read is denied where the permission to bypass is needed. */
+export function unreadDenial(why: string): Denial {
+  return forbidden(
+    `pullgate: the update is denied, because Pullgate cannot read it and --bypass-needs-permission is set: ${why}`,
+  );
+}
+
 const WHY_NOT_BACK = {
   gone: 'no ReplicaSet has the running template any more. Apply the previous manifest again',
   notAllowed:

@@ -12,6 +12,25 @@ const VALUES_LIMIT = 500_000;
 /** A smaller body takes at most 21 MB and 100 ms to parse, so its values are not counted. */
 const SCANNED_BYTES = 1024 * 1024;
 
+/**
+ * The most bytes that are read of a review that is to be denied. An object of 1.5 MB, etcd's limit, takes six times its size where JSON
+ * escapes each character, and a request of 3 MB, the API server's limit, 18 MB.
+ */
+const READ_LIMIT = 32 * 1024 * 1024;
+/** API servers write the uid of the request right behind kind and apiVersion (k8s.io/api/admission/v1, AdmissionReview). */
+const HEAD_BYTES = 1024;
+const UID = /"request":\s*\{\s*"uid":\s*"([0-9A-Za-z-]{1,64})"/;
+
+/** A review that is larger than this replica reads. `uid` is that of its request, if its beginning has one. */
+export class UnreadReview extends GateError {
+  readonly uid: string | undefined;
+
+  constructor(code: 'PG_BODY_TOO_LARGE' | 'PG_BODY_VALUES', limit: number, head: Buffer) {
+    super(code, { limit });
+    this.uid = UID.exec(head.toString('latin1', 0, HEAD_BYTES))?.[1];
+  }
+}
+
 /** Returns the most memory that a parsed body can take: 21 times its size, or 64 bytes for each of its values. */
 export function parsedBytes(bodyBytes: number): number {
   return Math.min(21 * bodyBytes, 64 * VALUES_LIMIT);
@@ -19,24 +38,35 @@ export function parsedBytes(bodyBytes: number): number {
 
 /**
  * Reads the body of a request within the budget. If there is no room for the body, it is read and dropped, because an answer before
- * the end of the request might not reach the caller.
- * @throws GateError PG_BUSY, PG_BODY_TOO_LARGE, PG_BODY_NOT_JSON, PG_BODY_VALUES
+ * the end of the request might not reach the caller. So is one that is too large, where it is to be denied (`isDenied`).
+ * @throws GateError PG_BUSY, PG_BODY_NOT_JSON; UnreadReview
  */
-export async function readReviewBody(request: IncomingMessage, charge: Charge): Promise<Buffer> {
+export async function readReviewBody(
+  request: IncomingMessage,
+  charge: Charge,
+  isDenied: boolean,
+): Promise<Buffer> {
   const length = request.headers['content-length'];
   const announced = length === undefined ? undefined : Number(length);
-  if (announced !== undefined && announced > BODY_LIMIT) throw tooLarge();
-  const body = await receive(request, charge, announced);
+  const readLimit = isDenied ? READ_LIMIT : BODY_LIMIT;
+  if (announced !== undefined && announced > readLimit) throw tooLarge();
+  const body = await receive(request, charge, announced, readLimit);
   if (body.length > SCANNED_BYTES && countValues(body) > VALUES_LIMIT)
-    throw new GateError('PG_BODY_VALUES', { limit: VALUES_LIMIT });
+    throw new UnreadReview('PG_BODY_VALUES', VALUES_LIMIT, body);
   return body;
 }
 
-function receive(request: IncomingMessage, charge: Charge, announced: number | undefined): Promise<Buffer> {
+function receive(
+  request: IncomingMessage,
+  charge: Charge,
+  announced: number | undefined,
+  readLimit: number,
+): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
+    let head = Buffer.alloc(0);
     let bytes = 0;
-    let hasRoom = announced === undefined || charge.add(announced);
+    let hasRoom = announced === undefined || (announced <= BODY_LIMIT && charge.add(announced));
     const drop = () => {
       hasRoom = false;
       chunks.length = 0;
@@ -44,22 +74,24 @@ function receive(request: IncomingMessage, charge: Charge, announced: number | u
     };
     request.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
+      if (head.length < HEAD_BYTES) head = Buffer.concat([head, chunk.subarray(0, HEAD_BYTES)]);
       if (bytes > BODY_LIMIT) {
         drop();
-        reject(tooLarge());
+        if (bytes > readLimit) reject(tooLarge(head));
       } else if (hasRoom && announced === undefined && !charge.add(chunk.length)) drop();
       if (hasRoom) chunks.push(chunk);
     });
     request.once('end', () => {
-      if (hasRoom) resolve(Buffer.concat(chunks, bytes));
+      if (bytes > BODY_LIMIT) reject(tooLarge(head));
+      else if (hasRoom) resolve(Buffer.concat(chunks, bytes));
       else reject(new GateError('PG_BUSY', {}));
     });
     request.once('error', (error) => reject(new GateError('PG_BODY_NOT_JSON', { detail: error.message })));
   });
 }
 
-function tooLarge(): GateError {
-  return new GateError('PG_BODY_TOO_LARGE', { limit: BODY_LIMIT });
+function tooLarge(head: Buffer = Buffer.alloc(0)): UnreadReview {
+  return new UnreadReview('PG_BODY_TOO_LARGE', BODY_LIMIT, head);
 }
 
 const [QUOTE, BACKSLASH, COMMA, LIST, OBJECT] = Buffer.from('"\\,[{');

@@ -58,7 +58,8 @@ type PreloadProgressOf = (request: AdmissionRequest, ask: Ask) => Promise<Preloa
 const notExpected = () => Promise.reject(new Error('nothing is to be looked up'));
 
 async function start(
-  mayBypass: MayBypass = async () => true,
+  /** null where no permission is needed. */
+  mayBypass: MayBypass | null = async () => true,
   clock: Clock = systemClock,
   preloadProgress: PreloadProgressOf = notExpected,
   leaving?: AbortSignal,
@@ -69,7 +70,7 @@ async function start(
   const app = createAdmissionServer({
     tls: { cert: serving.certificatePem, key: serving.keyPem },
     gate: { username: 'system:serviceaccount:pullgate:pullgate', exemptNamespaces: ['kube-system'] },
-    mayBypass,
+    ...(mayBypass !== null && { mayBypass }),
     preloadProgress,
     runningTemplate,
     leaving,
@@ -405,14 +406,16 @@ describe('the admission server', () => {
     });
 
     test('a body over 7 MiB, announced or not', async () => {
-      const announced = rawRequest(gate, `content-length: ${7 * 1024 * 1024 + 1}\r\n`);
+      const lenient = await start(null);
+      const announced = rawRequest(lenient, `content-length: ${7 * 1024 * 1024 + 1}\r\n`);
       assert.match(await announced.text, /^HTTP\/1\.1 413 .*PG_BODY_TOO_LARGE/s);
-      const chunked = rawRequest(gate, 'transfer-encoding: chunked\r\n');
+      const chunked = rawRequest(lenient, 'transfer-encoding: chunked\r\n');
       const chunk = `100000\r\n${' '.repeat(0x100000)}\r\n`;
       for (let count = 0; count < 7; count += 1) chunked.socket.write(chunk);
       chunked.socket.write('10\r\n');
       chunked.socket.write(`${' '.repeat(16)}\r\n`);
       assert.match(await chunked.text, /^HTTP\/1\.1 413 .*PG_BODY_TOO_LARGE/s);
+      await lenient.close();
     });
 
     test('a body that does not come, and answers others meanwhile', async () => {
@@ -439,6 +442,56 @@ describe('the admission server', () => {
     assert.ok((statuses.get(200) ?? 0) > 20, 'some are reviews still');
     assert.equal(gate.lines.filter(({ level }) => Number(level) >= 50).length, 0);
     assert.equal((await send(gate, valid)).status, 200);
+  });
+});
+
+describe('a review that is too large to read', () => {
+  const padding = '\\u003c'.repeat(1_300_000);
+  const large = JSON.stringify(review(web.object, v2.metadata({ note: 'NOTE' }).object)).replace(
+    'NOTE',
+    padding,
+  );
+  const full = JSON.stringify(review(web.object, v2.object)).replace(
+    '"spec":{',
+    `"spec":{"x":[${'{},'.repeat(600_000)}{}],`,
+  );
+
+  for (const [what, text, code] of [
+    ['of more than 7 MiB', large, 'PG_BODY_TOO_LARGE'],
+    ['of more than 500,000 values', full, 'PG_BODY_VALUES'],
+  ] as const) {
+    test(`${what} is denied where a permission is needed: an error would let the update pass`, async () => {
+      const gate = await start(async () => false);
+      for (const mode of ['pause', 'reject']) {
+        const { status, body } = await send(gate, text, { path: `/admit/${mode}?timeout=5s` });
+        assert.equal(status, 200);
+        const response = asObject(body['response']);
+        assert.deepEqual([response['uid'], response['allowed']], ['request-1', false]);
+        assert.equal(at(response, 'status', 'code'), 403);
+        assert.match(String(at(response, 'status', 'message')), new RegExp(`cannot read it .*${code}: `));
+      }
+      assertRefused(await send(gate, text, { path: '/admit/audit' }), 413, code);
+      await until(() => gate.answers.length === 3, 'all are counted');
+      assert.deepEqual(
+        gate.answers.map(({ decision }) => decision),
+        ['Refused', 'Refused', 'Error'],
+      );
+      await gate.close();
+    });
+  }
+
+  test('is an error where nobody needs a permission', async () => {
+    const gate = await start(null);
+    assertRefused(await send(gate, full), 413, 'PG_BODY_VALUES');
+    await gate.close();
+  });
+
+  test('of more than 32 MiB is not read to its end, and one without a uid is an error', async () => {
+    const gate = await start(async () => false);
+    const announced = rawRequest(gate, `content-length: ${32 * 1024 * 1024 + 1}\r\n`);
+    assert.match(await announced.text, /^HTTP\/1\.1 413 .*PG_BODY_TOO_LARGE/s);
+    assertRefused(await send(gate, large.replace('"uid":"request-1"', '"uid":""')), 413, 'PG_BODY_TOO_LARGE');
+    await gate.close();
   });
 });
 
@@ -560,7 +613,7 @@ describe('many requests at once', () => {
   });
 
   test('a body of more values than any Deployment has is refused before it is parsed', async () => {
-    const gate = await start();
+    const gate = await start(null);
     const text = JSON.stringify(review(web.object, v2.object)).replace(
       '"spec":{',
       `"spec":{"x":[${'{},'.repeat(600_000)}{}],`,
