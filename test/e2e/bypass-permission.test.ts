@@ -8,6 +8,7 @@ import {
   PARALLELISM_ANNOTATION,
 } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
+import { isForbidden } from '../../src/cluster/api-error.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
 import { attach, type Lab } from '../cluster/lab/lab.ts';
 import { deploy, deploymentOf, isHeld, manifestOf } from '../support/e2e/deployment.ts';
@@ -135,6 +136,28 @@ describe('edit a namespace without the verb bypass, with the component bypass-pe
     assert.equal(passed.code, 0, passed.stderr);
     assert.match(passed.stderr, /continues without a preload: tolerations has 101 entries, more than 100/);
     assert.match((await told(shop, 'web', 'LimitExceeded')).note, /tolerations has 101 entries/);
+  });
+
+  test('an update whose review is too large to read is denied', async (t) => {
+    const shop = await createNamespace(t, lab, api);
+    const web = await deploy(shop, 'web');
+    await shop.kubectl('scale', 'deployment', 'web', '--replicas=0');
+    const image = await shop.push('v2');
+    // API servers write six characters for each. A request has 3 MB at most, so two of them make the review that large.
+    const value = '<'.repeat(450_000);
+    const update = (name: string, more: JsonObject) => {
+      const containers = [{ name: 'app', env: [{ name, value }], ...more }];
+      return api.strategicPatch(`/apis/apps/v1/namespaces/${shop.name}/deployments/web`, {
+        spec: { template: { spec: { containers } } },
+      });
+    };
+    await update('FIRST', {});
+    const before = await web.read();
+    await assert.rejects(
+      update('SECOND', { image }),
+      (error) => isForbidden(error) && /Pullgate cannot read it/.test(error.apiMessage),
+    );
+    assert.equal((await web.read()).templateHash, before.templateHash);
   });
 
   test('looser settings are ignored with a warning, and so is a bypass', async (t) => {
