@@ -88,7 +88,7 @@ export const EVENT_REASONS = {
   },
   HoldBypassed: {
     types: ['Warning'],
-    when: 'A user let the update through without waiting. The Event has the user and the reason.',
+    when: 'A user released the update without waiting. The Event has the user and the reason.',
     remedy: 'Ask the user why.',
   },
   GateOptedOut: {
