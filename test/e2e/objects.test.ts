@@ -96,7 +96,7 @@ describe('several side by side', { concurrency: 2 }, () => {
       const { shop, web, image } = await held(await world.namespace(t));
       const timeline = shop.timeline();
       const { stderr } = await shop.kubectl('label', 'deployment', 'web', 'pullgate.io/mode=off');
-      assert.match(stderr, /is not gated/);
+      assert.match(stderr, /is opted out/);
       const stored = await web.read();
       assert.equal(isHeld(stored), false);
       assert.equal(stored.paused, false);
