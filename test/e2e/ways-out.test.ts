@@ -74,7 +74,7 @@ describe('set a bypass, or `off` [bypass-or-off]', () => {
       const image = await shop.push('v2');
       const off = patchOf(image, { labels: { [MODE_LABEL]: 'off' } });
       const { stderr } = await shop.kubectl('--as=deployer', ...patchWeb, off);
-      assert.match(stderr, /is not gated: label pullgate\.io\/mode=off/);
+      assert.match(stderr, /is opted out: label pullgate\.io\/mode=off/);
       await isLetGo(web, image);
       const { type, note } = await told(shop, 'web', 'GateOptedOut');
       assert.equal(type, 'Warning');
@@ -96,7 +96,7 @@ describe('set a bypass, or `off` [bypass-or-off]', () => {
       await web.setImage(missingImage(shop));
       await staysHeld(web);
       const { stderr } = await shop.kubectl('label', 'deployment', 'web', `${MODE_LABEL}=off`);
-      assert.match(stderr, /is not gated: label pullgate\.io\/mode=off/);
+      assert.match(stderr, /is opted out: label pullgate\.io\/mode=off/);
       await isLetGo(web, missingImage(shop));
       const { note } = await told(shop, 'web', 'GateOptedOut');
       assert.equal(note, 'opted out by pullgate-lab-admin: label pullgate.io/mode=off');
