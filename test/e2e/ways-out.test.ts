@@ -312,7 +312,7 @@ describe('switch off while the image is known to be unavailable [off-with-bad-im
       ['-n', shop.name, 'apply', '--server-side', '--force-conflicts', '-f', '-'],
       { input: JSON.stringify(manifest) },
     );
-    assert.match(stderr, /is still held after \d+ s: .*:missing: not found \(NotFound\)/);
+    assert.match(stderr, /is still held \(\d+ s so far\): .*:missing: not found \(NotFound\)/);
   });
 });
 
