@@ -21,6 +21,7 @@ import { createOwnPods } from './pods/own-pods.ts';
 import { createPodIndex, type Pull } from './pods/pod-index.ts';
 import { createPodTroubles } from './pods/pod-trouble.ts';
 import { createPodWriter } from './pods/pod-writer.ts';
+import { pullOutcome } from './pods/pull-result.ts';
 import { createPullSharers } from './pods/pull-sharers.ts';
 import type { PullerPod } from './pods/puller-pod-status.ts';
 import type { PullerResources } from './pods/puller-resources.ts';
@@ -269,8 +270,9 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     for (const pull of state.pulls) {
       const isLeft = sharers.isListed(pull) || needed.some((other) => other.pull === pull.pull);
       for (const pod of pods.ofPull(pull)) {
-        // What only the index knows of: pods that were refused, for one.
-        if (pod.preloadUid === state.uid) pods.forget(pod);
+        // What only the index knows of, such as refused pods. Other preloads may still count on a success whose pod is deleted.
+        const isKept = isLeft && pullOutcome(pod).state === 'succeeded';
+        if (pod.preloadUid === state.uid && !isKept) pods.forget(pod);
         // A preload that is being deleted may stay for as long as a finalizer keeps it, and so would its pods.
         if (!isLeft) void writer.remove(pod);
       }
