@@ -58,3 +58,9 @@ export const isUnanswered = (error: unknown): boolean =>
 function hasStatus(error: unknown, status: number): error is ApiError {
   return error instanceof ApiError && error.status === status;
 }
+
+/** Returns what went wrong: the API server's own words if it answered. */
+export function describeError(error: unknown): string {
+  if (error instanceof ApiError) return error.apiMessage;
+  return error instanceof Error ? error.message : String(error);
+}

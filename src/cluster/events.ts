@@ -27,7 +27,7 @@ export type GateEvent = EventKind & {
   readonly related?: ObjectRef;
   /** For people. Cut at 1024 bytes. */
   readonly note: string;
-  /** With the reason and the object, what makes it the same Event, whoever writes it and how often. */
+  /** With the reason and the object, what makes two Events the same one, even if several replicas emit it. */
   readonly dedupKey: string;
 };
 

@@ -4,7 +4,7 @@ import { awaitedPreload } from '../api/preload-name.ts';
 import { knownFailure } from '../api/rollout.ts';
 import { noteEnding } from '../cluster/event-note.ts';
 import type { GateEvent } from '../cluster/events.ts';
-import { deploymentReference, preloadReference } from './hold-events.ts';
+import { deploymentReference, preloadReference } from '../cluster/object-reference.ts';
 
 /** The Event for a hold that ends because Pullgate is stopped or uninstalled. */
 export function endedEvent(

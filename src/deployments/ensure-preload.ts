@@ -3,7 +3,7 @@ import { type Deployment, parseDeployment } from '../api/deployment.ts';
 import type { ImagePreload } from '../api/image-preload.ts';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
-import { ApiError, isForbidden, isInvalid, isUnanswered } from '../cluster/api-error.ts';
+import { describeError, isForbidden, isInvalid, isUnanswered } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
@@ -108,7 +108,7 @@ export function createEnsurePreload(options: EnsurePreloadOptions): EnsurePreloa
       return await createPreload(preload, { client, log, limitLog, writeEvent, settings, call: CREATE });
     } catch (error) {
       if (why === 'Hold' && isUnanswered(error) && clock.monotonic() - since >= REPORTED_AFTER_MS)
-        writeEvent(unansweredEvent(deployment, name, messageOf(error)));
+        writeEvent(unansweredEvent(deployment, name, describeError(error)));
       throw error;
     }
   }
@@ -127,7 +127,7 @@ export function createEnsurePreload(options: EnsurePreloadOptions): EnsurePreloa
     await reportImpasse(deployment, name, message);
   }
 
-  /** Whoever waits for the rollout should know that nothing is being done: a policy, a quota, or no right to create an ImagePreload. */
+  /** Reports on the Deployment that nothing is being done: a policy, a quota, or no right to create an ImagePreload. */
   async function reportImpasse(deployment: Deployment, name: string, message: string): Promise<void> {
     writeEvent(refusedEvent(deployment, name, message));
     try {
@@ -176,9 +176,4 @@ export function createEnsurePreload(options: EnsurePreloadOptions): EnsurePreloa
       return STALE_RETRY_MS;
     },
   };
-}
-
-function messageOf(error: unknown): string {
-  if (error instanceof ApiError) return error.apiMessage;
-  return error instanceof Error ? error.message : String(error);
 }

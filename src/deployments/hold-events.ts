@@ -4,13 +4,14 @@ import { type Decided, ownDecisionRecord, type RecordedDecision } from '../api/d
 import type { Deployment } from '../api/deployment.ts';
 import { type Hold, ownHold } from '../api/hold.ts';
 import type { PullRules } from '../api/images-to-pull.ts';
-import { API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL, MODE_OFF, type Mode } from '../api/names.ts';
+import { MODE_LABEL, MODE_OFF, type Mode } from '../api/names.ts';
 import { awaitedPreload } from '../api/preload-name.ts';
 import { isRolloutFinished, knownFailure } from '../api/rollout.ts';
 import { templateImages } from '../api/template/template-images.ts';
 import { noteEnding } from '../cluster/event-note.ts';
 import type { EventKind } from '../cluster/event-reasons.ts';
-import type { GateEvent, ObjectRef } from '../cluster/events.ts';
+import type { GateEvent } from '../cluster/events.ts';
+import { deploymentReference, preloadReference } from '../cluster/object-reference.ts';
 import type { Assessment } from '../preloads/assess/assess.ts';
 import { describeExcluded } from '../preloads/nodes/eligible-nodes.ts';
 import { describeFailure } from '../preloads/pods/pull-failure.ts';
@@ -184,7 +185,7 @@ export function stepEvents(
       { reason: 'LimitExceeded', type: 'Warning' },
       withoutPreload(exceededBound(deployment, hold.from, rules) ?? ''),
     );
-  // Without a way back: that would wait for nodes, too.
+  // Without a way back, because that would also wait for nodes.
   // Where no node could ever be preloaded, nothing is wrong.
   const outcome = assessment?.outcome;
   const never = outcome?.kind === 'release' && outcome.reason === 'NoEligibleNodes' && outcome.never;
@@ -325,11 +326,3 @@ const DROPS: Readonly<Record<DropReason, EventKind & { readonly words: string }>
     words: 'a hold was removed, together with its pause',
   },
 };
-
-export function deploymentReference({ namespace, name, uid }: Deployment): ObjectRef {
-  return { apiVersion: 'apps/v1', kind: 'Deployment', namespace, name, uid };
-}
-
-export function preloadReference({ namespace }: Deployment, name: string): ObjectRef {
-  return { apiVersion: API_VERSION, kind: IMAGE_PRELOAD_KIND, namespace, name };
-}

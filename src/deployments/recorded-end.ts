@@ -3,7 +3,8 @@ import { type Deployment, isMarked } from '../api/deployment.ts';
 import { ownHold } from '../api/hold.ts';
 import { MODE_LABEL, MODE_OFF } from '../api/names.ts';
 import type { GateEvent } from '../cluster/events.ts';
-import { deploymentReference, EVENT_LIFE_MS, isExpectedEnd } from './hold-events.ts';
+import { deploymentReference } from '../cluster/object-reference.ts';
+import { EVENT_LIFE_MS, isExpectedEnd } from './hold-events.ts';
 import type { NextStep } from './next-step.ts';
 
 /**

@@ -6,9 +6,9 @@ import type { Clock } from '../clock.ts';
 import { ApiError, isConflict, isInvalid, isNotFound, isUnanswered } from '../cluster/api-error.ts';
 import { noteEnding } from '../cluster/event-note.ts';
 import type { GateEvent } from '../cluster/events.ts';
+import { deploymentReference } from '../cluster/object-reference.ts';
 import { GateError } from '../errors.ts';
 import { elide } from '../text.ts';
-import { deploymentReference } from './hold-events.ts';
 import type { NextStep } from './next-step.ts';
 
 type End = NextStep & { readonly step: 'release' | 'drop' | 'recover' };

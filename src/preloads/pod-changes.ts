@@ -19,7 +19,7 @@ export interface PodChanges {
 export const BEGUN_MS = 1000;
 /**
  * Finished puller pods that are kept, in the whole cluster. The garbage collector of pods begins to delete everyone's at
- * 12,500 (kube-controller-manager --terminated-pod-gc-threshold), and others have theirs, too.
+ * 12,500 (kube-controller-manager --terminated-pod-gc-threshold), and that count includes pods of others.
  */
 const KEPT_PODS = 2000;
 const TIMED_OUT_MESSAGE =

@@ -2,11 +2,12 @@ import { describePreload, goBack } from '../api/commands.ts';
 import type { Deployment } from '../api/deployment.ts';
 import { parseHold } from '../api/hold.ts';
 import type { ImagePreload } from '../api/image-preload.ts';
-import { API_VERSION, HOLD_ANNOTATION, IMAGE_PRELOAD_KIND } from '../api/names.ts';
+import { HOLD_ANNOTATION } from '../api/names.ts';
 import { awaitedPreload } from '../api/preload-name.ts';
 import { noteEnding } from '../cluster/event-note.ts';
 import type { EventKind } from '../cluster/event-reasons.ts';
 import type { GateEvent, ObjectRef } from '../cluster/events.ts';
+import { preloadReference } from '../cluster/object-reference.ts';
 import type { Assessment, Progress } from './assess/assess.ts';
 import { describeDivergence } from './assess/image-divergence.ts';
 import { describeExcluded } from './nodes/eligible-nodes.ts';
@@ -34,7 +35,7 @@ export function preloadEvents(
   const { outcome, progress } = assessment;
   const { desired, ready } = progress;
   const images = preload.spec.images.map(({ image }) => image).join(', ');
-  const itself = reference(preload);
+  const itself = preloadReference(preload, preload.name, preload.uid);
   const about = preload.owner === undefined ? itself : ownerReference(preload, preload.owner);
   const eventOf = (event: EventKind & Pick<GateEvent, 'note' | 'dedupKey'>): GateEvent => ({
     ...event,
@@ -116,7 +117,7 @@ export function unservedEvent(
     type: 'Warning',
     reason: 'NotServed',
     action: 'Preload',
-    regarding: reference(preload),
+    regarding: preloadReference(preload, preload.name, preload.uid),
     note: noteEnding(
       unservedMessage(preload),
       `to have it served, set a mode: kubectl label namespace ${preload.namespace} pullgate.io/mode=audit`,
@@ -131,7 +132,7 @@ export function refusedPreloadEvent(preload: ImagePreload, why: string): GateEve
     type: 'Warning',
     reason: 'LimitExceeded',
     action: 'Preload',
-    regarding: reference(preload),
+    regarding: preloadReference(preload, preload.name, preload.uid),
     note: `nothing is preloaded: ${why}; make an ImagePreload that asks for less, or several`,
     dedupKey: `${preload.uid} ${preload.generation}`,
   };
@@ -203,10 +204,6 @@ function words(image: string, message: string): string {
   return image.length <= IMAGE_ROOM
     ? describeFailure(image, message)
     : `${image.slice(0, IMAGE_ROOM - 3)}...: ${message}`;
-}
-
-function reference({ namespace, name, uid }: Pick<ImagePreload, 'namespace' | 'name' | 'uid'>): ObjectRef {
-  return { apiVersion: API_VERSION, kind: IMAGE_PRELOAD_KIND, namespace, name, uid };
 }
 
 function ownerReference({ namespace }: ImagePreload, owner: NonNullable<ImagePreload['owner']>): ObjectRef {

@@ -1,13 +1,14 @@
 import { type Deployment, parseDeployment } from '../api/deployment.ts';
 import type { RunningTemplate } from '../api/hold.ts';
 import { type ImagePreload, parseImagePreload } from '../api/image-preload.ts';
-import { API_VERSION, IMAGE_PRELOAD_KIND, MODE_LABEL } from '../api/names.ts';
+import { MODE_LABEL } from '../api/names.ts';
 import type { PreloadProgress } from '../api/preload-progress.ts';
 import { servesNothing } from '../api/rollout.ts';
 import type { Clock } from '../clock.ts';
 import type { ApiClient, CallOptions } from '../cluster/api-client.ts';
 import { ApiError, isConflict, isNotFound, isUnanswered } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
+import { deploymentReference, preloadReference } from '../cluster/object-reference.ts';
 import { asObject, asString, at, type JsonObject } from '../json.ts';
 import type { Logger } from '../log.ts';
 import type { LogLimit } from '../log-limit.ts';
@@ -199,14 +200,12 @@ function rejectedEvent(request: PreloadRequest, { uid, spec }: ImagePreload): Ga
     type: 'Normal',
     reason: 'RolloutRejected',
     action: 'Admit',
-    regarding: {
-      apiVersion: 'apps/v1',
-      kind: 'Deployment',
+    regarding: deploymentReference({
       namespace,
       name,
       uid: asString(at(oldObject, 'metadata', 'uid')) ?? '',
-    },
-    related: { apiVersion: API_VERSION, kind: IMAGE_PRELOAD_KIND, namespace, name: preload, uid },
+    }),
+    related: preloadReference({ namespace }, preload, uid),
     note:
       `update rejected until the nodes have ${images}; requested by ${username}; most clients retry, otherwise ` +
       `run the command again; see kubectl -n ${namespace} get ipl ${preload}`,

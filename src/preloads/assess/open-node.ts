@@ -127,7 +127,7 @@ export function failuresOf(input: OpenNodeInput, { name, slots, left: reason }: 
     const slot = slots[index];
     if (slot?.state === 'failed') return { node: name, image, ...withMissingSecret(slot, input), ...left };
     if (slot?.state !== 'pulling') return [];
-    // Told, and no more: the kubelet goes on by itself, and its time is that of the pull.
+    // Only reported: the kubelet retries on its own, within the time of the pull.
     const trouble = slot.creating && troubleOf(slot.creating, slot.since, input);
     const failure = trouble ?? (isHanging(slot, input) ? TIMED_OUT : undefined);
     return failure === undefined ? [] : { node: name, image, ...failure, ...left };

@@ -1,7 +1,14 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../clock.ts';
 import type { ApiClient } from '../../cluster/api-client.ts';
-import { ApiError, isAlreadyExists, isConflict, isNotFound, isUnanswered } from '../../cluster/api-error.ts';
+import {
+  ApiError,
+  describeError,
+  isAlreadyExists,
+  isConflict,
+  isNotFound,
+  isUnanswered,
+} from '../../cluster/api-error.ts';
 import type { JsonObject } from '../../json.ts';
 import { createLimiter } from '../../limiter.ts';
 import type { Logger } from '../../log.ts';
@@ -78,7 +85,7 @@ export function createPodWriter(options: {
   function refusalOf(pod: PullerPod, error: unknown): readonly [PodRefusal, string] | undefined {
     if (isUnanswered(error)) {
       const since = askedAt.get(podKey(pod)) ?? clock.monotonic();
-      return clock.monotonic() - since < TOLD_AFTER_MS ? undefined : [POD_NOT_CREATED, wordsOf(error)];
+      return clock.monotonic() - since < TOLD_AFTER_MS ? undefined : [POD_NOT_CREATED, describeError(error)];
     }
     if (!(error instanceof ApiError)) return undefined;
     // Quota, policy webhook, admission: the words are the operator's to read.
@@ -166,11 +173,6 @@ export function createPodWriter(options: {
       for (const cancel of timers) cancel();
     },
   };
-}
-
-function wordsOf(error: unknown): string {
-  if (error instanceof ApiError) return error.apiMessage;
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** An answer about this very pod. */
