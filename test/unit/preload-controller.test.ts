@@ -254,43 +254,6 @@ test('nodes that report all the time are looked at once a second', async () => {
   assert.equal(lists() - before, 19);
 });
 
-test('two preloads that need the same image share its pods', async () => {
-  const world = gateWorld();
-  const api = deployment().metadata({ name: 'api', uid: 'uid-api' });
-  await holding(world);
-  world.hold(
-    heldObject(api.image('registry.test/app:2'), { uid: 'uid-api', preload: 'api-1' }),
-    WEB.replace('web', 'api'),
-  );
-  await world.pass(2000);
-  assert.equal(world.preloads().length, 2);
-  assert.deepEqual(world.pods(), ['web n1 1', 'web n2 1']);
-  world.pulled('n1');
-  world.pulled('n2');
-  await world.pass(2000);
-  assert.deepEqual(
-    world.preloads().map(({ status }) => status?.readyNodes),
-    [2, 2],
-  );
-});
-
-test('if the owner of shared pods goes, the other makes its own', async () => {
-  const world = gateWorld();
-  await holding(world);
-  const api = deployment().metadata({ name: 'api', uid: 'uid-api' });
-  world.hold(
-    heldObject(api.image('registry.test/app:2'), { uid: 'uid-api', preload: 'api-1' }),
-    WEB.replace('web', 'api'),
-  );
-  await world.pass(2000);
-  const web = world.preloads().find(({ name }) => name.startsWith('web'));
-  world.api.put(WEB, undefined);
-  world.api.put(`/apis/pullgate.io/v1alpha1/namespaces/shop/imagepreloads/${web?.name}`, undefined);
-  world.collectGarbage();
-  await world.pass(2000);
-  assert.deepEqual(world.pods(), ['api n1 1', 'api n2 1']);
-});
-
 test('no more pulls run than the cap allows, over all preloads, and each gets its share', async () => {
   const world = gateWorld({ nodes: 10, maxConcurrentPulls: 4 });
   world.start();
@@ -379,25 +342,6 @@ test('the pods stay until the release, then they are deleted, each with one call
   const { status } = world.preload();
   assert.deepEqual([status?.phase, status?.ready], ['Finished', '2/2']);
   assert.ok(status?.finishedAt);
-});
-
-test('pods that another preload needs stay', async () => {
-  const world = gateWorld();
-  await holding(world);
-  const api = deployment().metadata({ name: 'api', uid: 'uid-api' }).image('registry.test/other:2', 'side');
-  world.hold(
-    heldObject(api.image('registry.test/app:2'), { uid: 'uid-api', preload: 'api-1' }),
-    WEB.replace('web', 'api'),
-  );
-  await world.pass(100);
-  const shared = world.pods().filter((pod) => pod.startsWith('web'));
-  assert.equal(shared.length, 2);
-  world.hold(deployment().object);
-  await world.pass(3000);
-  assert.deepEqual(
-    world.pods().filter((pod) => pod.startsWith('web')),
-    shared,
-  );
 });
 
 test('a pod that could not be deleted is deleted later', async () => {
