@@ -9,7 +9,7 @@ import {
   MIN_NODES_ANNOTATION,
 } from '../../src/api/names.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
-import { type Deployment, deploy, isHeld } from '../support/e2e/deployment.ts';
+import { type Deployment, deploy, isHeld, replaceDeployment } from '../support/e2e/deployment.ts';
 import { gatedLab } from '../support/e2e/gated-lab.ts';
 import type { Namespace } from '../support/e2e/namespace.ts';
 import { told } from '../support/e2e/told.ts';
@@ -132,9 +132,7 @@ describe('run `kubectl rollout undo`, or apply a manifest that was read from the
         metadata: { name: 'web', labels: { app: 'web' }, annotations },
         spec: { ...asObject(atV2['spec']), template },
       };
-      const input = JSON.stringify(object);
-      const result = await world.lab.kubectl(['-n', shop.name, 'replace', '-f', '-'], { input });
-      assert.equal(result.code, 0, result.stderr);
+      await replaceDeployment(shop, object);
     };
     await replace(v2);
     assert.equal(isHeld(await web.read()), false);

@@ -20,6 +20,7 @@ import {
   holding,
   isHeld,
   manifestOf,
+  replaceDeployment,
 } from '../support/e2e/deployment.ts';
 import { gatedLab } from '../support/e2e/gated-lab.ts';
 import { isPullerPod, type Namespace } from '../support/e2e/namespace.ts';
@@ -81,7 +82,7 @@ const CLIENTS: Readonly<Record<string, Client>> = {
     ]),
   replace: (namespace, name, image) => send(namespace, manifestOf(name, { image }), 'replace'),
   'a PUT of what was read': async (namespace, name, image) =>
-    send(namespace, await readBack(namespace, name, image), 'replace', '--raw', pathOf(namespace, name)),
+    replaceDeployment(namespace, await readBack(namespace, name, image)),
 };
 
 function containersWith(containers: readonly JsonObject[]): JsonObject {
@@ -287,8 +288,7 @@ describe('ask for `paused: false` while held: apply, `rollout resume`, a PUT wit
     apply: () => send(shop, paused(manifestOf('web', { image }), false), 'apply'),
     'apply --server-side': () => send(shop, paused(manifestOf('web', { image }), false), ...FORCED),
     'rollout resume': () => shop.kubectl('rollout', 'resume', 'deployment/web'),
-    'a PUT without any mark of the gate': () =>
-      send(shop, manifestOf('web', { image }), 'replace', '--raw', pathOf(shop, 'web')),
+    'a PUT without any mark of the gate': () => replaceDeployment(shop, manifestOf('web', { image })),
   };
   for (const [request, ask] of Object.entries(requests)) {
     test(`${request}: held again, and the warning says for how long, where to look, and the two ways out`, async () => {

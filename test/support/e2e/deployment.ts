@@ -1,6 +1,7 @@
+import assert from 'node:assert/strict';
 import { parseDeployment, type Deployment as Stored } from '../../../src/api/deployment.ts';
 import { HELD_LABEL, HOLD_ANNOTATION } from '../../../src/api/names.ts';
-import type { JsonObject } from '../../../src/json.ts';
+import { asString, at, type JsonObject } from '../../../src/json.ts';
 import type { CommandResult } from '../../cluster/lab/command.ts';
 import { PAUSE_IMAGE } from '../../cluster/lab/images.ts';
 import type { Namespace } from './namespace.ts';
@@ -69,6 +70,18 @@ export function deploymentOf(namespace: Namespace, name: string): Deployment {
     released: (seconds) => until(`${name} is released`, seconds, read, (stored) => !isHeld(stored)),
     rolledOut: (seconds) => until(`${name} is rolled out`, seconds, read, isRolledOut),
   };
+}
+
+/**
+ * Stores the object as it is, whatever is stored. `kubectl replace` without --raw adds the resourceVersion that it has just read, and
+ * meets a conflict if the Deployment controller writes a status in between: it still does when the last old pod has ended.
+ */
+export async function replaceDeployment(namespace: Namespace, object: JsonObject): Promise<CommandResult> {
+  const path = `${collectionOf(namespace)}/${asString(at(object, 'metadata', 'name'))}`;
+  const args = ['replace', '--raw', path, '-f', '-'];
+  const result = await namespace.lab.kubectl(args, { input: JSON.stringify(object) });
+  assert.equal(result.code, 0, result.stderr);
+  return result;
 }
 
 function collectionOf({ name }: Namespace): string {
