@@ -6,8 +6,8 @@ import { firstPage, nextPage, type PageLimit, smallerPage } from './page-limit.t
 
 export interface ListOptions {
   readonly query?: Query | undefined;
-  /** Ends the list once so many items have been read. Default: all. */
-  readonly enough?: number;
+  /** Asked after each page: returns whether the rest need not be read. Default: all is read. */
+  readonly isEnough?: (read: { readonly items: number; readonly bytes: number }) => boolean;
   /** Of one page. */
   readonly deadlineMs?: number;
   readonly signal?: AbortSignal;
@@ -19,6 +19,7 @@ export interface ListOptions {
 
 interface Page {
   readonly items: number;
+  readonly bytes: number;
   readonly limit: PageLimit;
   /** Of the next page; undefined after the last. */
   readonly next: string | undefined;
@@ -40,7 +41,7 @@ export async function listPages(
   path: string,
   options: ListOptions,
 ): Promise<string | undefined> {
-  const { query, signal, deadlineMs, enough = Number.POSITIVE_INFINITY, onPage, onLargeObject } = options;
+  const { query, signal, deadlineMs, isEnough, onPage, onLargeObject } = options;
 
   // A function of its own, because a page would stay in memory for as long as the function that has read it.
   async function readPage(limit: PageLimit, token: string | undefined, accept?: string): Promise<Page> {
@@ -63,7 +64,7 @@ export async function listPages(
     if (accept === undefined) await onPage(items);
     else for (const item of items) onLargeObject?.(item);
     return {
-      items: items.length,
+      ...{ items: items.length, bytes },
       limit: nextPage(limit, items.length, bytes),
       next: asString(at(page, 'metadata', 'continue')) || undefined,
       version: asString(at(page, 'metadata', 'resourceVersion')),
@@ -83,12 +84,12 @@ export async function listPages(
     }
   }
 
-  let page: Page = { items: 0, limit: firstPage(), next: undefined, version: undefined };
-  let read = 0;
+  let page: Page = { items: 0, bytes: 0, limit: firstPage(), next: undefined, version: undefined };
+  let read = { items: 0, bytes: 0 };
   do {
     page = await readSome(page.limit, page.next);
-    read += page.items;
-  } while (page.next !== undefined && read < enough);
+    read = { items: read.items + page.items, bytes: read.bytes + page.bytes };
+  } while (page.next !== undefined && isEnough?.(read) !== true);
   return page.version;
 }
 

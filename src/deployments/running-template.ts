@@ -33,17 +33,15 @@ export async function runningTemplate(
   try {
     await listPages(client, `/apis/apps/v1/namespaces/${namespace}/replicasets`, {
       query: { labelSelector: podSelector },
-      enough: ENOUGH,
+      isEnough: ({ items }) => template !== undefined || items >= ENOUGH,
       deadlineMs: DEADLINE_MS,
       signal: late.signal,
       onPage(items) {
         const templates = items.flatMap((item) => templateOf(item, uid));
         template ??= templates.find((one) => templateHash(one) === hash);
-        if (template !== undefined) late.abort(FOUND);
       },
     });
   } catch (error) {
-    if (template !== undefined) return { kind: 'found', template };
     if (isForbidden(error)) return { kind: 'notAllowed' };
     if (error === FOUND_NOTHING || isUnanswered(error)) return { kind: 'unanswered' };
     throw error;
@@ -53,7 +51,6 @@ export async function runningTemplate(
   return template === undefined ? { kind: 'gone' } : { kind: 'found', template };
 }
 
-const FOUND = new Error('the template was found');
 const FOUND_NOTHING = new Error('no answer in time');
 
 function templateOf(replicaSet: unknown, uid: string): JsonObject[] {

@@ -1,6 +1,7 @@
 import type { Deployment } from '../api/deployment.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
 import { ApiError, isConflict, isMissingRight, isNotFound, isUnanswered } from '../cluster/api-error.ts';
+import { listPages } from '../cluster/list-pages.ts';
 import { GateError } from '../errors.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../json.ts';
 import type { Logger } from '../log.ts';
@@ -37,7 +38,7 @@ export interface AdmittedPodOptions {
  */
 const DRY_RUN_MS = 4000;
 const READ_MS = 2000;
-/** Enough to find one that is not ending. */
+/** Pods that are too large to share a page, one call each: enough to find one that is not ending. */
 const PODS_LIMIT = 20;
 
 type Answer =
@@ -169,28 +170,37 @@ async function withoutAccountSecrets(
   return rest;
 }
 
-/** Returns the spec of the newest pod of a ReplicaSet of the Deployment. */
+/**
+ * Returns the spec of the newest pod of a ReplicaSet of the Deployment on the first page that has one. A page has little text, because
+ * anybody who may create pods there can make large ones with the same labels.
+ */
 async function runningPod(
   { namespace, name, podSelector }: Deployment,
   { client }: AdmittedPodOptions,
 ): Promise<JsonObject | undefined> {
   if (podSelector === undefined) return undefined;
-  const list = await client
-    .get(
-      `/api/v1/namespaces/${namespace}/pods`,
-      { labelSelector: podSelector, limit: PODS_LIMIT },
-      { deadlineMs: READ_MS, retry: false },
-    )
-    .catch(undefinedIfRefused);
-  const isOfDeployment = (pod: unknown) =>
-    asArray(at(pod, 'metadata', 'ownerReferences')).some(
-      (owner) => at(owner, 'kind') === 'ReplicaSet' && asString(at(owner, 'name'))?.startsWith(`${name}-`),
-    );
-  const createdAt = (pod: unknown) => asString(at(pod, 'metadata', 'creationTimestamp')) ?? '';
-  const [newest] = asArray(at(list, 'items'))
-    .filter((pod) => at(pod, 'metadata', 'deletionTimestamp') === undefined && isOfDeployment(pod))
-    .sort((a, b) => (createdAt(a) < createdAt(b) ? 1 : -1));
-  return newest === undefined ? undefined : asObject(at(newest, 'spec'));
+  let newest: { readonly createdAt: string; readonly podSpec: JsonObject } | undefined;
+  await listPages(client, `/api/v1/namespaces/${namespace}/pods`, {
+    query: { labelSelector: podSelector },
+    deadlineMs: READ_MS,
+    isEnough: ({ items }) => newest !== undefined || items >= PODS_LIMIT,
+    onPage(pods) {
+      for (const pod of pods) {
+        const createdAt = asString(at(pod, 'metadata', 'creationTimestamp')) ?? '';
+        if (!isRunningOf(name, pod) || (newest !== undefined && createdAt <= newest.createdAt)) continue;
+        newest = { createdAt, podSpec: asObject(at(pod, 'spec')) };
+      }
+    },
+  }).catch(undefinedIfRefused);
+  return newest?.podSpec;
+}
+
+function isRunningOf(deployment: string, pod: unknown): boolean {
+  if (at(pod, 'metadata', 'deletionTimestamp') !== undefined) return false;
+  return asArray(at(pod, 'metadata', 'ownerReferences')).some(
+    (owner) =>
+      at(owner, 'kind') === 'ReplicaSet' && asString(at(owner, 'name'))?.startsWith(`${deployment}-`),
+  );
 }
 
 function undefinedIfRefused(error: unknown): undefined {

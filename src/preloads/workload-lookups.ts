@@ -37,6 +37,8 @@ const SHORT = { retry: false, deadlineMs: 2000 };
 
 /** Enough to put the nodes of a Deployment first. Of a larger one the nodes that the API server lists first come first. */
 const PODS_LIMIT = 1000;
+/** The text of a thousand pods of 16 KB. Pods that a user has made large are not read to the end: each MB takes up to 50 ms. */
+const PODS_BYTES = 16 * 1024 * 1024;
 
 export function createWorkloadLookups({
   client,
@@ -99,7 +101,7 @@ export function createWorkloadLookups({
     try {
       await listPages(client, `/api/v1/namespaces/${namespace}/pods`, {
         query: { labelSelector: podSelector },
-        enough: PODS_LIMIT,
+        isEnough: ({ items, bytes }) => items >= PODS_LIMIT || bytes >= PODS_BYTES,
         onPage(pods) {
           for (const pod of pods) {
             const node = asString(at(pod, 'spec', 'nodeName'));

@@ -19,6 +19,19 @@ function world({ isUsable = () => true, running }: { isUsable?: () => boolean; r
   const api = memoryApi(clock);
   const { log, lines } = logDouble();
   let asked = 0;
+  /** The bytes of each answer that is a list. */
+  const pageBytes: number[] = [];
+  const client: typeof api.client = {
+    ...api.client,
+    get: (path, query, options) =>
+      api.client.get(path, query, {
+        ...options,
+        onBytes(bytes) {
+          pageBytes.push(bytes);
+          options?.onBytes?.(bytes);
+        },
+      }),
+  };
   const ask = async (told = true) =>
     await podAsAdmitted(
       {
@@ -31,7 +44,7 @@ function world({ isUsable = () => true, running }: { isUsable?: () => boolean; r
             }
           : undefined,
       },
-      { client: api.client, log, limitLog: createLogLimit(clock) },
+      { client, log, limitLog: createLogLimit(clock) },
     );
   const runs = (name: string, fields: JsonObject, spec: JsonObject): void =>
     api.put(`${PODS}/${name}`, {
@@ -42,7 +55,7 @@ function world({ isUsable = () => true, running }: { isUsable?: () => boolean; r
       },
       spec,
     });
-  return { api, clock, lines, ask, runs, asked: () => asked };
+  return { api, clock, lines, ask, runs, pageBytes, asked: () => asked };
 }
 
 const mutated = (pod: JsonObject, fields: JsonObject) => ({
@@ -160,6 +173,36 @@ describe('without a usable answer a running pod says where pods land, and the te
   test('more than an ImagePreload carries: nothing is added to the template', async () => {
     const { ask } = world({ isUsable: () => false });
     assert.deepEqual(await ask(), { source: 'Template', podSpec: undefined });
+  });
+});
+
+describe('pods that a user has made large are read in small pages:', () => {
+  const fat = 'x'.repeat(1024 * 1024);
+  /** Returns the source of the answer, and the bytes of the largest page. */
+  async function askWith(put: (runs: ReturnType<typeof world>['runs']) => void) {
+    const { ask, runs, api, pageBytes } = world();
+    put(runs);
+    api.refuse('dryRun', PODS, refusal(500, 'InternalError'));
+    const { source } = await ask();
+    return { source, bytes: Math.max(...pageBytes), pages: pageBytes.length };
+  }
+
+  test('none of which is the Deployment’s', async () => {
+    const { source, bytes, pages } = await askWith((runs) => {
+      for (let n = 0; n < 30; n += 1) runs(`fat-${n}`, { ownerReferences: [], annotations: { fat } }, {});
+    });
+    assert.equal(source, 'Template');
+    assert.ok(bytes < 2 * fat.length, `${bytes} bytes at once`);
+    assert.equal(pages, 20, 'no more than it takes to find one that is not ending');
+  });
+
+  test('its own, of which the first serves', async () => {
+    const { source, bytes, pages } = await askWith((runs) => {
+      for (let n = 0; n < 30; n += 1) runs(`web-12ab-${n}`, { annotations: { fat } }, {});
+    });
+    assert.equal(source, 'RunningPod');
+    assert.ok(bytes < 2 * fat.length, `${bytes} bytes at once`);
+    assert.equal(pages, 1);
   });
 });
 

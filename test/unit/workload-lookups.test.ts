@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import type { Query } from '../../src/cluster/api-call.ts';
+import type { CallOptions } from '../../src/cluster/api-client.ts';
 import { createWorkloadLookups } from '../../src/preloads/workload-lookups.ts';
 import { deployment } from '../support/unit/deployment-builder.ts';
 import { logDouble } from '../support/unit/log-double.ts';
@@ -9,14 +10,15 @@ import { manualClock } from '../support/unit/manual-clock.ts';
 import { preload } from '../support/unit/preload-builder.ts';
 
 /** Pods on as many nodes, and the queries of the lists of them. */
-function lookups(pods: number) {
+function lookups(pods: number, podBytes = 1000) {
   const queries: Query[] = [];
   const client = {
-    async get(_path: string, query: Query = {}) {
+    async get(_path: string, query: Query = {}, options: CallOptions = {}) {
       queries.push(query);
       const from = Number(query['continue'] ?? 0);
       const to = Math.min(pods, from + Number(query['limit'] ?? pods));
       const items = Array.from({ length: to - from }, (_, n) => ({ spec: { nodeName: `n${from + n}` } }));
+      options.onBytes?.(items.length * podBytes);
       return { items, metadata: to < pods ? { continue: String(to) } : {} };
     },
   };
@@ -49,6 +51,12 @@ test('of a large workload no more than 1,000 pods are read', async () => {
   const { nodesOf, queries } = lookups(5000);
   assert.equal((await nodesOf(preload(), STATE, web)).size, 1000);
   assert.equal(queries.length, 10);
+});
+
+test('of pods that a user has made large no more than 16 MiB are read', async () => {
+  const { nodesOf, queries } = lookups(5000, 1024 * 1024);
+  await nodesOf(preload(), STATE, web);
+  assert.ok(queries.length < 20, `${queries.length} pages`);
 });
 
 test('a workload that selects by expressions is requested by them', async () => {

@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Operation } from 'fast-json-patch';
 import type { Clock } from '../../../src/clock.ts';
-import type { ApiClient } from '../../../src/cluster/api-client.ts';
+import type { Query } from '../../../src/cluster/api-call.ts';
+import type { ApiClient, CallOptions } from '../../../src/cluster/api-client.ts';
 import { ApiError } from '../../../src/cluster/api-error.ts';
 import { createObjectCache, type Scope, type Trim } from '../../../src/cluster/object-cache.ts';
 import { GateError } from '../../../src/errors.ts';
@@ -31,6 +32,18 @@ function selectedBy(selector: unknown): (object: JsonObject) => boolean {
       const found = at(object, 'metadata', 'labels', name);
       return found !== undefined && (value === undefined || found === value);
     });
+}
+
+/** One page of a list. The token of the next one is its position. */
+function page(all: readonly JsonObject[], query: Query = {}, { maxBytes, onBytes }: CallOptions = {}) {
+  const from = Number(query['continue'] ?? 0);
+  const to = from + Number(query['limit'] ?? all.length);
+  const answer = { items: all.slice(from, to), metadata: to < all.length ? { continue: `${to}` } : {} };
+  if (maxBytes === undefined && onBytes === undefined) return answer;
+  const bytes = JSON.stringify(answer).length;
+  if (bytes > (maxBytes ?? Number.POSITIVE_INFINITY)) throw new GateError('PG_API_ANSWER_SIZE');
+  onBytes?.(bytes);
+  return answer;
 }
 
 /** An API server in memory: keeps objects, records calls, refuses on demand, and has a watch that can be late. */
@@ -105,7 +118,7 @@ export function memoryApi(clock: Clock) {
   };
   const client: ApiClient = {
     cluster: 'memory',
-    get: (path, query) =>
+    get: (path, query, options) =>
       serve({ method: 'get', path, body: undefined }, () => {
         const found = objects.get(path);
         if (found !== undefined) return found;
@@ -113,7 +126,11 @@ export function memoryApi(clock: Clock) {
         const under = rest.toReversed().join('/');
         const items = [...objects].filter(([key]) => key.startsWith(under) && key.split('/').at(-2) === kind);
         if (items.length === 0 && !/^[a-z]+s$/.test(kind)) throw refusal(404, 'NotFound');
-        return { items: items.map(([, object]) => object).filter(selectedBy(query?.['labelSelector'])) };
+        return page(
+          items.map(([, object]) => object).filter(selectedBy(query?.['labelSelector'])),
+          query,
+          options,
+        );
       }),
     create: (path, body, query) =>
       serve({ method: query?.['dryRun'] === 'All' ? 'dryRun' : 'create', path, body }, () => {
