@@ -87,7 +87,7 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
     registration: () =>
       certificates.isRegistered() ? undefined : `there is no webhook configuration ${WEBHOOK_CONFIGURATION}`,
     certificate: () =>
-      certificates.isBelieved() ? undefined : 'API servers do not believe it, or it has ended',
+      certificates.isBelieved() ? undefined : 'API servers do not trust it, or it has expired',
     ...leader.ready,
     stopping: () => (leaving.aborted ? 'this replica is shutting down' : undefined),
   };

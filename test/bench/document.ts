@@ -135,7 +135,7 @@ function quotes(results: ReadonlyMap<string, BenchResult>): string | undefined {
     '| --- | --- | --- |',
     `| Update to an image of ${size}: time without a ready pod | ${seconds(none['withoutReadyPod'])} | **${seconds(gate['withoutReadyPod'])}** |`,
     // No bench: `npm run demo` fails if it is not so.
-    '| Update to a tag that does not exist: time without a ready pod | until somebody goes back | **none** |',
+    '| Update to a tag that does not exist: time without a ready pod | until somebody rolls back | **none** |',
     `| What a hold adds to the slowest pull | | ${seconds(hold.ratios['overheadMedianSeconds'])} |`,
     `| Idle, with ${count(rest['deployments'])} Deployments and ${count(rest['nodes'])} nodes | | ${percent(rest['coreWithReports'])} of a core, ${rest['peakMb']} MB |`,
     '',
