@@ -51,9 +51,9 @@ export function documentOf(results: readonly BenchResult[]): string {
   return [
     '# Benchmarks',
     '',
-    'Made by `npm run bench -- docs` from the last run of each bench (docs/benchmarks). To run one: `npm run --silent bench -- NAME`.',
-    'Ratios compare within one run; where their names say so they are seconds (Seconds, Ms), megabytes (Mb) or shares of one core (core).',
-    'Times are of the machine that is named.',
+    '`npm run bench -- docs` writes this page from the last run of each bench (docs/benchmarks). To run a bench: `npm run --silent bench -- NAME`.',
+    'A ratio compares two measurements of the same run. The name says if it is a number of seconds (Seconds, Ms), megabytes (Mb) or a share of one core (core).',
+    'All times are from the machine that each section names.',
     ...results.flatMap(sectionOf),
     '',
   ].join('\n');

@@ -28,14 +28,14 @@ test('the page has every fault with median and maximum, and says where and when 
   assert.match(text, /\| the leader killed \| 3 \| 12 \| the kill \| 14\.0 s \| 16\.0 s \| 0 \|/);
   assert.match(text, /\| etcd stopped \(60 s\) \| 2 \| 8 \| its end \| 4\.5 s \| 5\.0 s \| 0 \|/);
   assert.match(text, /2026-01-31, Kubernetes\n1\.37\.0, 2 nodes/);
-  assert.match(text, /0 of 5 times/);
+  assert.match(text, /0 in 5 faults/);
   assert.doesNotMatch(text, /## Broken/);
 });
 
 test('what was not kept is counted and told', () => {
   const text = page(results(['web is lost:\nheld']));
   assert.match(text, /\| 16\.0 s \| 1 \|/);
-  assert.match(text, /1 of 5 times/);
+  assert.match(text, /1 in 5 faults/);
   assert.match(text, /## Broken\n\n- web is lost: held\n$/);
 });
 

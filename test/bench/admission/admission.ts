@@ -38,7 +38,7 @@ export const SHORT: AdmissionPlan = { cases: [GOAL_CASE], rounds: 7, sliceMs: 70
 export const admission: Bench = {
   name: 'admission',
   title:
-    'An admission review, over TLS on one core, beside a bare node:https handler that reads, parses and answers.',
+    'One admission review over TLS on one core, compared with a bare node:https handler (the floor) that reads, parses and answers.',
   needs: 'cores',
   minutes: 5,
   goals: {
@@ -124,10 +124,10 @@ async function measured(plan: AdmissionPlan, stage: Stage, progress: Progress): 
     rows: all.flatMap(({ one, slices }) => rowsOf(one, slices)),
     ratios: goalCase === undefined ? {} : overFloor(goalCase.slices),
     notes: [
-      `${CONNECTIONS} connections, each with its next request as soon as the last one was answered; the server is on core ${SERVER_CORE}, the load on core ${LOAD_CORE}.`,
-      `${plan.rounds} rounds of ${plan.sliceMs} ms a server and case, gate and floor in turns; ratios are the median of the rounds', and those below are of ${GOAL_CASE.sizeKb} KB, ${GOAL_CASE.decision}.`,
-      'The floor answers with the very bytes that the gate answered with. In mode reject the look-ups are answered from memory.',
-      'cpuMicroseconds: of the server, per request. rssMb: resident, of the server. loadCoreShare: how busy the load was on its core.',
+      `${CONNECTIONS} connections. Each sends its next request as soon as the previous one was answered. The server runs on core ${SERVER_CORE}, the load on core ${LOAD_CORE}.`,
+      `${plan.rounds} rounds of ${plan.sliceMs} ms for each server and case, Pullgate (gate) and floor in turns. Ratios are medians of the rounds. The ratios in the first table are for ${GOAL_CASE.sizeKb} KB, ${GOAL_CASE.decision}.`,
+      'The floor sends the same bytes as Pullgate. In mode reject, the look-ups are answered from memory.',
+      'cpuMicroseconds is the CPU time of the server per request. rssMb is the resident memory of the server. loadCoreShare says how busy the load generator kept its core.',
     ],
   };
 }

@@ -58,7 +58,7 @@ const PATIENCE_SECONDS = 240;
 export const hold: Bench = {
   name: 'hold',
   title:
-    'One rollout of a heavy image: held by the gate, after a DaemonSet, after a Job for each node, and without a preload.',
+    'One rollout of a large image: held by Pullgate, preloaded by a DaemonSet, preloaded by a Job for each node, and without a preload.',
   needs: 'lab',
   minutes: 30,
   goals: {
@@ -302,12 +302,12 @@ function conclude(images: readonly HeavyImage[], runs: readonly Run[]): Measured
 }
 
 const NOTES = [
-  'A Deployment of one replica, strategy Recreate. Slow: the registry gives about 10 MB/s a connection; fast: as fast as the machine can. All times in seconds, the median of the rounds.',
-  'Preload: from the command that begins it until the rollout may begin. For the gate from `kubectl set image` to the release, for the DaemonSet until `kubectl rollout status` returns, for the Jobs until `kubectl wait` does. podStart and withoutReadyPod are of the rollout itself; total is from the first command until it is complete. LessPull: in seconds, less the slowest pull.',
-  "heldLessPull is the time held less the slowest kubelet's own pull; overheadSeconds is the worst image's median of it, overheadMedianSeconds and overheadMostSeconds are of all rounds of all images. overDaemonSet and overJobs are of the worst image; startWithoutOverWith and downWithoutOverWith of the longest pull.",
-  'leastOverDaemonSet is of the best image. In about one round out of five a kubelet takes 0.7 to 1.9 s longer to start a pod with requests and limits, as puller pods have them. A plain pod with the same resources shows the same without Pullgate (13 of 78), and none of 7 pods without resources did.',
-  'beforePull and afterPull are of the node that had the image last, by its containerd: what comes before its pull (the ImagePreload, the pod, its sandbox), and what comes after it until the release (the container is made and fails, the kubelet looks, once a second, and tells; then the gate).',
-  'The Jobs stand for tools that preload by one Job for each node; none of those was run. The image of the DaemonSet and of the Jobs has to have a /bin/true, that of the gate nothing.',
+  'A Deployment of one replica, strategy Recreate. Slow: the registry sends about 10 MB/s on each connection. Fast: as fast as the machine can. All times are in seconds and are medians of the rounds.',
+  'preload is the time from the first command until the rollout may begin: until the release for Pullgate, until `kubectl rollout status` returns for the DaemonSet, and until `kubectl wait` returns for the Jobs. podStart and withoutReadyPod are of the rollout itself. total is the time from the first command until the rollout is complete. LessPull means minus the slowest pull, in seconds.',
+  'heldLessPull is the time of the hold minus the time that the slowest kubelet pulled. overheadSeconds is its median for the worst image. overheadMedianSeconds and overheadMostSeconds are of all rounds of all images. overDaemonSet and overJobs are for the worst image. startWithoutOverWith and downWithoutOverWith are for the longest pull.',
+  'leastOverDaemonSet is for the best image. In about one of five rounds, a kubelet takes 0.7 to 1.9 s longer to start a pod that has requests and limits, as puller pods do. The same happens without Pullgate to plain pods with the same resources (13 of 78), and happened to none of 7 pods without resources.',
+  'beforePull and afterPull are of the node that finished last, according to its containerd. beforePull is the time before its pull: for the ImagePreload, the pod and its sandbox. afterPull is the time from the end of its pull to the release: the container is created and fails, the kubelet notices that (it looks once a second) and reports it, and Pullgate releases.',
+  'The Jobs represent tools that preload with one Job for each node. No such tool was run. For the DaemonSet and the Jobs, the image must contain /bin/true. For Pullgate, it needs nothing.',
 ];
 
 function rowOf(image: HeavyImage, way: Way, times: Times, rounds: number): Row {

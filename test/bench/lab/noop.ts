@@ -11,8 +11,7 @@ import { labVersions, onLab, type Stage } from './stage.ts';
 
 export const noop: Bench = {
   name: 'noop',
-  title:
-    'Updates that need nothing from the gate, end to end through the API server, with and without its webhook.',
+  title: 'Updates that need no hold, end to end through the API server, with and without the webhook.',
   needs: 'lab',
   minutes: 1,
   goals: { callsPerUpdate: { is: '<=', limit: 0 } },
@@ -95,8 +94,8 @@ async function measureNoop(stage: Stage, rounds: number, progress: Progress): Pr
       callsPerUpdate: Math.max(...rows.map(({ callsOfTheGatePerUpdate: calls }) => Number(calls))),
     },
     notes: [
-      'Two namespaces, one with the label and one without it, the same Deployment in both, updated in turns; medians. Both ratios are of the worst of them.',
-      'The API server counts the calls of the webhook: apiserver_admission_webhook_admission_duration_seconds_count. Its match conditions keep these updates away from the gate.',
+      'Two namespaces, one with the label and one without, have the same Deployment, and both are updated in turns. The times are medians. Both ratios are of the worst kind of update.',
+      'The API server counts the calls of the webhook (apiserver_admission_webhook_admission_duration_seconds_count). The match conditions of the webhook exclude these updates, so Pullgate is not called.',
     ],
   };
 }

@@ -64,9 +64,9 @@ export async function measureStart(stage: Stage, plan: StartPlan, progress: Prog
     rows,
     ratios,
     notes: [
-      'Ready is what the gate logs once updates are gated and everything stored has been read; beside the cluster that includes its ServiceAccount, CRD and webhooks, put there first.',
-      'Two replicas as the manifests install them. A new preload is made four times a second; its wait is from its creation to its first status, so the longest one is how long nobody acted. A Lease is for 15 s: a killed leader is waited for that long.',
-      'In ratios, seconds are the longest of all.',
+      'Pullgate is ready when its webhook is registered and everything stored has been read. Beside the cluster, this includes creating its ServiceAccount, CRD and webhooks.',
+      'The manifests install two replicas. The bench creates an ImagePreload four times a second, and measures the wait from its creation to its first status. The longest wait shows how long no leader acted. A Lease lasts 15 s, so the next leader waits that long after a kill.',
+      'Ratios in seconds are the longest of all samples.',
     ],
   };
 }

@@ -46,15 +46,15 @@ async function run(progress: Progress, short: boolean, point?: string) {
 }
 
 const NOTES = [
-  'Real etcd, API server and controller manager; the nodes are simulated, in one program that takes their pods through their pulls. All of it shares the machine with the gate: times tell of both, CPU seconds of the gate alone.',
-  'pulls: --parallelism 100%, --max-concurrent-pulls 400, each pull 2 s; overIdeal is the time until all was released over waves times pull. placeTaken is from a pull that ended to the one that took its place, releaseLag from the last pull to the Deployment that goes on, both as a watch of our own sees them.',
-  "simulated-20 and hollow-20: the check of the simulated kubelets beside kubemark, real ones whose runtime takes no time to pull; they take longer all the same, and a hold's status is written each second that it lasts.",
-  'holds-198: OpenKruise reported 887 reconciles a second and 94.6% of a core for 198 image pull jobs on 989 nodes. Ours run with the defaults, 200 pulls at a time, each of 60 s.',
-  'rest: 10,000 Deployments of 6 KB and 5,000 nodes with 50 images each, which report nothing; coreWithReports is with the status that each kubelet sends every 5 minutes. peakMb covers the start, too. idleMb is of a gate on the cluster of that row before anything has happened.',
-  'failing: 1,000 holds, a tenth of the nodes refuse every pull.',
-  'core and cpuSecondsPerThousand (node pulls): of the gate; cpuOverApiServer is beside what the API server took. Memory is resident. podsBeyondNeed: made twice for one pull.',
-  'Ratios are the worst of the pulls rows, but those that name a point; coreAtRest and rssMb (the peak) are of rest.',
-  'takeover: the leader is killed, and the other replica waits for the end of its lease, reads everything, and goes on.',
+  'etcd, API server and controller manager are real. The nodes are simulated by one program, which also reports the pulls of their pods. All of these share the machine with Pullgate. So times depend on all of them, and CPU seconds are of Pullgate alone.',
+  'pulls: --parallelism 100%, --max-concurrent-pulls 400, each pull takes 2 s. overIdeal is the time until every Deployment was released, divided by the ideal (number of waves times 2 s). placeTaken is the time from the end of a pull to the start of the next pull in its place. releaseLag is the time from the last pull to the release. The bench sees both in a watch of its own.',
+  'simulated-20 and hollow-20 compare the simulated kubelets with kubemark: real kubelets whose runtime pulls in no time. Those still take longer, so Pullgate writes more, because it writes the status of a hold once a second.',
+  'holds-198: OpenKruise reported 887 reconciles a second and 94.6% of a core for 198 image pull jobs on 989 nodes. Pullgate runs with its defaults, 200 pulls at a time, and each pull takes 60 s.',
+  'rest: 10,000 Deployments of 6 KB, and 5,000 nodes with 50 images each, which report nothing. coreWithReports adds the status that each kubelet sends every 5 minutes. peakMb includes the start. idleMb is measured on the cluster of that row before the first hold.',
+  'failing: 1,000 holds. On a tenth of the nodes every pull fails.',
+  'core and cpuSecondsPerThousand (pulls on a node) are of Pullgate. cpuOverApiServer is the CPU time of Pullgate divided by that of the API server. Memory is resident. podsBeyondNeed counts puller pods that were created twice for one pull.',
+  'A ratio is the worst of the rows named pulls, unless its name names another row. coreAtRest and rssMb (the peak) are from the row rest.',
+  'takeover: the leader is killed. The other replica waits until the Lease expires, reads everything, and continues.',
 ];
 
 function of(rows: Rows, point: string, column: string): number | undefined {

@@ -9,8 +9,8 @@ import type { Lane } from './lane.ts';
 import { fillDisk } from './small-disk.ts';
 import type { Stage } from './stage.ts';
 
-/** From when the time to recover counts: the end of an outage, the kill, or when the images were there with nothing but the gate left to act. */
-export type CountedFrom = 'the kill' | 'its end' | 'the cut' | 'the images being there';
+/** From when the time to recover counts: the end of an outage, the kill, or the end of the last pull, after which only Pullgate has to act. */
+export type CountedFrom = 'the kill' | 'its end' | 'the cut' | 'the last pull';
 
 export interface Fault {
   readonly name: string;
@@ -157,8 +157,8 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'upgrade',
-    what: 'the gate upgraded to another image and environment',
-    from: 'the images being there',
+    what: 'Pullgate upgraded to another image and environment',
+    from: 'the last pull',
     megabytes: LIGHT,
     async inflict(stage) {
       await stage.upgrade();
@@ -167,8 +167,8 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'watches',
-    what: "the gate's watch connections cut every second",
-    from: 'the images being there',
+    what: "Pullgate's watch connections cut every second",
+    from: 'the last pull',
     megabytes: LIGHT,
     prepare: (stage) => stage.throughProxy(),
     async inflict({ proxy }, lane, seconds) {
@@ -181,8 +181,8 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'api-errors',
-    what: "every third of the gate's calls answered by 429 or 500",
-    from: 'the images being there',
+    what: "every third of Pullgate's calls answered by 429 or 500",
+    from: 'the last pull',
     megabytes: LIGHT,
     prepare: (stage) => stage.throughProxy(),
     async inflict({ proxy }, lane, seconds) {

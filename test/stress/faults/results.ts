@@ -66,23 +66,23 @@ export function page(results: Results): string {
   const columns = Object.keys(TITLES);
   return `# Faults
 
-What breaks, and what becomes of the rollouts that are held meanwhile. This page is written by \`npm run test:faults\`, which installs the
-manifests with two replicas on the lab, opens holds, lets a fault happen, and watches from outside. Last run: ${day}, Kubernetes
-${kubernetesVersion}, ${nodes} nodes and one more where one is lost or full, ${minutes} minutes.
+What happens to held rollouts when a part of the cluster fails. This page is written by \`npm run test:faults\`, which installs the
+manifests with two replicas on the lab, opens holds, causes a fault, and watches from outside. Last run: ${day}, Kubernetes
+${kubernetesVersion}, ${nodes} nodes (${nodes + 1} where a node is lost or full), ${minutes} minutes.
 
 ${line(TITLES)}
 ${line(Object.fromEntries(columns.map((column) => [column, '---'])) as unknown as Row)}
 ${faults.map(rowOf).map(line).join('\n')}
 
-Each time four Deployments are held: two with new images (pulled at 10 MB/s), one that its user has paused, and one whose image does
-not exist. \`median\` and \`max\`: seconds until the next hold was released; 0 where all were released before the fault had ended.
-Of a leader that ends without a word the Lease lasts for 15 s: that is the most of what the kills cost.
+Each time, four Deployments are held: two with new images (pulled at 10 MB/s), one that its user has paused, and one whose image does
+not exist. \`median\` and \`max\`: seconds until the next hold was released, or 0 if all were released before the fault had ended.
+When a leader is killed, its Lease lasts for another 15 s, which is most of the time that the kills cost.
 
-\`broken\` counts what was promised and not kept (${broken.length} of ${outcomes.length} times ${outcomes.length === 1 ? 'something' : 'anything'}):
+\`broken\` counts broken promises (${broken.length} in ${outcomes.length} ${outcomes.length === 1 ? 'fault' : 'faults'}):
 
-- Nothing is lost: what was held is released when its image is on every eligible node, or is held still, and its ImagePreload tells why.
-- Nothing is paused for ever: when all is well again no Deployment is paused that is not held and that its user does not want paused.
-- Nothing is released early: at the moment of the release the containerd of every eligible node had the whole image.
+- Nothing is lost: a held Deployment is released when its image is on every eligible node. Otherwise it is still held, and its ImagePreload says why.
+- Nothing stays paused: after the fault, the only paused Deployments are those that are held and those that their users have paused.
+- Nothing is released early: at the moment of the release, the containerd of every eligible node had the whole image.
 ${broken.length === 0 ? '' : `\n## Broken\n\n${broken.map((words) => `- ${words.replaceAll('\n', ' ').slice(0, 500)}`).join('\n')}\n`}`;
 }
 

@@ -85,7 +85,7 @@ async function historyOf(
 
 function recoverySeconds(history: History, fault: Fault, since: number): number {
   const releases = releasesOf(history);
-  if (fault.from === 'the images being there') {
+  if (fault.from === 'the last pull') {
     const delays = history.holds.flatMap(({ deployment, image }) => {
       const release = releases.find((one) => one.deployment === deployment);
       return release === undefined ? [] : [release.at - completeAt(history, image, release.at)];

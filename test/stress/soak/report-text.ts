@@ -36,7 +36,7 @@ export function reportPage(report: SoakReport, day: string): string {
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
   const cells = ({ seconds, holds, liveMb, residentMb }: Sample) =>
     line([(seconds / 60).toFixed(1), String(holds), liveMb.toFixed(1), residentMb.toFixed(0)]);
-  return `Holds come and go, and what they leave behind is measured. Written by \`npm run test:soak -- --minutes M --keep\`. Last run: ${day},
+  return `\`npm run test:soak -- --minutes M --keep\` opens and ends holds, and measures whether they leave memory behind. Last run: ${day},
 Kubernetes ${report.kubernetesVersion}, simulated kubelets, ${report.minutes} minutes: ${opened} holds opened on ${report.deployments} Deployments (${rest.join(', ')}),
 ${report.pulls} pulls.
 
@@ -44,9 +44,9 @@ ${report.pulls} pulls.
 | --- | --- | --- | --- |
 ${some(samples).map(cells).join('\n')}
 
-Live memory is what is left after collections. Over the last two thirds it grew by ${text(live.mbPer1000Holds)} MB per 1,000 holds; more than
-${LIMIT_MB_PER_1000_HOLDS} beyond twice the standard error would fail. Resident memory: ${text(resident.mbPer1000Holds)}. When all was over the gate's memory named
-${report.rememberedImages} images of holds, each of which had an image of its own. ${problems.length === 0 ? 'Nothing else was wrong.' : problems.join(' ')}
+Live memory is what remains after a garbage collection. In the last two thirds of the run it grew by ${text(live.mbPer1000Holds)} MB per 1,000 holds.
+The test fails if the growth less twice its standard error is more than ${LIMIT_MB_PER_1000_HOLDS}. Resident memory grew by ${text(resident.mbPer1000Holds)}. Each hold
+had an image of its own. At the end, ${report.rememberedImages} of these images were still named in Pullgate's memory. ${problems.length === 0 ? 'No other problem was found.' : problems.join(' ')}
 `;
 }
 
