@@ -113,7 +113,7 @@ export function createEnsurePreload(options: EnsurePreloadOptions): EnsurePreloa
     }
   }
 
-  /** Reports an object that is not gone a second after its deletion: somebody has put a finalizer on it. */
+  /** Reports an object that is still there 10 s after its deletion, because somebody has put a finalizer on it. */
   async function reportLingering(
     deployment: Deployment,
     { name, why }: NeededPreload,

@@ -52,7 +52,7 @@ export function createEnding(options: {
   readonly preloadPods: PreloadPods;
   readonly preloadWriter: PreloadWriter;
   readonly places: PullPlaces;
-  readonly served: ServedPreloads;
+  readonly served: Pick<ServedPreloads, 'waiting'>;
   readonly ownerOf: (preload: ImagePreload) => Deployment | undefined;
   /** Called when the cache keeps too little of a preload for its state to be of use. */
   readonly forget: (key: string) => void;
