@@ -64,6 +64,10 @@ export function shareOf({ path }: Call): string | undefined {
   return namespace && `${namespace}/${OWN_SHARES.has(kind) ? kind : ''}`;
 }
 
+export function namespaceOf(call: Call): string | undefined {
+  return shareOf(call)?.replace(/\/.*/, '');
+}
+
 export function nameOf({ method, path }: Call): string {
   return `${method} ${path}`;
 }
@@ -82,24 +86,6 @@ export function queryString(query: Query = {}): string {
     if (value !== undefined) parameters.set(name, String(value));
   }
   return parameters.size === 0 ? '' : `?${parameters}`;
-}
-
-/** Returns the text of an answer; undefined if it has more than `maxBytes`. */
-export async function textOf(
-  body: AsyncIterable<Uint8Array>,
-  maxBytes: number,
-  onBytes?: (bytes: number) => void,
-): Promise<string | undefined> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.length;
-    // Leaving the loop closes the connection.
-    if (bytes > maxBytes) return undefined;
-    chunks.push(chunk);
-  }
-  onBytes?.(bytes);
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 /**

@@ -2,6 +2,7 @@ import type { Dispatcher } from 'undici';
 import { type Clock, wait } from '../clock.ts';
 import { GateError } from '../errors.ts';
 import { createLimiter } from '../limiter.ts';
+import { createAnswerTexts } from './answer-texts.ts';
 import {
   type Call,
   connectionsTo,
@@ -11,13 +12,13 @@ import {
   jsonText,
   messageOf,
   nameOf,
+  namespaceOf,
   parseOr,
   type Query,
   queryString,
   retryAfterMs,
   retryAfterOf,
   shareOf,
-  textOf,
   untilAborted,
   type Verb,
   verbOf,
@@ -125,6 +126,7 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
   const prefix = pathname.replace(/\/$/, '');
   let closed = false;
   const byShare = createLimiter(NAMESPACE_CALLS, clock);
+  const texts = createAnswerTexts(clock);
   const agent = connectionsTo(cluster);
 
   /** One attempt; a refused token is replaced once. Returns on 2xx only. */
@@ -133,7 +135,8 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
       const token = await bearer(signal);
       const response = await request(call, token, signal);
       if (response.statusCode < 300) return response;
-      const text = (await textOf(response.body, MAX_REFUSAL_BYTES).catch(() => '')) ?? '';
+      const reading = { maxBytes: MAX_REFUSAL_BYTES, namespace: namespaceOf(call), signal };
+      const text = (await texts.read(response.body, reading).catch(() => '')) ?? '';
       signal.throwIfAborted();
       if (response.statusCode !== 401 || renewed || cluster.invalidateToken === undefined) {
         throw new ApiError(response.statusCode, parseOr(text), retryAfterMs(response.headers['retry-after']));
@@ -207,7 +210,7 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
     let text: string | undefined;
     try {
       if (ignoreAnswer) return await response.body.dump();
-      text = await textOf(response.body, maxBytes, onBytes);
+      text = await texts.read(response.body, { maxBytes, onBytes, namespace: namespaceOf(call), signal });
     } catch (error) {
       throw connectionError(error, signal);
     }

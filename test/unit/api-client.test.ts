@@ -443,6 +443,29 @@ test('an answer without end is given up, whoever asked', () =>
     await assert.rejects(client.get(THINGS), gateError('PG_API_ANSWER_SIZE'));
   }));
 
+test('a large answer waits while two about its namespace are being read, and a small one does not', () =>
+  withDouble(async (double, client) => {
+    const path = (name: string) => `/api/v1/namespaces/foe/serviceaccounts/${name}`;
+    let begun = 0;
+    for (const name of ['slow-1', 'slow-2'])
+      double.route('GET', path(name), (_seen, response) => {
+        response.writeHead(200).write('x'.repeat(1024 * 1024), () => {
+          begun += 1;
+        });
+      });
+    double.route('GET', path('large'), answer(200, { text: 'x'.repeat(1024 * 1024) }));
+    double.route('GET', path('small'), answer(200, { text: 'x' }));
+    // Each of them gives the namespace one more place for calls.
+    const quick = Array.from({ length: 8 }, () => client.get(path('small')));
+    const slow = ['slow-1', 'slow-2'].map((name) => client.get(path(name)).catch(() => undefined));
+    await Promise.all(quick);
+    await until(() => begun === 2);
+    await assert.rejects(client.get(path('large'), {}, { deadlineMs: 500 }), gateError('PG_API_TIMEOUT'));
+    assert.ok(await client.get(path('small')));
+    await client.close();
+    await Promise.all(slow);
+  }));
+
 test('a refusal of any length is that refusal, and takes little memory', () =>
   withDouble(async (double, client) => {
     const refusalWith = async (message: string) => {
