@@ -25,8 +25,10 @@ import { podKeptElsewhere, preloadKeptElsewhere } from './preloads/unfollowed-pr
 import { createUnservedPreloads } from './preloads/unserved-preloads.ts';
 
 export interface Controllers {
-  /** When everything that is stored has been read. */
-  readonly synced: Promise<unknown>;
+  /** Begins to read what is stored. */
+  start(): void;
+  /** When all of it has been read, and the controllers work. */
+  readonly synced: Promise<void>;
   /** For how long it is being read already; undefined once it has been. */
   syncingMs(): number | undefined;
   /** Undefined until then. */
@@ -49,9 +51,12 @@ export interface Watch {
   readonly isSilent: boolean;
 }
 
-/** What one gate of many does: it follows what is stored, makes ImagePreloads and puller pods, and releases. */
+/**
+ * What one gate of many does: it follows what is stored, makes ImagePreloads and puller pods, and releases. Reads from top to bottom:
+ * caches, then the controllers that read them, then whom a change is reported to.
+ */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: wiring, from top to bottom
-export function startControllers(options: {
+export function createControllers(options: {
   readonly config: Config;
   readonly client: ApiClient;
   readonly writeEvent: (event: GateEvent) => void;
@@ -67,26 +72,21 @@ export function startControllers(options: {
     ...common,
     path: '/api/v1/namespaces',
     parse: parseNamespace,
-    onChange(name, now, before) {
-      // Before anything that may throw: nobody would tell the caches again that the namespace is followed.
-      namespaceChanged(name, now, before);
-      const event = now === undefined ? undefined : modeEvent(now);
-      if (event !== undefined) writeEvent(event);
-    },
   });
+  const modeIn = (namespace: string) => modeOf(namespaces.get(namespace));
+  const isFollowed = (namespace: string) => modeIn(namespace) !== undefined;
   const nodes = createReflector<Node>({
     ...common,
     path: '/api/v1/nodes',
     parse: nodeParser(startupTaints(config.startupTaints)),
-    onChange: () => preloadController.nodesChanged(),
   });
   const deployments = createReflector<Deployment>({
     ...common,
     path: '/apis/apps/v1/deployments',
     parse: parseCachedDeployment,
     scope: { isFollowed, keepElsewhere: deploymentKeptElsewhere, mayKeep: isDeploymentKeptElsewhere },
-    onChange: (key, now, before) => deploymentChanged(key, now ?? before),
   });
+  const unserved = createUnservedPreloads({ client, clock, log, writeEvent, isFollowed });
   const preloads = createReflector<ImagePreload>({
     ...common,
     path: `${API_GROUP_PATH}/imagepreloads`,
@@ -98,16 +98,6 @@ export function startControllers(options: {
         return preloadKeptElsewhere(preload);
       },
     },
-    trim: {
-      isWhole: (preload) => preloadController.isWhole(preload),
-      less: (preload) => preloadController.less(preload),
-    },
-    onChange(key, now, before) {
-      preloadController.preloadChanged(key);
-      const owner = (now ?? before)?.owner?.name;
-      const namespace = (now ?? before)?.namespace;
-      if (owner !== undefined) deploymentController.deploymentChanged(`${namespace}/${owner}`);
-    },
   });
   const pods = createReflector<PullerPod>({
     ...common,
@@ -115,17 +105,15 @@ export function startControllers(options: {
     query: { labelSelector: PULLER_LABEL },
     parse: parsePullerPod,
     scope: { isFollowed, keepElsewhere: podKeptElsewhere },
-    onChange: (key, now, before) => preloadController.podChanged(key, now, before),
   });
 
-  const unserved = createUnservedPreloads({ client, clock, log, writeEvent, isFollowed });
   const preloadController = createPreloadController({
     ...common,
     writeEvent,
     preloads,
     deployments,
     nodes,
-    modeOf: (namespace) => modeOf(namespaces.get(namespace)),
+    modeOf: modeIn,
     maxConcurrentPulls: config.maxConcurrentPulls,
     nodeTimeoutSeconds: config.settings.nodeTimeoutSeconds,
     pullTimes,
@@ -134,66 +122,83 @@ export function startControllers(options: {
       metrics?.nodePull(pull.result, pull.seconds);
       if (pull.result !== 'Pulled') metrics?.pullFailed(pull.reason);
     },
-    onAssessed(key) {
-      const preload = preloads.get(key);
-      if (preload?.owner !== undefined) {
-        deploymentController.deploymentChanged(`${preload.namespace}/${preload.owner.name}`);
-      }
-    },
   });
   const deploymentController = createDeploymentController({
     ...common,
     writeEvent,
     deployments,
     preloads,
-    modeOf: (namespace) => modeOf(namespaces.get(namespace)),
-    assessmentOf: (key) => preloadController.assessmentOf(key),
-    onPreloadAwaited: (key) => preloadController.preloadChanged(key),
+    modeOf: modeIn,
+    assessmentOf: preloadController.assessmentOf,
+    onPreloadAwaited: preloadController.preloadChanged,
     settings: config.settings,
     onHoldEnded: metrics?.holdEnded,
   });
 
-  function deploymentChanged(key: string, deployment: Deployment | undefined): void {
-    deploymentController.deploymentChanged(key);
-    if (deployment !== undefined) preloadController.ownerChanged(deployment);
+  function ownerOfPreloadChanged(preload: ImagePreload | undefined): void {
+    if (preload?.owner === undefined) return;
+    deploymentController.deploymentChanged(`${preload.namespace}/${preload.owner.name}`);
   }
 
-  /** Returns whether the namespace has a mode. */
-  function isFollowed(namespace: string): boolean {
-    return modeOf(namespaces.get(namespace)) !== undefined;
+  function followNamespaces(): void {
+    namespaces.start({
+      onChange(name, now, before) {
+        // Before anything that may throw: nobody would tell the caches again that the namespace is followed.
+        if ((modeOf(now) === undefined) !== (modeOf(before) === undefined))
+          for (const reflector of [deployments, preloads, pods]) reflector.namespaceChanged(name);
+        deploymentController.namespaceChanged(name);
+        for (const preload of preloads.inNamespace(name))
+          preloadController.preloadChanged(`${preload.namespace}/${preload.name}`);
+        const event = now === undefined ? undefined : modeEvent(now);
+        if (event !== undefined) writeEvent(event);
+      },
+    });
   }
 
-  function namespaceChanged(name: string, now: Namespace | undefined, before: Namespace | undefined): void {
-    if ((modeOf(now) === undefined) !== (modeOf(before) === undefined)) {
-      deployments.namespaceChanged(name);
-      preloads.namespaceChanged(name);
-      pods.namespaceChanged(name);
-    }
-    deploymentController.namespaceChanged(name);
-    for (const preload of preloads.inNamespace(name))
-      preloadController.preloadChanged(keyInNamespace(preload));
+  /** Only once the namespaces are known is it known which of these are to be kept. */
+  function followNamespaced(): void {
+    deployments.start({
+      onChange(key, now, before) {
+        deploymentController.deploymentChanged(key);
+        const owner = now ?? before;
+        if (owner !== undefined) preloadController.ownerChanged(owner);
+      },
+    });
+    preloads.start({
+      trim: preloadController,
+      onChange(key, now, before) {
+        preloadController.preloadChanged(key);
+        ownerOfPreloadChanged(now ?? before);
+      },
+    });
+    pods.start({ onChange: preloadController.podChanged });
   }
 
   const followed = { namespaces, nodes, deployments, imagepreloads: preloads, pods };
   const reflectors: readonly Reflector<unknown>[] = Object.values(followed);
-  const startedAt = clock.monotonic();
+  const { promise: synced, resolve, reject } = Promise.withResolvers<void>();
+  synced.catch(() => undefined); // nobody has to wait for it
+  let startedAt: number | undefined;
   let hasSynced = false;
-  for (const reflector of [namespaces, nodes]) reflector.start();
-  const synced = namespaces.synced
-    .then(() => {
-      // Only now is it known which of these are to be kept.
-      for (const reflector of [deployments, preloads, pods]) reflector.start();
-      return Promise.all(reflectors.map((reflector) => reflector.synced));
-    })
-    .then(() => {
-      preloadController.start();
-      deploymentController.start();
-      hasSynced = true;
-    });
+
+  async function readAll(): Promise<void> {
+    followNamespaces();
+    nodes.start({ onChange: preloadController.nodesChanged });
+    await namespaces.synced;
+    followNamespaced();
+    await Promise.all(reflectors.map((reflector) => reflector.synced));
+    preloadController.start((key) => ownerOfPreloadChanged(preloads.get(key)));
+    deploymentController.start();
+    hasSynced = true;
+  }
 
   return {
     synced,
-    syncingMs: () => (hasSynced ? undefined : clock.monotonic() - startedAt),
+    start() {
+      startedAt = clock.monotonic();
+      readAll().then(resolve, reject);
+    },
+    syncingMs: () => (hasSynced ? undefined : clock.monotonic() - (startedAt ?? clock.monotonic())),
     holds: () => (hasSynced ? deploymentController.holds() : undefined),
     progress(preload) {
       const assessment = hasSynced ? preloadController.assessmentOf(preload) : undefined;
@@ -202,7 +207,7 @@ export function startControllers(options: {
     pulls: () =>
       hasSynced ? { running: preloadController.running(), limit: config.maxConcurrentPulls } : undefined,
     watches: () =>
-      Object.entries<Reflector<unknown>>(followed).map(([resource, reflector]) => ({
+      Object.entries(followed).map(([resource, reflector]) => ({
         resource,
         silentSeconds: reflector.lastContactAge() / 1000,
         isSilent: reflector.isSilent(),
@@ -215,8 +220,4 @@ export function startControllers(options: {
     },
     endAll: deploymentController.endAll,
   };
-}
-
-function keyInNamespace({ namespace, name }: { namespace: string; name: string }): string {
-  return `${namespace}/${name}`;
 }

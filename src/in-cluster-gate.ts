@@ -9,7 +9,7 @@ import { createApiClient } from './cluster/api-client.ts';
 import { createElector } from './cluster/elector.ts';
 import type { InCluster } from './cluster/in-cluster.ts';
 import { untilAborted } from './cluster/leader-client.ts';
-import { type Controllers, startControllers } from './controllers.ts';
+import { type Controllers, createControllers } from './controllers.ts';
 import { eventWriter, type Gate, type GateOptions, gateServer, listen, useCertificate } from './gate.ts';
 import { awaitSupportedServer } from './install/server-version.ts';
 import { leaderChecks } from './leader-checks.ts';
@@ -105,7 +105,7 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
     const ending = new AbortController();
     const guarded = untilAborted(guard(client), ending.signal);
     const told = eventWriter(guarded, identity, options);
-    const term = startControllers({
+    const term = createControllers({
       config,
       client: guarded,
       writeEvent: told.write,
@@ -115,6 +115,7 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
       pullTimes,
       metrics,
     });
+    term.start();
     controllers = term;
     term.synced.then(
       () => log.info('the controllers run'),

@@ -1,3 +1,4 @@
+import { Registry } from 'prom-client';
 import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from './api/names.ts';
 import { createAuthority } from './certificates/authority.ts';
 import { createServingCertificate } from './certificates/serving-certificate.ts';
@@ -5,11 +6,13 @@ import { wait } from './clock.ts';
 import { createApiClient } from './cluster/api-client.ts';
 import type { Cluster } from './cluster/credentials.ts';
 import { actAs } from './cluster/service-account-token.ts';
-import { type Controllers, startControllers } from './controllers.ts';
+import { createControllers } from './controllers.ts';
 import { eventWriter, type Gate, type GateOptions, gateServer, listen } from './gate.ts';
 import { register } from './install/registration.ts';
 import { checkServerVersion } from './install/server-version.ts';
+import { createMetrics } from './observe/metrics.ts';
 import { PULL_TIMES } from './preloads/assess/pull-times.ts';
+import { PULL_FAILURE_REASONS } from './preloads/pods/failure-reasons.ts';
 import { createProcessHealth } from './process-health.ts';
 
 /** A process lives for one authority: it makes a new one, and publishes it, at each start. */
@@ -24,8 +27,8 @@ const EVENTS_MS = 5000;
  */
 export async function startProcessGate(options: GateOptions, cluster: Cluster): Promise<Gate> {
   const { config, clock, random, log, pullTimes = PULL_TIMES } = options;
-  const health = config.healthListen && createProcessHealth(clock, log);
-  const metrics = health?.metrics;
+  const registry = config.healthListen && new Registry();
+  const metrics = registry && createMetrics(registry, PULL_FAILURE_REASONS);
   const api = { clock, random, onAttempt: metrics?.apiRequest };
   const admin = createApiClient(cluster, api);
   log.info({ cluster: cluster.name, server: cluster.server }, 'cluster');
@@ -43,12 +46,20 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
   const admissionClient = createApiClient(account, api);
   const events = eventWriter(client, `pullgate-${process.pid}`, options);
   const { write: writeEvent } = events;
-  let begun: Controllers | undefined;
-  const progress = (preload: string) => begun?.progress(preload);
+  const controllers = createControllers({
+    ...{ config, client, writeEvent, clock, random, log, pullTimes, metrics },
+  });
+  const { progress } = controllers;
   const voice = { client: admissionClient, namespace: GATE_NAMESPACE, writeEvent, metrics, progress };
   const server = gateServer(options, voice, { cert: serving.certificatePem, key: serving.keyPem });
-  if (health !== undefined && config.healthListen !== undefined)
-    await listen(health.server, config.healthListen);
+  let isRegistered = false;
+  const health =
+    registry &&
+    createProcessHealth({
+      ...{ registry, controllers, clock, log, isRegistered: () => isRegistered },
+      certificates: { serving: serving.certificatePem, ca: authority.certificatePem },
+    });
+  if (health !== undefined && config.healthListen !== undefined) await listen(health, config.healthListen);
   await listen(server, config.listen);
 
   const registration = await register(admin, {
@@ -59,19 +70,8 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
     clock,
     log,
   });
-  const controllers = startControllers({
-    config,
-    client,
-    writeEvent,
-    clock,
-    random,
-    log,
-    pullTimes,
-    metrics,
-  });
-  begun = controllers;
-  const certificates = { serving: serving.certificatePem, ca: authority.certificatePem };
-  health?.started({ controllers, certificates });
+  isRegistered = true;
+  controllers.start();
   const ready = controllers.synced.then(
     () => log.info({ listen: config.listen, url: config.url }, 'ready'),
     // Only a stop ends the reading, and it has to go on until everything is taken away.
@@ -90,7 +90,7 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
         });
       } finally {
         await server.close();
-        await health?.server.close();
+        await health?.close();
         await Promise.all([admissionClient, client, admin].map((one) => one.close()));
       }
     },

@@ -35,6 +35,14 @@ export interface ReflectorOptions<T> {
   parse(raw: unknown): T;
   /** Restricts the cache to some namespaces. Call `namespaceChanged` when the answer of `isFollowed` changes. */
   readonly scope?: Scope<T>;
+  readonly log: Logger;
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+}
+
+/** Whoever uses a reflector. Its cache can be read before, so those who follow it can be made from it. */
+export interface Follower<T> {
   /**
    * Restricts what the cache keeps of objects. A list brings no more than that. The watch brings whole objects: call `trim` for
    * each of which less is to be kept, and `refresh` for one that is to be kept whole from now on.
@@ -46,15 +54,12 @@ export interface ReflectorOptions<T> {
    * addition. The cache shows the change already. What it throws is logged.
    */
   onChange(key: string, now: T | undefined, before: T | undefined): void;
-  readonly log: Logger;
-  readonly clock: Clock;
-  /** In [0, 1). */
-  readonly random: () => number;
 }
 
 /** A copy of a collection in the API server, kept up to date. */
 export interface Reflector<T> {
-  start(): void;
+  /** Begins to read. Nothing is reported before. */
+  start(follower: Follower<T>): void;
   /** Resolves when nothing is running any more; no change is reported after the call. */
   stop(): Promise<void>;
   /** Resolves when the first list has been reported; rejects if stopped before. */
@@ -69,7 +74,7 @@ export interface Reflector<T> {
    * now comes with a list of the namespace, which is merged with the watch so that no change is missed.
    */
   namespaceChanged(namespace: string): void;
-  /** Keeps no more of the object than the option `trim` says. That is no change to report. */
+  /** Keeps no more of the object than the `trim` of the follower says. That is no change to report. */
   trim(key: string): void;
   /** Reads the object anew. The change is reported as if the watch had brought it. */
   refresh(key: string): Promise<void>;
@@ -108,7 +113,7 @@ const KEY_CHARACTERS = 63 + 1 + 253;
  */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: one loop with its state: list, watch, list again
 export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
-  const { client, path, query, parse, scope, trim, clock, random } = options;
+  const { client, path, query, parse, scope, clock, random } = options;
   const log = options.log.child({ path });
   const limitLog = createLogLimit(clock);
   const stopping = new AbortController();
@@ -117,6 +122,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   /** Where to watch from; undefined: list first. */
   let resourceVersion: string | undefined;
   let isSynced = false;
+  let follower: Follower<T> | undefined;
   let running: Promise<void> | undefined;
   let startedAt = Number.POSITIVE_INFINITY;
   let contactAt = Number.NEGATIVE_INFINITY;
@@ -127,9 +133,12 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   const cache = createObjectCache<T>({
     parse,
     scope,
-    trim,
+    trim: {
+      isWhole: (object) => follower?.trim?.isWhole(object) ?? true,
+      less: (object) => follower?.trim?.less(object) ?? object,
+    },
     onChange(key, now, before) {
-      if (!stopping.signal.aborted) options.onChange(key, now, before);
+      if (!stopping.signal.aborted) follower?.onChange(key, now, before);
     },
     onTrouble(what, key, err) {
       const detail = err instanceof Error ? err.message : String(err);
@@ -322,8 +331,9 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
   }
 
   return {
-    start() {
+    start(given) {
       if (running !== undefined) return;
+      follower = given;
       startedAt = clock.monotonic();
       running = run();
     },

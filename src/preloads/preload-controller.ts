@@ -56,15 +56,16 @@ export interface PreloadControllerOptions {
   readonly pullTimes: PullTimes;
   /** What puller pods request where their namespace does not ask for something else. */
   readonly pullerResources: PullerResources;
-  /** Called with `namespace/name` of a preload when something new is known of it. */
-  readonly onAssessed: (key: string) => void;
   readonly onPullEnded?: ((pull: EndedPull) => void) | undefined;
 }
 
 /** Carries out ImagePreloads: puller pods and status. Told of changes by the reflectors, after their caches show them. */
 export interface PreloadController extends Trim<ImagePreload> {
-  /** When everything that is stored has been read. */
-  start(): void;
+  /**
+   * Call it when everything that is stored has been read. From then on `onAssessed` is called with `namespace/name` of a preload when
+   * something new is known of it.
+   */
+  start(onAssessed: (key: string) => void): void;
   preloadChanged(key: string): void;
   /** A Deployment has changed that may own preloads. */
   ownerChanged(owner: { readonly namespace: string; readonly uid: string }): void;
@@ -94,6 +95,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   const endedPulls = createEndedPulls(clock, (pull) => options.onPullEnded?.(pull));
   const sharers = createPullSharers();
   const lookups = createWorkloadLookups({ client, clock, log });
+  let reportAssessed: (key: string) => void = () => undefined;
   let nodesChangedSince = false;
   let stopGathering: (() => void) | undefined;
   let stopped = false;
@@ -217,7 +219,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const assessment = assess(input);
     const before = state.assessment;
     state.assessment = assessment;
-    options.onAssessed(key);
+    reportAssessed(key);
     logChanges(known, before, assessment);
     endedPulls.timedOut(assessment.plan.timedOut);
     if (activity !== 'rolling')
@@ -333,7 +335,8 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       return state?.live === true ? state.assessment : undefined;
     },
     running: () => pods.running,
-    start() {
+    start(onAssessed) {
+      reportAssessed = onAssessed;
       endedPulls.start();
       served.start();
       queue.start();

@@ -24,23 +24,19 @@ export async function observe(client: ApiClient, label: string): Promise<Observe
     log: pino({ level: 'silent' }),
     query: { labelSelector: label },
   };
-  const reflectors = [
-    createReflector<PodView>({
-      ...common,
-      path: '/api/v1/pods',
-      parse: podView,
-      onChange: (key, pod) => timeline.podChanged(now(), key, pod),
-    }),
-    createReflector<DeploymentView>({
-      ...common,
-      path: '/apis/apps/v1/deployments',
-      parse: deploymentView,
-      onChange: (_key, deployment) => {
-        if (deployment !== undefined) timeline.deploymentChanged(now(), deployment);
-      },
-    }),
-  ];
-  for (const reflector of reflectors) reflector.start();
+  const pods = createReflector<PodView>({ ...common, path: '/api/v1/pods', parse: podView });
+  const deployments = createReflector<DeploymentView>({
+    ...common,
+    path: '/apis/apps/v1/deployments',
+    parse: deploymentView,
+  });
+  pods.start({ onChange: (key, pod) => timeline.podChanged(now(), key, pod) });
+  deployments.start({
+    onChange(_key, deployment) {
+      if (deployment !== undefined) timeline.deploymentChanged(now(), deployment);
+    },
+  });
+  const reflectors = [pods, deployments];
   await Promise.all(reflectors.map(({ synced }) => synced));
   return {
     timeline,

@@ -49,17 +49,21 @@ function followed() {
     path: DEPLOYMENTS,
     parse,
     scope: { isFollowed: (namespace) => namespaces.has(namespace), keepElsewhere },
-    onChange(key, now, before) {
-      if (reported.get(key) !== before) wrong.push(`${key}: not what was reported before`);
-      if (now === undefined) reported.delete(key);
-      else reported.set(key, now);
-      if (now !== undefined && now.version < (newest.get(key) ?? 0)) wrong.push(`${key}: back in time`);
-      newest.set(key, Math.max(now?.version ?? 0, newest.get(key) ?? 0));
-    },
     log,
     clock,
     random: () => 0,
   });
+
+  const start = () =>
+    reflector.start({
+      onChange(key, now, before) {
+        if (reported.get(key) !== before) wrong.push(`${key}: not what was reported before`);
+        if (now === undefined) reported.delete(key);
+        else reported.set(key, now);
+        if (now !== undefined && now.version < (newest.get(key) ?? 0)) wrong.push(`${key}: back in time`);
+        newest.set(key, Math.max(now?.version ?? 0, newest.get(key) ?? 0));
+      },
+    });
 
   async function settle(): Promise<void> {
     for (let turn = 0; turn < 8; turn += 1) {
@@ -71,6 +75,7 @@ function followed() {
   return {
     server,
     reflector,
+    start,
     lines,
     namespaces,
     wrong,
@@ -126,7 +131,7 @@ async function staged(run: (stage: Followed) => Promise<void>, before?: (stage: 
   const stage = followed();
   before?.(stage);
   try {
-    stage.reflector.start();
+    stage.start();
     await stage.finish();
     assert.ok(stage.reflector.hasSynced());
     await run(stage);

@@ -5,7 +5,7 @@ import { MODE_LABEL } from '../../src/api/names.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { createObjectCache } from '../../src/cluster/object-cache.ts';
 import { readConfig } from '../../src/config.ts';
-import { startControllers } from '../../src/controllers.ts';
+import { createControllers } from '../../src/controllers.ts';
 import { createDeploymentController } from '../../src/deployments/deployment-controller.ts';
 import { asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import { PULL_TIMES } from '../../src/preloads/assess/pull-times.ts';
@@ -84,7 +84,7 @@ test('2,000 namespaces with 2,000 Deployments start and change within seconds of
     deployments: Array.from({ length: MANY }, (_, index) => inNamespace(index)),
   });
   const began = process.cpuUsage();
-  const controllers = startControllers({
+  const controllers = createControllers({
     config: readConfig(['node', 'gate', '--kubeconfig', 'none']),
     client: server.client,
     writeEvent: () => undefined,
@@ -95,6 +95,7 @@ test('2,000 namespaces with 2,000 Deployments start and change within seconds of
     metrics: undefined,
   });
   try {
+    controllers.start();
     await controllers.synced;
     await until(() => server.watches.has('namespaces'));
     for (let index = 0; index < MANY; index += 1)

@@ -62,7 +62,6 @@ function following(count: number) {
     nodeTimeoutSeconds: 900,
     pullTimes: PULL_TIMES,
     pullerResources: PULLER_RESOURCES,
-    onAssessed: () => undefined,
   });
   for (let n = 0; n < count; n += 1) {
     const one = preload({}, { name: `web-${n}`, uid: `uid-${n}` });
@@ -80,7 +79,7 @@ test('thousands of ImagePreloads with one owner are taken over without reading a
 
 test('a Deployment with thousands of ImagePreloads has those looked at that are served, when it changes', async () => {
   const { clock, controller, reads } = following(MANY);
-  controller.start();
+  controller.start(() => undefined);
   const pass = async () => {
     for (let n = 0; n < 200; n += 1) {
       clock.advance(50);

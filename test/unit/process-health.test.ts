@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Registry } from 'prom-client';
 import { createAuthority } from '../../src/certificates/authority.ts';
 import type { Controllers, Watch } from '../../src/controllers.ts';
+import { createMetrics } from '../../src/observe/metrics.ts';
+import { PULL_FAILURE_REASONS } from '../../src/preloads/pods/failure-reasons.ts';
 import { createProcessHealth } from '../../src/process-health.ts';
 import { logDouble } from '../support/unit/log-double.ts';
 import { manualClock } from '../support/unit/manual-clock.ts';
@@ -11,8 +14,10 @@ const certificates = { serving: authority.certificatePem, ca: authority.certific
 
 /** A gate beside a cluster that has come so far. */
 function beside(watches: () => readonly Watch[], syncingMs: () => number | undefined = () => undefined) {
-  const health = createProcessHealth(manualClock(), logDouble().log);
+  const registry = new Registry();
+  let isRegistered = false;
   const controllers: Controllers = {
+    start: () => undefined,
     synced: Promise.resolve(),
     syncingMs,
     holds: () => ({ open: 1, oldestSeconds: 5 }),
@@ -22,28 +27,38 @@ function beside(watches: () => readonly Watch[], syncingMs: () => number | undef
     progress: () => undefined,
     endAll: async () => undefined,
   };
-  const status = async (url: string) => (await health.server.inject(url)).statusCode;
-  return { ...health, controllers, status };
+  const server = createProcessHealth({
+    ...{ registry, controllers, certificates, clock: manualClock(), log: logDouble().log },
+    isRegistered: () => isRegistered,
+  });
+  return {
+    server,
+    metrics: createMetrics(registry, PULL_FAILURE_REASONS),
+    status: async (url: string) => (await server.inject(url)).statusCode,
+    registered(): void {
+      isRegistered = true;
+    },
+  };
 }
 
 const watch = (resource: string, isSilent: boolean): Watch => ({ resource, silentSeconds: 1, isSilent });
 
 test('a gate beside a cluster is ready once it is registered and has read what is stored', async () => {
   let syncingMs: number | undefined = 10;
-  const { status, started, controllers } = beside(
+  const { status, registered } = beside(
     () => [],
     () => syncingMs,
   );
   assert.equal(await status('/readyz'), 503);
-  started({ controllers, certificates });
+  registered();
   assert.equal(await status('/readyz'), 503);
   syncingMs = undefined;
   assert.equal(await status('/readyz'), 200);
 });
 
 test('its metrics are those of a leader', async () => {
-  const { server, started, controllers, metrics } = beside(() => [watch('pods', false)]);
-  started({ controllers, certificates });
+  const { server, registered, metrics } = beside(() => [watch('pods', false)]);
+  registered();
   metrics.holdEnded('Ready', 3);
   const { body } = await server.inject('/metrics');
   for (const line of [
@@ -59,9 +74,7 @@ test('its metrics are those of a leader', async () => {
 
 test('one silent watch among others is not alive, but all of them are an outage', async () => {
   let others = false;
-  const { status, started, controllers } = beside(() => [watch('pods', true), watch('nodes', others)]);
-  assert.equal(await status('/healthz'), 200);
-  started({ controllers, certificates });
+  const { status } = beside(() => [watch('pods', true), watch('nodes', others)]);
   assert.equal(await status('/healthz'), 503);
   others = true;
   assert.equal(await status('/healthz'), 200);

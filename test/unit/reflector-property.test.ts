@@ -83,15 +83,6 @@ test('whatever happens on the way, the cache ends as the server, and the reports
         key: `default/${asString(at(raw, 'metadata', 'name'))}`,
         seen: `${at(raw, 'metadata', 'uid')} ${JSON.stringify(at(raw, 'spec'))}`,
       }),
-      onChange(key, now, before) {
-        if (reported.get(key) !== before?.seen) wrong.push(`${key}: not what was reported before`);
-        if (now === undefined) reported.delete(key);
-        else reported.set(key, now.seen);
-        // Another uid is another object: never a change of the one before.
-        if (now !== undefined && before !== undefined && uidOf(now.seen) !== uidOf(before.seen)) {
-          wrong.push(`${key}: another object as a change`);
-        }
-      },
       log,
       clock: systemClock,
       random: () => 0,
@@ -105,7 +96,17 @@ test('whatever happens on the way, the cache ends as the server, and the reports
         ]),
       );
     try {
-      reflector.start();
+      reflector.start({
+        onChange(key, now, before) {
+          if (reported.get(key) !== before?.seen) wrong.push(`${key}: not what was reported before`);
+          if (now === undefined) reported.delete(key);
+          else reported.set(key, now.seen);
+          // Another uid is another object: never a change of the one before.
+          if (now !== undefined && before !== undefined && uidOf(now.seen) !== uidOf(before.seen)) {
+            wrong.push(`${key}: another object as a change`);
+          }
+        },
+      });
       for (const each of steps) await apply(double, each);
       await until(
         () => reflector.hasSynced() && isDeepStrictEqual(cached(), stored()),

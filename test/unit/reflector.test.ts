@@ -75,9 +75,9 @@ test('others have the event loop while a long list is taken over', async () => {
   turning = setImmediate(turn);
   try {
     await staged(
-      async ({ double, reflector }) => {
+      async ({ double, reflector, start }) => {
         for (let n = 0; n < 60; n += 1) double.put(`thing-${n}`);
-        reflector.start();
+        start();
         await reflector.synced;
         assert.equal(turnsAt.length, 60);
         // Three changes of 4 ms.
@@ -229,10 +229,10 @@ test('an error that comes as an event leads to a new list', () =>
   }));
 
 test('stop during the list opens no watch, reports nothing, and rejects synced', () =>
-  staged(async ({ double, reflector, changes }) => {
+  staged(async ({ double, reflector, start, changes }) => {
     double.put('a');
     double.next(hang);
-    reflector.start();
+    start();
     await until(() => double.lists().length === 1);
     await reflector.stop();
     await assert.rejects(reflector.synced, /was stopped/);
@@ -250,12 +250,12 @@ test('stop closes the watch', () =>
 
 test('a missing definition and a missing right are each logged once, and fixed by themselves', () =>
   staged(async (stage) => {
-    const { double, reflector, lines } = stage;
+    const { double, reflector, start, lines } = stage;
     const errors = () => lines.filter(({ level }) => level === 50).map(({ code }) => code);
     let refusal = status(404, 'NotFound');
     let code = 404;
     double.route('GET', THINGS, (seen, response) => answer(code, refusal)(seen, response));
-    reflector.start();
+    start();
     await until(() => double.requests.length > 5);
     assert.deepEqual(errors(), ['PG_CRD_MISSING']);
     [code, refusal] = [403, status(403, 'Forbidden', 'things is forbidden: User "x" cannot list')];
@@ -290,9 +290,9 @@ test('failures in a row are further and further apart, up to 10 s', () => {
   const clock = manualClock();
   const waits: number[] = [];
   return staged(
-    async ({ double, reflector }) => {
+    async ({ double, start }) => {
       double.route('GET', THINGS, answer(403, status(403, 'Forbidden')));
-      reflector.start();
+      start();
       for (let failure = 1; failure <= 8; failure++) {
         await until(() => double.requests.length === failure && clock.timers().length === 1);
         waits.push(Math.round(clock.timers()[0] ?? 0));
@@ -345,7 +345,6 @@ async function quietReflector(run: (stage: QuietStage) => Promise<void>): Promis
     client: server.client,
     path: THINGS,
     parse: (raw) => raw,
-    onChange: () => undefined,
     log,
     clock,
     random: () => 0.99,
@@ -362,6 +361,8 @@ async function quietReflector(run: (stage: QuietStage) => Promise<void>): Promis
     await reflector.stop();
   }
 }
+const NOBODY = { onChange: () => undefined };
+
 interface QuietStage {
   readonly server: ReturnType<typeof quietServer>;
   readonly reflector: Reflector<unknown>;
@@ -370,7 +371,7 @@ interface QuietStage {
 
 test('a collection in which nothing ever happens is heard of each time its watch is opened, and never silent', () =>
   quietReflector(async ({ reflector, pass }) => {
-    reflector.start();
+    reflector.start(NOBODY);
     for (let minutes = 0; minutes < 30; minutes += 1) {
       await pass(60_000);
       assert.ok(reflector.lastContactAge() <= 331_000, `${reflector.lastContactAge()} ms`);
@@ -380,7 +381,7 @@ test('a collection in which nothing ever happens is heard of each time its watch
 
 test('one that gets no answer of any kind is silent once no working one could be', () =>
   quietReflector(async ({ server, reflector, pass }) => {
-    reflector.start();
+    reflector.start(NOBODY);
     await pass(1000);
     server.silence();
     await pass(LOST_MS);
@@ -393,7 +394,7 @@ test('one that has never been heard of is silent by as long after its start', ()
   quietReflector(async ({ server, reflector, pass }) => {
     server.silence();
     await pass(LOST_MS);
-    reflector.start();
+    reflector.start(NOBODY);
     assert.equal(reflector.lastContactAge(), Number.POSITIVE_INFINITY);
     await pass(LOST_MS);
     assert.equal(reflector.isSilent(), false);
@@ -404,7 +405,7 @@ test('one that has never been heard of is silent by as long after its start', ()
 test('one that the API server refuses is not silent: it was heard', () =>
   quietReflector(async ({ server, reflector, pass }) => {
     server.refuse(new ApiError(403, { reason: 'Forbidden', message: 'User "x" cannot list' }));
-    reflector.start();
+    reflector.start(NOBODY);
     await pass(2 * LOST_MS);
     assert.equal(reflector.lastContactAge(), Number.POSITIVE_INFINITY);
     assert.equal(reflector.isSilent(), false);

@@ -49,16 +49,6 @@ const pods = createReflector<Pull>({
     const { state } = pullOutcome(pod);
     return { image: imageOf(at(raw, 'spec')), state };
   },
-  onChange(_key, now, before) {
-    if (now === undefined) {
-      if (before !== undefined) tell('gone', before.image);
-      return;
-    }
-    if (before === undefined) tell('created', now.image);
-    if (now.state === before?.state) return;
-    if (now.state === 'succeeded') tell('pulled', now.image);
-    if (now.state === 'failed') tell('failed', now.image);
-  },
 });
 
 interface Rollout {
@@ -76,16 +66,29 @@ const deployments = createReflector<Rollout>({
       held: asStringMap(at(metadata, 'labels'))[HELD_LABEL] !== undefined,
     };
   },
-  onChange(_key, now, before) {
-    if (now === undefined || now.held === (before?.held ?? false)) return;
-    tell(now.held ? 'held' : 'released', now.image);
-  },
 });
 
 function imageOf(spec: unknown): string {
   return asString(at(asArray(at(spec, 'containers'))[0], 'image')) ?? '';
 }
 
-for (const one of [pods, deployments]) one.start();
+pods.start({
+  onChange(_key, now, before) {
+    if (now === undefined) {
+      if (before !== undefined) tell('gone', before.image);
+      return;
+    }
+    if (before === undefined) tell('created', now.image);
+    if (now.state === before?.state) return;
+    if (now.state === 'succeeded') tell('pulled', now.image);
+    if (now.state === 'failed') tell('failed', now.image);
+  },
+});
+deployments.start({
+  onChange(_key, now, before) {
+    if (now === undefined || now.held === (before?.held ?? false)) return;
+    tell(now.held ? 'held' : 'released', now.image);
+  },
+});
 await Promise.all([pods.synced, deployments.synced]);
 parentPort?.postMessage('ready');

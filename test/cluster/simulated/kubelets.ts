@@ -269,15 +269,16 @@ export async function startKubelets(options: KubeletsOptions): Promise<Kubelets>
     client: api,
     path: '/api/v1/pods',
     parse: (raw) => ({ ...parsePod(raw), nodeSelector: asStringMap(at(raw, 'spec', 'nodeSelector')) }),
-    onChange(_key, now, before) {
-      if (now !== undefined) changed(now);
-      else if (before !== undefined) removed(before);
-    },
     log: pino({ level: 'error' }),
     clock: systemClock,
     random: Math.random,
   });
-  pods.start();
+  pods.start({
+    onChange(_key, now, before) {
+      if (now !== undefined) changed(now);
+      else if (before !== undefined) removed(before);
+    },
+  });
   await pods.synced;
 
   return {

@@ -71,14 +71,6 @@ export async function simulateNodes(
     path: '/api/v1/pods',
     query: { fieldSelector: 'spec.nodeName!=' },
     parse: parsePod,
-    onChange(_key, now, before) {
-      const pod = now ?? before;
-      const kubelet = kubelets.get(pod?.node ?? '');
-      if (pod === undefined || kubelet === undefined) return;
-      if (now === undefined) kubelet.forget(pod.uid);
-      else if (now.deleting) kubelet.end(now);
-      else kubelet.run(now);
-    },
     log: pino({ level: 'error' }),
     clock: systemClock,
     random: Math.random,
@@ -150,7 +142,16 @@ export async function simulateNodes(
     for (const one of [...removed, ...ended]) if (one.status === 'rejected') errors.push(one.reason);
     if (errors.length > 0) throw new AggregateError(errors, `simulated nodes: ${String(errors[0])}`);
   });
-  pods.start();
+  pods.start({
+    onChange(_key, now, before) {
+      const pod = now ?? before;
+      const kubelet = kubelets.get(pod?.node ?? '');
+      if (pod === undefined || kubelet === undefined) return;
+      if (now === undefined) kubelet.forget(pod.uid);
+      else if (now.deleting) kubelet.end(now);
+      else kubelet.run(now);
+    },
+  });
   await pods.synced;
   // All of them are over before the first that failed is told of: none may appear after the end of the scope.
   for (const one of await Promise.allSettled(Array.from({ length: count }, add))) {

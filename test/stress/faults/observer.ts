@@ -19,15 +19,16 @@ export async function observe(api: ApiClient, namespace: string): Promise<Observ
       client: api,
       path,
       parse: asObject,
-      onChange(_key, object, before) {
-        const name = asString(at(object ?? before, 'metadata', 'name')) ?? '';
-        seen.push({ at: Date.now(), kind, name, object });
-      },
       log: pino({ level: 'fatal' }),
       clock: systemClock,
       random: Math.random,
     });
-    reflector.start();
+    reflector.start({
+      onChange(_key, object, before) {
+        const name = asString(at(object ?? before, 'metadata', 'name')) ?? '';
+        seen.push({ at: Date.now(), kind, name, object });
+      },
+    });
     return reflector;
   };
   const reflectors = [

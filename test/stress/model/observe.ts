@@ -27,17 +27,18 @@ export async function observe(api: ApiClient, namespace: string, group: string):
       path,
       query,
       parse: asObject,
+      log: pino({ level: 'fatal' }),
+      clock: systemClock,
+      random: Math.random,
+    });
+    reflector.start({
       onChange(_key, now, before) {
         const metadata = at(now ?? before, 'metadata');
         const name = asString(at(metadata, 'name')) ?? '';
         const uid = asString(at(metadata, 'uid')) ?? '';
         moments.push({ at: performance.now(), kind, name, uid, object: now });
       },
-      log: pino({ level: 'fatal' }),
-      clock: systemClock,
-      random: Math.random,
     });
-    reflector.start();
     return [kind, reflector] as const;
   };
   const apps = `/apis/apps/v1/namespaces/${namespace}`;

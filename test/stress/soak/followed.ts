@@ -27,14 +27,15 @@ export async function followDeployments(api: ApiClient): Promise<Followed> {
     client: api,
     path: '/apis/apps/v1/deployments',
     parse: parseDeployment,
-    onChange(key, now) {
-      for (const one of waiting.get(key) ?? []) if (one.asWanted(now)) one.resolve(now);
-    },
     log: pino({ level: 'error' }),
     clock: systemClock,
     random: Math.random,
   });
-  deployments.start();
+  deployments.start({
+    onChange(key, now) {
+      for (const one of waiting.get(key) ?? []) if (one.asWanted(now)) one.resolve(now);
+    },
+  });
   await deployments.synced;
   return {
     values: () => deployments.values(),

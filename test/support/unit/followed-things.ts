@@ -16,7 +16,9 @@ type Change = [kind: 'added' | 'changed' | 'removed', key: string, spec: unknown
 
 export interface Stage {
   readonly double: ApiServerDouble;
-  readonly reflector: Reflector<Projection>;
+  readonly reflector: Omit<Reflector<Projection>, 'start'>;
+  /** The reflector starts, and its changes are kept. */
+  start(): void;
   readonly changes: Change[];
   readonly lines: Record<string, unknown>[];
 }
@@ -24,7 +26,7 @@ export interface Stage {
 /** A reflector before a server double. Random 0: no wait between two attempts. */
 export async function staged(
   run: (stage: Stage) => Promise<void>,
-  overrides: Partial<ReflectorOptions<Projection>> = {},
+  overrides: Partial<ReflectorOptions<Projection>> & { readonly onChange?: (key: string) => void } = {},
 ): Promise<void> {
   const double = await startApiServerDouble();
   const client = createApiClient(double.cluster(), { clock: systemClock, random: () => 0 });
@@ -38,21 +40,25 @@ export async function staged(
       key: `${asString(at(raw, 'metadata', 'namespace'))}/${asString(at(raw, 'metadata', 'name'))}`,
       spec: at(raw, 'spec'),
     }),
-    onChange(key, now, before) {
-      shown.push(reflector.get(key) === now);
-      changes.push([
-        now === undefined ? 'removed' : before === undefined ? 'added' : 'changed',
-        key,
-        (now ?? before)?.spec,
-      ]);
-    },
     log,
     clock: systemClock,
     random: () => 0,
     ...overrides,
   });
+  const start = () =>
+    reflector.start({
+      onChange(key, now, before) {
+        overrides.onChange?.(key);
+        shown.push(reflector.get(key) === now);
+        changes.push([
+          now === undefined ? 'removed' : before === undefined ? 'added' : 'changed',
+          key,
+          (now ?? before)?.spec,
+        ]);
+      },
+    });
   try {
-    await run({ double, reflector, changes, lines });
+    await run({ double, reflector, start, changes, lines });
     assert.ok(
       shown.every((is) => is),
       'the cache shows each change already',
@@ -64,8 +70,8 @@ export async function staged(
   }
 }
 
-export async function synced({ double, reflector }: Stage): Promise<void> {
-  reflector.start();
+export async function synced({ double, reflector, start }: Stage): Promise<void> {
+  start();
   await reflector.synced;
   await until(() => double.openWatches === 1, 'the watch is open');
 }

@@ -114,7 +114,6 @@ export function gateWorld({
       const reason = pull.result === 'Pulled' ? '' : ` ${pull.reason}`;
       ended.pulls.push(`${pull.result}${reason} ${pull.seconds}`);
     },
-    onAssessed: (key) => ownerChanged(preloads.get(key)),
   });
   const deploymentController = createDeploymentController({
     ...common,
@@ -204,7 +203,7 @@ export function gateWorld({
     preloadController,
     deploymentController,
     start(): void {
-      preloadController.start();
+      preloadController.start((key) => ownerChanged(preloads.get(key)));
       deploymentController.start();
     },
     async stop(): Promise<void> {

@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { createApiClient } from '../../../../src/cluster/api-client.ts';
 import { createEventWriter } from '../../../../src/cluster/events.ts';
 import { readConfig } from '../../../../src/config.ts';
-import { startControllers } from '../../../../src/controllers.ts';
+import { createControllers } from '../../../../src/controllers.ts';
 import { PULL_TIMES } from '../../../../src/preloads/assess/pull-times.ts';
 import { answerParent, tell, watchedLog } from '../child.ts';
 import { skippingClock } from './skipping-clock.ts';
@@ -36,7 +36,7 @@ const { write: writeEvent } = createEventWriter(client, {
   log,
 });
 const config = readConfig(['node', 'gate', '--kubeconfig', 'none']);
-const controllers = startControllers({
+const controllers = createControllers({
   config,
   client,
   writeEvent,
@@ -54,5 +54,6 @@ answerParent<Own>(async ({ skipMs, state }) => {
   // What is due then is done.
   await wait(2);
 }, steps.pause);
+controllers.start();
 await controllers.synced;
 tell({ kind: 'ready', ready: true });
