@@ -95,6 +95,8 @@ export function rejection(
 
 const WHY_UNKNOWN = {
   stale: (id: string) => `${id} changed while it was being checked`,
+  crowded: (id: string) =>
+    `too many updates of this namespace wait for their ImagePreloads to be created, so that of ${id} is not created yet`,
   unanswered: (id: string, trouble: string | undefined) => {
     const why =
       trouble === undefined

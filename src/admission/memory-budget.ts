@@ -15,8 +15,8 @@ export interface Charge {
 
 /**
  * For all requests together. The container has 512 MiB (deploy/deployment.yaml), and Pullgate takes 204 MB at its peak on 5,000
- * nodes (docs/benchmarks.md). The rest is for this, for the one body that is being parsed (50 MB), for connections, and for
- * what the garbage collector has not freed yet.
+ * nodes (docs/benchmarks.md). The rest is for this, for the one body that is being parsed (50 MB), for the ImagePreloads that are being
+ * made (src/preloads/background-making.ts), for connections, and for what the garbage collector has not freed yet.
  *
  * Requests have a part of their own by their size, so that neither large bodies that arrive slowly nor many updates of middling
  * objects at once keep a usual review out: answered with an error, it would pass ungated. A usual review has 5 to 50 kB. One peer has 256

@@ -10,7 +10,9 @@ export interface PreloadProgress {
     /** The review is not about the Deployment as it is stored: nothing was looked up, and nothing made. */
     | { readonly kind: 'stale' }
     /** The API server did not answer in time, so that nothing is known. */
-    | { readonly kind: 'unanswered' };
+    | { readonly kind: 'unanswered' }
+    /** Too many preloads are being created for updates of this namespace: nothing was made. */
+    | { readonly kind: 'crowded' };
   readonly readyNodes: number;
   /** 0 until it is known. */
   readonly desiredNodes: number;

@@ -14,6 +14,8 @@ export const STALE: PreloadProgress = {
 
 export const UNANSWERED: PreloadProgress = { ...STALE, outcome: { kind: 'unanswered' } };
 
+export const CROWDED: PreloadProgress = { ...STALE, outcome: { kind: 'crowded' } };
+
 export function failed(message: string): PreloadProgress {
   return { ...STALE, outcome: { kind: 'fail', message } };
 }

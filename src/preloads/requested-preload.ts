@@ -9,13 +9,13 @@ import type { ApiClient, CallOptions } from '../cluster/api-client.ts';
 import { ApiError, isConflict, isNotFound, isUnanswered } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import { deploymentReference, preloadReference } from '../cluster/object-reference.ts';
-import { asObject, asString, at, type JsonObject } from '../json.ts';
+import { asObject, at, type JsonObject } from '../json.ts';
 import type { Logger } from '../log.ts';
 import type { LogLimit } from '../log-limit.ts';
 import type { BackgroundMaking } from './background-making.ts';
 import { createPreload, preloadsPath } from './create-preload.ts';
 import { isNeededPreload, type PreloadSettings, preloadSpec } from './preload-spec.ts';
-import { failed, requestProgress, STALE, UNANSWERED } from './request-progress.ts';
+import { CROWDED, failed, requestProgress, STALE, UNANSWERED } from './request-progress.ts';
 
 /** An update of a Deployment in mode reject that waits for a preload. */
 export interface PreloadRequest {
@@ -123,7 +123,7 @@ async function progressOf(
   const there = await read(`${collection}/${preload}`);
   const stored = there === undefined ? undefined : parseImagePreload(there);
   if (stored !== undefined && isUsable(stored, wanted, from, settings)) {
-    if (!request.dryRun) writeEvent(rejectedEvent(request, stored));
+    if (!request.dryRun) writeEvent(rejectedEvent(wanted, stored, request.username));
     return requestProgress(stored, clock.now(), servesNothing(live));
   }
   if (request.dryRun) return requestProgress(emptyPreload(clock.now()), clock.now());
@@ -135,19 +135,33 @@ async function progressOf(
     });
   }
   const waitMs = Math.max(0, Math.min(MAKE_MS, endsAt - clock.monotonic()));
-  const created = await options.making.make({ namespace, name: preload }, waitMs, async () => {
-    const runningTemplate = () => options.runningTemplate(wanted, from.template);
-    const result = await createPreload(
-      { deployment: wanted, name: preload, from, runningTemplate },
-      { ...options, call: { deadlineMs: CALL_MS, retry: false } },
-    );
-    if (result.kind === 'Created') writeEvent(rejectedEvent(request, result.preload));
-    return result;
-  });
+  const asked = { preload, from, username: request.username };
+  const created = await makeInBackground(wanted, asked, waitMs, options);
+  if (created?.kind === 'Crowded') return CROWDED;
   // Let through instead, the update would be as if nobody had asked.
   if (created?.kind === 'Refused')
     return failed(`ImagePreload ${preload} was refused: ${created.error.apiMessage}`);
   return requestProgress(emptyPreload(clock.now()), clock.now());
+}
+
+/** A function of its own, because the making outlives the answer, and would keep whatever it can see of the review. */
+async function makeInBackground(
+  deployment: Deployment,
+  { preload: name, from, username }: Pick<PreloadRequest, 'preload' | 'from' | 'username'>,
+  waitMs: number,
+  options: RequestedPreloadsOptions,
+) {
+  const { template, annotations, namespace } = deployment;
+  const toMake = { namespace, name, keeps: { template, annotations } };
+  return await options.making.make(toMake, waitMs, async () => {
+    const runningTemplate = () => options.runningTemplate(deployment, from.template);
+    const result = await createPreload(
+      { deployment, name, from, runningTemplate },
+      { ...options, call: { deadlineMs: CALL_MS, retry: false } },
+    );
+    if (result.kind === 'Created') options.writeEvent(rejectedEvent(deployment, result.preload, username));
+    return result;
+  });
 }
 
 async function liveDeployment(
@@ -193,22 +207,21 @@ function emptyPreload(now: number): ImagePreload {
   return { ...parseImagePreload({}), createdAt: now };
 }
 
-function rejectedEvent(request: PreloadRequest, { uid, spec }: ImagePreload): GateEvent {
-  const { namespace, name, preload, oldObject, username } = request;
+function rejectedEvent(
+  deployment: Deployment,
+  { name, uid, spec }: ImagePreload,
+  username: string,
+): GateEvent {
   const images = spec.images.map(({ image }) => image).join(', ');
   return {
     type: 'Normal',
     reason: 'RolloutRejected',
     action: 'Admit',
-    regarding: deploymentReference({
-      namespace,
-      name,
-      uid: asString(at(oldObject, 'metadata', 'uid')) ?? '',
-    }),
-    related: preloadReference({ namespace }, preload, uid),
+    regarding: deploymentReference(deployment),
+    related: preloadReference(deployment, name, uid),
     note:
       `update rejected until the nodes have ${images}; requested by ${username}; most clients retry, otherwise ` +
-      `run the command again; see kubectl -n ${namespace} get ipl ${preload}`,
+      `run the command again; see kubectl -n ${deployment.namespace} get ipl ${name}`,
     dedupKey: uid,
   };
 }

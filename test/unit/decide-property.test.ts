@@ -175,6 +175,7 @@ const progress: fc.Arbitrary<PreloadProgress> = fc.record(
     outcome: fc.constantFrom<PreloadProgress['outcome'][]>(
       { kind: 'wait' },
       { kind: 'stale' },
+      { kind: 'crowded' },
       { kind: 'fail', message: 'not found' },
       { kind: 'release', message: 'every node has it' },
     ),

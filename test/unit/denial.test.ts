@@ -86,8 +86,18 @@ test('an API server that did not answer is no reason to let the update through, 
   });
 });
 
+test('an update whose ImagePreload there is no room to make is to be asked for again', () => {
+  const { code, message, retryAfterSeconds } = denied({ outcome: { kind: 'crowded' } });
+  assert.deepEqual([code, retryAfterSeconds], [429, 1]);
+  assert.equal(
+    message,
+    'pullgate: too many updates of this namespace wait for their ImagePreloads to be created, so that of shop/web is not ' +
+      'created yet. Run the same command again to retry',
+  );
+});
+
 test('a dry run is told to wait for nothing, whatever the outcome', () => {
-  for (const kind of ['wait', 'stale', 'unanswered'] as const) {
+  for (const kind of ['wait', 'stale', 'unanswered', 'crowded'] as const) {
     assert.equal(denied({ outcome: { kind } }, true).retryAfterSeconds, undefined);
   }
   assert.equal(denied(undefined, true).retryAfterSeconds, undefined);

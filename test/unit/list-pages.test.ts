@@ -1,13 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { listPages } from '../../src/cluster/list-pages.ts';
 import { asString, at } from '../../src/json.ts';
-
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc') as () => void;
+import { collectMemory } from '../support/unit/retained-bytes.ts';
 
 test('nothing of a page is kept while the next one is read', async () => {
   const pages: WeakRef<object>[] = [];
@@ -15,7 +11,7 @@ test('nothing of a page is kept while the next one is read', async () => {
   const client: Pick<ApiClient, 'get'> = {
     async get(_path, query, options) {
       await new Promise((resolve) => setImmediate(resolve));
-      collectGarbage();
+      collectMemory();
       kept.push(pages.filter((page) => page.deref() !== undefined).length);
       const page = {
         items: [{ metadata: { name: `thing-${pages.length}` } }],

@@ -19,6 +19,7 @@ import { deployment, PRELOAD_SETTINGS, UID } from '../support/unit/deployment-bu
 import { logDouble } from '../support/unit/log-double.ts';
 import { manualClock } from '../support/unit/manual-clock.ts';
 import { memoryApi, refusal } from '../support/unit/memory-api.ts';
+import { collectMemory } from '../support/unit/retained-bytes.ts';
 
 const SHOP = '/api/v1/namespaces/shop';
 const WEB = '/apis/apps/v1/namespaces/shop/deployments/web';
@@ -392,6 +393,40 @@ describe('while a webhook hangs', () => {
     assert.deepEqual(writes(), ['create']);
     assert.deepEqual(api.called('dryRun', SHOP).length, 1, 'one for both');
     assert.equal(stored().owner?.uid, UID);
+  });
+
+  test('nothing of the review is kept but the new template', async () => {
+    const { ask, api, clock } = world();
+    const objects: WeakRef<JsonObject>[] = [];
+    const review = () => {
+      const oldObject = structuredClone(running.object);
+      const object = structuredClone(next.object);
+      objects.push(new WeakRef(oldObject), new WeakRef(object));
+      return { oldObject, object };
+    };
+    const answer = ask(review(), slowly(clock, api));
+    await settle(clock, 500);
+    assert.equal((await answer).outcome.kind, 'wait');
+    collectMemory();
+    assert.deepEqual(
+      objects.map((object) => object.deref()),
+      [undefined, undefined],
+    );
+  });
+
+  test('updates whose preloads there is no room to make are denied for now, and have room later', async () => {
+    const { ask, clock, api } = world();
+    const client = slowly(clock, api);
+    const outcomesOf = async (...preloads: string[]) => {
+      const answers = preloads.map((preload) => ask({ preload }, client));
+      await settle(clock, 500);
+      return (await Promise.all(answers)).map(({ outcome }) => outcome.kind);
+    };
+    const names = Array.from({ length: 9 }, (_, n) => `web-${n}`);
+    assert.deepEqual(await outcomesOf(...names), [...Array.from({ length: 8 }, () => 'wait'), 'crowded']);
+    // The namespace is slow, so the next dry runs come one after the other.
+    for (let n = 0; n < 8; n += 1) await settle(clock, 4000);
+    assert.deepEqual(await outcomesOf('web-8'), ['wait']);
   });
 
   test('a refusal of the preload that comes late is told when the client asks again, once', async () => {

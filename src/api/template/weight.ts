@@ -10,10 +10,9 @@ const ENTRY_BYTES = 12;
 const NUMBER_BYTES = 16;
 
 /**
- * Returns whether a JSON value takes more than `limit` bytes of memory. The count is on the safe side, and stops as soon as it exceeds
- * the limit.
+ * Returns the bytes of memory that a JSON value takes. The count is on the safe side, and stops as soon as it exceeds the limit.
  */
-export function weighsMoreThan(limit: number, value: unknown): boolean {
+export function weightUpTo(limit: number, value: unknown): number {
   let bytes = 0;
   // A list rather than recursion: values may nest as deep as they like.
   const open: unknown[] = [value];
@@ -24,7 +23,12 @@ export function weighsMoreThan(limit: number, value: unknown): boolean {
     if (Array.isArray(next)) for (const entry of next) open.push(entry);
     else for (const field of Object.entries(next)) open.push(...field);
   }
-  return bytes > limit;
+  return bytes;
+}
+
+/** Returns whether a JSON value takes more than `limit` bytes of memory, on the safe side. */
+export function weighsMoreThan(limit: number, value: unknown): boolean {
+  return weightUpTo(limit, value) > limit;
 }
 
 /** Returns the memory of the value itself, without its entries. */

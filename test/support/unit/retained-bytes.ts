@@ -2,7 +2,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 setFlagsFromString('--expose-gc');
-const collect = runInNewContext('gc') as () => void;
+/** Frees what nothing refers to any more. */
+export const collectMemory = runInNewContext('gc') as () => void;
 
 /** How much more memory is in use, in bytes, as long as what `make` returns is kept. */
 export function retainedBytes(make: () => unknown): number {
@@ -31,8 +32,8 @@ export function leastRetainedBytes(make: () => unknown, enough: number): number 
 
 function inUse(): number {
   // Buffers that one collection finds unused are freed beside it, and by the next one at the latest.
-  collect();
-  collect();
+  collectMemory();
+  collectMemory();
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
 }
