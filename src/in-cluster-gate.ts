@@ -82,7 +82,7 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
 
   const leader = leaderChecks({ isLeader, isStuck, controllers: () => controllers });
   const readyChecks: Checks = {
-    admission: () => (listening ? undefined : 'it does not listen yet'),
+    admission: () => (listening ? undefined : 'this replica does not listen yet'),
     // Both as last seen: while the API server is away, so is whoever could change them.
     registration: () =>
       certificates.isRegistered() ? undefined : `there is no webhook configuration ${WEBHOOK_CONFIGURATION}`,
@@ -118,7 +118,7 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
     term.start();
     controllers = term;
     term.synced.then(
-      () => log.info('the controllers run'),
+      () => log.info('the controllers are running'),
       () => undefined,
     );
     if (!signal.aborted) await once(signal, 'abort');

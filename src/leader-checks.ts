@@ -27,8 +27,7 @@ export function leaderChecks({ isLeader, isStuck, controllers }: Leadership): {
 } {
   return {
     live: {
-      election: () =>
-        isStuck() ? 'no attempt to acquire or renew the lease within the expected time' : undefined,
+      election: () => (isStuck() ? 'no attempt to acquire or renew the Lease for more than 60 s' : undefined),
       // The lease is renewed over connections of its own: if it is, and a watch hears nothing, then the watch is lost.
       watches() {
         const silent = isLeader() ? (controllers()?.watches() ?? []).filter(({ isSilent }) => isSilent) : [];
@@ -46,7 +45,7 @@ export function leaderChecks({ isLeader, isStuck, controllers }: Leadership): {
       controllers() {
         const syncingMs = isLeader() ? (controllers()?.syncingMs() ?? 0) : 0;
         return syncingMs > SYNC_MS
-          ? `what is stored has not been read within ${Math.round(syncingMs / 1000)} s`
+          ? `the stored objects could not be read within ${Math.round(syncingMs / 1000)} s`
           : undefined;
       },
     },

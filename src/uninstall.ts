@@ -57,12 +57,12 @@ export async function endHolding(
     });
   const end = holds === 'stop' ? undefined : holds;
   await removeWebhooks(client);
-  log.info('no webhook is left: nothing new is held');
+  log.info('webhooks removed; no new update is held');
   const settled = clock.monotonic() + SETTLE_MS;
   let ended = await endAll({ ...options, end });
   await wait(clock, Math.max(0, settled - clock.monotonic()), never);
   ended += await endAll({ ...options, end });
-  log.info({ ended }, 'no hold is left');
+  log.info({ ended }, 'every hold has ended');
 }
 
 /** Taken out rather than deleted with their configuration: that is for who has applied it. */

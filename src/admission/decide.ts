@@ -76,7 +76,8 @@ export function goesBack(oldObject: unknown, object: unknown, now: number): stri
 function reasonToIgnore(input: DecideInput, next: Deployment): string | undefined {
   if (input.username === input.gateUsername) return 'the gate itself';
   if (next.deleting) return 'the Deployment is being deleted';
-  if (input.exemptNamespaces.includes(next.namespace)) return `namespace ${next.namespace} is never gated`;
+  if (input.exemptNamespaces.includes(next.namespace))
+    return `Pullgate never holds updates in the namespace ${next.namespace}`;
   return undefined;
 }
 
@@ -122,7 +123,9 @@ function decideHeld(update: Update, hold: Hold): Decision {
 
   const superseded = hash !== hold.template;
   const images = needed.map(({ image }) => image);
-  const reason = superseded ? `another template while held: ${images.join(', ')}` : 'still held';
+  const reason = superseded
+    ? `another pod template, held until the nodes have ${images.join(', ')}`
+    : 'still held';
   const begun = superseded ? newHold(update, hold.from) : hold;
   const held: Hold = { ...begun, userPaused };
   const annotations = superseded ? decidedMark(update, 'Superseded', reason) : decidedBefore(old);

@@ -31,7 +31,7 @@ export function overLimit(
 ): Denial {
   return forbidden(
     `pullgate: the update of ${namespace}/${name} is denied: ${exceeded}, so Pullgate cannot hold the rollout, and ` +
-      `${beginning(username, WORDS_LIMIT)} may not bypass. Make it smaller, or ask a user who has the verb bypass on ` +
+      `${beginning(username, WORDS_LIMIT)} may not bypass. Make the Deployment smaller, or ask a user who has the verb bypass on ` +
       'imagepreloads.pullgate.io to send this update',
   );
 }

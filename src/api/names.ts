@@ -142,7 +142,7 @@ export const MARKS: readonly Mark[] = [
     on: 'Deployment',
     writtenBy: 'you',
     values: 'a reason that differs from the stored one',
-    meaning: 'Lets the update that sets or changes it through without waiting.',
+    meaning: 'Releases the update that sets or changes it, without waiting.',
   },
   {
     name: REVERT_ANNOTATION,

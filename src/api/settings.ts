@@ -94,10 +94,10 @@ export const SETTINGS = {
   nodeSelector: {
     annotation: NODE_SELECTOR_ANNOTATION,
     flag: undefined,
-    help: 'only nodes that the selector matches, in addition to the scheduling of the pod template, get the images',
+    help: 'only nodes that match both this selector and the scheduling of the pod template get the images',
     range: {
       allowed:
-        "a label selector such as pool=web,zone in (a,b),!gpu (50 requirements at most) that fits the pod template's nodeSelector",
+        "a label selector such as pool=web,zone in (a,b),!gpu (50 requirements at most), compatible with the pod template's nodeSelector",
       parse: parseNodeSelector,
     },
   },
@@ -194,6 +194,6 @@ export function invalidSettingText({ annotation, value, allowed }: InvalidSettin
   const quoted = JSON.stringify(value.slice(0, SHOWN_CHARACTERS));
   const shown = quoted.length > SHOWN_CHARACTERS ? `${quoted.slice(0, SHOWN_CHARACTERS)}..."` : quoted;
   const flag = Object.values(SETTINGS).find((setting) => setting.annotation === annotation)?.flag;
-  const instead = flag === undefined ? 'it is left out' : `the gate's ${flag} is used instead`;
+  const instead = flag === undefined ? 'it is ignored' : `the flag ${flag} is used instead`;
   return `${annotation} is ${shown}; it must be ${allowed}; ${instead}`;
 }

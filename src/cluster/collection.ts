@@ -49,7 +49,7 @@ export function createFailureLog(log: Logger): { note(error: Error, failures: nu
       if (error instanceof GateError && (error.code === 'PG_CRD_MISSING' || error.code === 'PG_RBAC')) {
         log.error({ code: error.code }, text);
       } else if (failures >= WARN_AFTER_FAILURES) {
-        log.warn({ failures }, `the collection cannot be followed: ${text}`);
+        log.warn({ failures }, `cannot watch the collection: ${text}`);
       } else {
         log.debug({ err: error }, 'the watch broke');
         return;

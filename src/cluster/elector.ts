@@ -148,11 +148,11 @@ export function createElector(options: ElectorOptions): Elector {
         if (current.lease?.holder !== self) return;
         isOwnWrite = false;
         await patch(current.lease.resourceVersion, { holderIdentity: '' });
-        log.info('gave the lease back');
+        log.info('gave the Lease back');
         return;
       } catch (err) {
         if (isOutdated(err) && attempt < RELEASE_ATTEMPTS) continue;
-        log.warn({ err }, 'the lease could not be given back: the next leader waits for its end');
+        log.warn({ err }, 'could not give the Lease back; the next leader waits until it expires');
         return;
       }
     }
@@ -171,7 +171,7 @@ export function createElector(options: ElectorOptions): Elector {
       leading = false;
       step();
       lost.abort(new Error(`the lease was lost: ${why}`));
-      log.warn({ why }, 'not leading any more');
+      log.warn({ why }, 'no longer the leader');
     }
     function setDeadline(): void {
       cancelDeadline();
@@ -182,7 +182,7 @@ export function createElector(options: ElectorOptions): Elector {
     async function doLead(): Promise<void> {
       try {
         await lead(signal, (client) => whileLeading(client, { isLeader, remainingMs, lost: lost.signal }));
-        if (!signal.aborted) log.error('the leader ended by itself');
+        if (!signal.aborted) log.error('the controllers of the leader ended unexpectedly');
       } catch (err) {
         // What a lost lease breaks off is expected to complain.
         if (!lost.signal.aborted) log.error({ err }, 'the leader failed');

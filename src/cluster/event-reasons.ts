@@ -36,7 +36,7 @@ export const EVENT_REASONS = {
   },
   WaitingForNodes: {
     types: ['Warning'],
-    when: 'No node is eligible, so the rollout waits for one. The Event gives the time until when, and which nodes are [excluded](failures.md#excluded-nodes).',
+    when: 'No node is eligible, so the rollout waits for one. The Event says until when, and which nodes are [excluded](failures.md#excluded-nodes).',
     remedy: 'Look at these nodes. If the node pool scales from zero, wait: the rollout starts at that time.',
   },
   PreloadNodeFailed: {
@@ -46,7 +46,7 @@ export const EVENT_REASONS = {
   },
   PreloadFailed: {
     types: ['Warning'],
-    when: 'The update stays held and `kubectl rollout status` fails. Either every node that was asked gave a [final answer](failures.md), or the deadline has passed with no node ready, or the ImagePreload cannot be created: a quota, a policy or a missing right refuses it, a webhook does not answer, or an old one is in the way that finalizers keep or that may not be deleted.',
+    when: 'The update stays held and `kubectl rollout status` fails. Either every node that was asked to pull the image gave a [final answer](failures.md), or the deadline has passed with no node ready, or Pullgate cannot create the ImagePreload. In the last case a quota, a policy or a missing right refuses it, a webhook does not answer, or an old ImagePreload of that name cannot be deleted because of its finalizers or a missing right.',
     remedy:
       'Push the image, fix the pull secret or the quota, remove the finalizers, or go back. Pullgate retries automatically: the registry after 30 s, then less often, at least every 5 minutes.',
   },
@@ -68,13 +68,14 @@ export const EVENT_REASONS = {
   RolloutReleased: {
     types: ['Normal', 'Warning'],
     when: 'The hold has ended. The Event gives the reason: `Ready`, `Reverted`, `OptedOut`, `DeadlineExceeded`, `NoEligibleNodes`, `NotPreloadable`, `LimitExceeded`, `NothingServes` (no pod of the Deployment is ready, and one node has the images) or `ScaledToZero` (no pod is wanted). Also: mode `reject` let an update through, Pullgate dropped a copied or unreadable hold, or Pullgate was stopped or uninstalled. The type is Warning if the images are not on all required nodes.',
-    remedy: 'Resume the Deployment when you like if the Event says that it stays paused.',
+    remedy:
+      'If the Event says that the Deployment stays paused, resume it when you want the rollout to start.',
   },
   ReleaseFailed: {
     types: ['Warning'],
     when: 'The hold should end, for the reason in brackets, but the API server refused the update: a policy, a webhook that refuses or does not answer, or a missing right. The Deployment stays paused. Pullgate retries automatically, at least every 30 s.',
     remedy:
-      "Exempt Pullgate's account from what refuses the update, or wait, for example until a change freeze ends. The bypass in the Event is an update of your own account.",
+      "Exempt Pullgate's account from what refuses the update, or wait, for example until a change freeze ends. The bypass command in the Event runs under your own account, which the policy may allow.",
   },
   HoldSuperseded: {
     types: ['Normal'],
@@ -83,7 +84,7 @@ export const EVENT_REASONS = {
   },
   HoldReverted: {
     types: ['Normal', 'Warning'],
-    when: 'The hold ended without the held version: the running pod template was restored, or another template that needs no new image was stored and its rollout starts at once. The type is Warning if Pullgate was stopped or uninstalled and the image of the held version is known to be unavailable.',
+    when: 'The hold ended, and the held version does not roll out. Either the running pod template was restored, or another template that needs no new image was stored and its rollout starts at once. The type is Warning if Pullgate was stopped or uninstalled and the image of the held version is known to be unavailable.',
     remedy: 'Nothing. After a Warning, apply the new version again when its image is available.',
   },
   HoldBypassed: {

@@ -26,7 +26,7 @@ export function endedEvent(
     related: preloadReference(deployment, awaitedPreload(deployment, hold)),
     note:
       end === 'revert'
-        ? noteEnding(reverted, 'apply the new version again when its image is there')
+        ? noteEnding(reverted, 'apply the new version again when its image is available')
         : `Pullgate stops, so the rollout was released after ${seconds} s${unavailable}`,
     dedupKey: `${hold.template} ${hold.since}`,
   };

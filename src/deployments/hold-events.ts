@@ -78,7 +78,7 @@ function takenOver(deployment: Deployment, hold: Hold): GateEvent {
     action: 'TakeOver',
     regarding: deploymentReference(deployment),
     related: preloadReference(deployment, hold.preload),
-    note: 'still held: the namespace is in mode reject now, but a hold that was created before continues',
+    note: 'still held: the namespace is in mode reject now, but this hold was created before and continues',
     dedupKey: `${hold.template} ${hold.since} reject`,
   };
 }
@@ -271,7 +271,7 @@ function describeLate(deployment: Deployment, assessment: Assessment | undefined
 
 function describeNoNodes(deployment: Deployment, assessment: Assessment | undefined): string {
   const left = describeExcluded(assessment?.progress.excluded ?? []);
-  const why = left === '' ? 'there is none' : `left out: ${left}`;
+  const why = left === '' ? 'there is none' : `excluded: ${left}`;
   return `no node is eligible to be preloaded with ${imagesOf(deployment)}; ${why}; the rollout starts`;
 }
 
@@ -299,7 +299,7 @@ export function refusedEvent(deployment: Deployment, preload: string, words: str
 
 /** The Event for an ImagePreload that cannot be made for now, because the API server or a webhook that it asks does not answer. */
 export function unansweredEvent(deployment: Deployment, preload: string, words: string): GateEvent {
-  const text = `ImagePreload ${preload} could not be created: ${words}; it is retried automatically`;
+  const text = `ImagePreload ${preload} could not be created: ${words}; the request is retried automatically`;
   return { ...refusedEvent(deployment, preload, text), dedupKey: `${preload} unanswered` };
 }
 

@@ -37,7 +37,7 @@ export function modeEvent(namespace: Namespace): GateEvent | undefined {
     reason: 'InvalidMode',
     action: 'OptIn',
     regarding: { apiVersion: 'v1', kind: 'Namespace', name, uid },
-    note: `${MODE_LABEL}=${mode} is not a mode, so nothing here is gated; set it to: ${MODES.join(', ')}`,
+    note: `${MODE_LABEL}=${mode} is not a mode, so Pullgate holds nothing in this namespace; set the label to: ${MODES.join(', ')}`,
     dedupKey: `${uid} ${mode}`,
   };
 }

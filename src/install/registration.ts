@@ -61,14 +61,14 @@ export async function register(admin: Admin, options: RegistrationOptions): Prom
       if (there !== undefined && !isDeepStrictEqual(webhookUrls(there), webhookUrls(webhooks))) {
         options.log.warn(
           { urls: webhookUrls(there) },
-          'another gate process has taken over: registration and holds are its own',
+          'another Pullgate process has taken over the registration and the holds',
         );
         return;
       }
       await remove(admin, webhooks);
       await releaseHolds();
       if (isByProcess(await read(admin, crd))) await remove(admin, crd);
-      options.log.info({ url: options.url }, 'every hold was released and the registration taken away');
+      options.log.info({ url: options.url }, 'every hold has ended, and the registration was removed');
     },
   };
 }
@@ -87,7 +87,7 @@ async function registerCrd(admin: Admin, crd: JsonObject, options: RegistrationO
   });
   const there = await read(admin, crd);
   if (there === undefined || isByProcess(there)) await apply(admin, crd);
-  else options.log.info('the CustomResourceDefinition is there already: left as it is');
+  else options.log.info('the CustomResourceDefinition exists already and is not changed');
 
   // Rather than the condition Established, which comes a moment before the API server knows the path.
   await poll(options.clock, 'serve', crd, async () => {

@@ -84,7 +84,10 @@ export function createBackgroundMaking({
       },
       (err: unknown) =>
         limitLog(`making ${namespace}`, (fields) =>
-          log.warn({ ...fields, preload: key, err }, 'could not make a preload; the next retry tries again'),
+          log.warn(
+            { ...fields, preload: key, err },
+            'could not create a preload; the next request tries again',
+          ),
         ),
     );
   }

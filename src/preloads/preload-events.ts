@@ -94,7 +94,7 @@ export function preloadEvents(
   if (outcome.reason === 'Ready') {
     const missing = leftOut(progress);
     const text = `${ready} of ${desired} nodes have ${images}`;
-    const note = missing === '' ? text : noteEnding(`${text}; left out: ${missing}`, see);
+    const note = missing === '' ? text : noteEnding(`${text}; excluded: ${missing}`, see);
     events.push(eventOf({ type: 'Normal', reason: 'PreloadReady', note, dedupKey: preload.uid }));
   }
   return events;
@@ -106,7 +106,7 @@ function waitingText({ owner }: ImagePreload, { outcome, progress }: Assessment)
   const left = describeExcluded(progress.excluded);
   const what = owner === undefined ? 'the preload waits for one' : 'the rollout waits for one';
   const end = new Date(outcome.until).toISOString().replace(/\.\d+/, '');
-  return `no node is eligible${left && `; left out: ${left}`}; ${what}, until ${end} at the latest`;
+  return `no node is eligible${left && `; excluded: ${left}`}; ${what}, until ${end} at the latest`;
 }
 
 /** The Event for one in a namespace without a mode. */
@@ -120,7 +120,7 @@ export function unservedEvent(
     regarding: preloadReference(preload, preload.name, preload.uid),
     note: noteEnding(
       unservedMessage(preload),
-      `to have it served, set a mode: kubectl label namespace ${preload.namespace} pullgate.io/mode=audit`,
+      `to preload it, set a mode: kubectl label namespace ${preload.namespace} pullgate.io/mode=audit`,
     ),
     dedupKey: `${preload.uid} ${preload.generation}`,
   };
@@ -133,7 +133,7 @@ export function refusedPreloadEvent(preload: ImagePreload, why: string): GateEve
     reason: 'LimitExceeded',
     action: 'Preload',
     regarding: preloadReference(preload, preload.name, preload.uid),
-    note: `nothing is preloaded: ${why}; make an ImagePreload that asks for less, or several`,
+    note: `nothing is preloaded: ${why}; create a smaller ImagePreload, or several`,
     dedupKey: `${preload.uid} ${preload.generation}`,
   };
 }
@@ -162,7 +162,7 @@ function failureOf(
   const text = `the deadline of ${preload.spec.deadlineSeconds} s has passed and ${count}; ${why}`;
   const help = failure === undefined ? '' : `; ${remedyFor(failure)}`;
   return {
-    text: `${text}${goesOn}; it is retried automatically${help}`,
+    text: `${text}${goesOn}; the pull is retried automatically${help}`,
     dedupKey: `${preload.uid} DeadlineExceeded`,
   };
 }
@@ -170,7 +170,7 @@ function failureOf(
 /** An invalid name stays invalid, whatever is done elsewhere. */
 function finalRemedy(failure: Failure): string {
   const remedy = remedyFor(failure);
-  return failure.reason === 'InvalidName' ? remedy : `it is retried automatically: ${remedy}`;
+  return failure.reason === 'InvalidName' ? remedy : `the pull is retried automatically: ${remedy}`;
 }
 
 function readyCount({ ready, desired }: Progress): string {

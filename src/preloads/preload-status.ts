@@ -142,7 +142,7 @@ function endedWords(
   { readyNodes, desiredNodes, failures: [failing] }: ImagePreloadStatus,
   phase: PreloadPhase,
 ): Pick<Condition, 'reason' | 'message'> {
-  const count = `${readyNodes} of ${desiredNodes} nodes had every image when nothing waited for it any more`;
+  const count = `${readyNodes} of ${desiredNodes} nodes had every image when the preload was no longer needed`;
   return failing === undefined
     ? { reason: phase, message: count }
     : { reason: failing.reason, message: `${count}; ${wordsOf(failing)}` };
@@ -227,8 +227,8 @@ export function isReportedWaiting({ status }: ImagePreload): boolean {
 
 const WAITING_REASON = 'WaitingForOthers';
 const WAITING_MESSAGE =
-  `Pullgate serves up to ${SERVED_LIMITS.preloads} ImagePreloads of a namespace at a time (fewer if they have many images), ` +
-  'those that a rollout waits for first, then the oldest; this one begins when others have finished or are deleted';
+  `Pullgate serves at most ${SERVED_LIMITS.preloads} ImagePreloads of a namespace at a time (fewer if they have many images): ` +
+  'first those that a rollout waits for, then the oldest. This one begins when others finish or are deleted';
 
 /** One made by hand ends as soon as there is an answer; a failing one is tried until its deadline. */
 function isAnswered({ outcome, progress }: Assessment): boolean {

@@ -103,7 +103,7 @@ describe('look at nodes that fail, are late or left out, with the same two comma
     assert.match(
       noteIn(described, 'PreloadReady'),
       new RegExp(
-        `2 of 2 nodes have ${image}; left out: 1 PullFailed \\(${failing}\\), 1 PullTimedOut \\(${hanging}\\); see`,
+        `2 of 2 nodes have ${image}; excluded: 1 PullFailed \\(${failing}\\), 1 PullTimedOut \\(${hanging}\\); see`,
       ),
     );
     assert.equal(listed?.['IMAGES'], image);
@@ -191,13 +191,13 @@ describe('look at nodes that fail, are late or left out, with the same two comma
     const { note: waits } = await told(shop, 'web', 'WaitingForNodes', SOON);
     assert.match(
       waits,
-      /left out: 2 Cordoned .*; the rollout waits for one, until \d{4}-\S+Z at the latest; /,
+      /excluded: 2 Cordoned .*; the rollout waits for one, until \d{4}-\S+Z at the latest; /,
     );
     await web.released(SOON);
     await told(shop, 'web', 'NoEligibleNodes');
     const { described } = await explanationOf(shop);
     const note = noteIn(described, 'NoEligibleNodes');
-    assert.match(note, new RegExp(`preloaded with ${image}; left out: 2 Cordoned \\(such as ${first}\\), `));
+    assert.match(note, new RegExp(`preloaded with ${image}; excluded: 2 Cordoned \\(such as ${first}\\), `));
     const commands = commandsIn(note);
     assert.equal(commands.length, 2, note);
     await assertAllRun(shop, commands);
@@ -224,7 +224,7 @@ describe('look at nodes that fail, are late or left out, with the same two comma
     assert.match(
       noteIn(described, 'PreloadReady'),
       new RegExp(
-        `1 of 1 nodes have ${image}; left out: 1 Cordoned \\(${cordoned}\\), 1 NotReady \\(${silent}\\); see`,
+        `1 of 1 nodes have ${image}; excluded: 1 Cordoned \\(${cordoned}\\), 1 NotReady \\(${silent}\\); see`,
       ),
     );
     await assertAllRun(shop, commandsIn(described));

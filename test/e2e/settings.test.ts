@@ -101,7 +101,7 @@ describe('set one to something invalid [settings-invalid]', () => {
     await annotate(shop, 'min-nodes=fifty');
     const said =
       'pullgate.io/min-nodes is "fifty"; it must be a count such as 3, or a percentage from 1% to 100%; ' +
-      "the gate's --min-nodes is used instead";
+      'the flag --min-nodes is used instead';
     const told = async () => (await shop.events('web')).filter(({ reason }) => reason === 'InvalidSetting');
     const [event] = await until('it is told', 10, told, (events) => events.length > 0);
     assert.deepEqual([event?.type, event?.note], ['Warning', said]);

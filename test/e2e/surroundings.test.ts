@@ -341,7 +341,7 @@ describe('policies about what Pullgate writes', { concurrency: true }, () => {
     await web.setImage(image);
     const { note } = await told(shop, 'web', 'PreloadFailed', TOLD_SECONDS);
     assert.match(note, /^ImagePreload web-\w+ could not be created: .*failed calling webhook "\S+"/);
-    assert.match(note, /; it is retried automatically; no node is preloaded with /);
+    assert.match(note, /; the request is retried automatically; no node is preloaded with /);
     await end();
     await web.released(30);
     await web.rolledOut(30);

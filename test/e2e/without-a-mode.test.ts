@@ -49,7 +49,7 @@ describe('a namespace without a mode', () => {
     const { stdout } = await shop.kubectl('describe', 'ipl', 'early');
     assert.match(
       stdout,
-      /NotServed .*the namespace \S+ has no label pullgate\.io\/mode; to have it served, set a mode: kubectl label/,
+      /NotServed .*the namespace \S+ has no label pullgate\.io\/mode; to preload it, set a mode: kubectl label/,
     );
     await world.api.mergePatch(`/api/v1/namespaces/${shop.name}`, {
       metadata: { labels: { [MODE_LABEL]: 'audit' } },

@@ -159,7 +159,7 @@ describe('an update beyond a limit, by a user who may not bypass,', () => {
       assertDenied(
         decideUpdate(web.object, large.object, { ...inTheWay, mode }),
         large.object,
-        /^pullgate: the update of shop\/web is denied: tolerations has 101 entries, more than 100, so Pullgate cannot hold the rollout, and a-developer may not bypass\. Make it smaller, or ask a user who has the verb bypass on imagepreloads\.pullgate\.io to send this update$/,
+        /^pullgate: the update of shop\/web is denied: tolerations has 101 entries, more than 100, so Pullgate cannot hold the rollout, and a-developer may not bypass\. Make the Deployment smaller, or ask a user who has the verb bypass on imagepreloads\.pullgate\.io to send this update$/,
       );
     assertDenied(
       decideUpdate(web.object, note.object, inTheWay),

@@ -103,7 +103,7 @@ test('a renewal that was carried out unheard is found to be our own', async () =
   await pass(12_000);
   assert.notEqual(unheard, server.lease);
   assert.ok(leader.isActing());
-  assert.ok(!messages(leader.lines).includes('not leading any more'));
+  assert.ok(!messages(leader.lines).includes('no longer the leader'));
 });
 
 test('a write that is on its way for long is broken off before anybody else can lead', async () => {

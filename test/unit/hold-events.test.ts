@@ -182,7 +182,7 @@ test('a release without nodes says how many are left out, why, and one of them',
   const [event] = release('NoEligibleNodes', false, assess(situation({ nodes: [], excluded, now: 200 })));
   assert.equal(
     event?.note,
-    'no node is eligible to be preloaded with registry.test/app:2; left out: 2 Cordoned (such as n1); the ' +
+    'no node is eligible to be preloaded with registry.test/app:2; excluded: 2 Cordoned (such as n1); the ' +
       `rollout starts; see kubectl get nodes; see kubectl -n shop describe ipl ${PRELOAD}`,
   );
 });

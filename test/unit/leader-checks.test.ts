@@ -39,14 +39,14 @@ test('who takes over is ready while it reads what is stored, but not for ever', 
   assert.deepEqual(look({ syncingMs: 60_000 }), FINE);
   assert.match(
     look({ syncingMs: 60_001 }).controllers ?? '',
-    /^what is stored has not been read within 60 s$/,
+    /^the stored objects could not be read within 60 s$/,
   );
 });
 
 test('one whose election stands still is not alive', () => {
   assert.deepEqual(look({ leads: false, stuck: true }), {
     ...FINE,
-    election: 'no attempt to acquire or renew the lease within the expected time',
+    election: 'no attempt to acquire or renew the Lease for more than 60 s',
   });
 });
 

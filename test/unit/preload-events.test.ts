@@ -55,7 +55,7 @@ test('without a node nothing has begun, and it says what it waits for, and until
   assert.deepEqual([event?.type, event?.reason], ['Warning', 'WaitingForNodes']);
   assert.match(
     event?.note ?? '',
-    /^no node is eligible; left out: 2 Cordoned \(such as n1\); the rollout waits for one, until 2026-01-01T\S+Z at the latest; see kubectl get nodes; see /,
+    /^no node is eligible; excluded: 2 Cordoned \(such as n1\); the rollout waits for one, until 2026-01-01T\S+Z at the latest; see kubectl get nodes; see /,
   );
 });
 
@@ -86,7 +86,7 @@ test("a refusal is told with its node, image, the registry's words, the count, w
   assert.equal(type, 'Warning');
   assert.equal(
     note,
-    `${IMAGE}: not found (NotFound on n1); 0 of 3 nodes are ready; the running version is unchanged; it is retried automatically: ` +
+    `${IMAGE}: not found (NotFound on n1); 0 of 3 nodes are ready; the running version is unchanged; the pull is retried automatically: ` +
       `push the image${BACK}${SEE} ${awaited.name}`,
   );
 });
@@ -139,7 +139,7 @@ test('a deadline with no node ready is told with a node and what it got, or that
   assert.equal(
     failed.note,
     `the deadline of 3600 s has passed and 0 of 2 nodes are ready; n1: ${IMAGE}: ${REFUSED} (ConnectionRefused); the ` +
-      `running version is unchanged; it is retried automatically; check the registry, and the proxy of the node${BACK}${SEE} ${awaited.name}`,
+      `running version is unchanged; the pull is retried automatically; check the registry, and the proxy of the node${BACK}${SEE} ${awaited.name}`,
   );
   const pulling = {
     ...late,
@@ -198,7 +198,7 @@ test('nodes that are left out of it because something is wrong with them are tol
   const given = { nodes: nodes(1), pods: [puller('n1').pulled(5)], excluded };
   assert.equal(
     one(given, 'PreloadReady').note,
-    `1 of 1 nodes have ${IMAGE}; left out: 2 Cordoned (such as n7), 1 NotReady (n9)${SEE} web-1`,
+    `1 of 1 nodes have ${IMAGE}; excluded: 2 Cordoned (such as n7), 1 NotReady (n9)${SEE} web-1`,
   );
 });
 

@@ -246,9 +246,12 @@ test('one that ends while nodes still pull does not say that they do', () => {
   const half = [puller('n1').pulled(5), puller('n2').pulling()];
   assert.deepEqual(
     [ended({ nodes: nodes(2), pods: half })?.reason, ended({ nodes: nodes(2), pods: half })?.message],
-    ['Superseded', '1 of 2 nodes had every image when nothing waited for it any more'],
+    ['Superseded', '1 of 2 nodes had every image when the preload was no longer needed'],
   );
   const failing = ended({ nodes: nodes(2), pods: [puller('n1').failing(REFUSED), puller('n2').pulling()] });
   assert.equal(failing?.reason, 'ConnectionRefused');
-  assert.match(failing?.message ?? '', /^0 of 2 nodes had every image when .* any more; n1: .*refused$/);
+  assert.match(
+    failing?.message ?? '',
+    /^0 of 2 nodes had every image when .* no longer needed; n1: .*refused$/,
+  );
 });

@@ -12,10 +12,7 @@ test('an invalid setting is told on the Deployment, with what is allowed and wha
   assert.equal(rest.length, 0);
   assert.deepEqual([event?.type, event?.reason], ['Warning', 'InvalidSetting']);
   assert.deepEqual([event?.regarding.kind, event?.regarding.uid], ['Deployment', UID]);
-  assert.match(
-    event?.note ?? '',
-    /min-nodes is "fifty"; it must be a count.*; the gate's --min-nodes is used/,
-  );
+  assert.match(event?.note ?? '', /min-nodes is "fifty"; it must be a count.*; the flag --min-nodes is used/);
 });
 
 test('the same annotation and value are one fact, whatever else changes; another value is another one', () => {

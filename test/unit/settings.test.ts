@@ -81,11 +81,11 @@ test('an invalid one reads: what was written, what is allowed, what happens inst
   const text = (name: string, value: string) => of(name, value).invalid.map(invalidSettingText);
   assert.deepEqual(text('min-nodes', 'fifty'), [
     'pullgate.io/min-nodes is "fifty"; it must be a count such as 3, or a percentage from 1% to 100%; ' +
-      "the gate's --min-nodes is used instead",
+      'the flag --min-nodes is used instead',
   ]);
   assert.deepEqual(text('node-selector', 'disk=hdd'), [
-    'pullgate.io/node-selector is "disk=hdd"; it must be a label selector such as pool=web,zone in (a,b),!gpu (50 requirements at most) ' +
-      "that fits the pod template's nodeSelector; it is left out",
+    'pullgate.io/node-selector is "disk=hdd"; it must be a label selector such as pool=web,zone in (a,b),!gpu (50 requirements at most), ' +
+      "compatible with the pod template's nodeSelector; it is ignored",
   ]);
 });
 
@@ -103,10 +103,10 @@ test('a floor lets through what is stricter or the same, and says why of all els
   assert.deepEqual(settings, { parallelism: 1, nodeTimeoutSeconds: 900 });
   assert.deepEqual(invalid.map(invalidSettingText), [
     'pullgate.io/min-nodes is "49%"; it must be a percentage of at least 50%, because --bypass-needs-permission is set; ' +
-      "the gate's --min-nodes is used instead",
+      'the flag --min-nodes is used instead',
     'pullgate.io/deadline-seconds is "3599"; it must be at least 3600, because --bypass-needs-permission is set; ' +
-      "the gate's --deadline-seconds is used instead",
-    'pullgate.io/node-selector is "pool=web"; it must be absent, because --bypass-needs-permission is set; it is left out',
+      'the flag --deadline-seconds is used instead',
+    'pullgate.io/node-selector is "pool=web"; it must be absent, because --bypass-needs-permission is set; it is ignored',
   ]);
 });
 
@@ -142,7 +142,7 @@ test('whatever is written is used or told, on one line that a warning has room f
       for (const text of invalid.map(invalidSettingText)) {
         assert.doesNotMatch(text, /[\r\n]/);
         assert.ok(`pullgate: ${text}`.length <= 256, text);
-        assert.ok(text.includes('it must be') && /instead$|it is left out$/.test(text));
+        assert.ok(text.includes('it must be') && /instead$|it is ignored$/.test(text));
       }
     }),
   );

@@ -142,7 +142,7 @@ test('what ends a hold or lets through is one line, what needs nothing is silent
 const MIN_NODES = 'pullgate.io/min-nodes';
 const FIFTY =
   'pullgate: pullgate.io/min-nodes is "fifty"; it must be a count such as 3, or a percentage from 1% to 100%; ' +
-  "the gate's --min-nodes is used instead";
+  'the flag --min-nodes is used instead';
 
 test('an invalid setting is one more line, on a new hold and on one that is superseded', () => {
   const wrong = v2.annotate(MIN_NODES, 'fifty');
@@ -181,7 +181,7 @@ test('a setting that is looser than a floor is told to be ignored, and why', () 
   assert.equal(
     warningsFor(decision, ID, NOW, floor).at(-1),
     'pullgate: pullgate.io/min-nodes is "1"; it must be a percentage of at least 100%, because --bypass-needs-permission is set; ' +
-      "the gate's --min-nodes is used instead",
+      'the flag --min-nodes is used instead',
   );
   assert.ok(warningsFor(decision, ID, NOW).every((line) => !line.includes('it must be')));
 });
