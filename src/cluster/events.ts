@@ -6,8 +6,8 @@ import { elide } from '../text.ts';
 import type { ApiClient } from './api-client.ts';
 import { isAlreadyExists } from './api-error.ts';
 import { createEventMemory } from './event-memory.ts';
-import { createEventQueue } from './event-queue.ts';
 import type { EventKind } from './event-reasons.ts';
+import { createFairQueue } from './fair-queue.ts';
 import { microTime } from './micro-time.ts';
 
 export interface ObjectRef {
@@ -38,6 +38,12 @@ export interface EventWriter {
   settled(): Promise<void>;
 }
 
+interface QueuedEvent {
+  readonly namespace: string;
+  readonly name: string;
+  readonly body: unknown;
+}
+
 export interface EventWriterOptions {
   /** Which program: `pullgate.io/gate`. */
   readonly reportingController: string;
@@ -51,6 +57,13 @@ export interface EventWriterOptions {
 export const NOTE_BYTES = 1024;
 // With a dot and the hash well below the 253 of an object's name.
 const NAME_CHARACTERS = 200;
+/**
+ * 10 MB of memory, at 2 kB for each Event. A leader that has just taken over may write an Event for every decision of the last
+ * hour, and an API server accepts about 100 Events a second.
+ */
+const QUEUE_ROOM = 5000;
+/** One for each of four namespaces, because Events are not urgent. */
+const WRITES_AT_A_TIME = 4;
 /** Each takes about 150 bytes, and a hold has about ten. */
 const REMEMBERED_EVENTS = 20_000;
 /** The limit that client-go sets for the Events of one object (EventSourceObjectSpamFilter). */
@@ -74,8 +87,9 @@ export function createEventWriter(
   const events = createEventMemory(REMEMBERED_EVENTS);
   const limitEvents = createLogLimit(clock, EVENT_RATE);
   const limitFailures = createLogLimit(clock);
-  const queue = createEventQueue({
-    async write({ namespace, name, body }) {
+  const queue = createFairQueue<QueuedEvent>({
+    ...{ atATime: WRITES_AT_A_TIME, room: QUEUE_ROOM, clock },
+    async handle({ namespace, name, body }) {
       try {
         await client.create(`/apis/events.k8s.io/v1/namespaces/${namespace}/events`, body);
         events.set(namespace, name, 'written');
@@ -84,9 +98,8 @@ export function createEventWriter(
         else fail(namespace, name, error);
       }
     },
-    onDropped: ({ namespace, name }, room) =>
-      fail(namespace, name, new Error(`${room} events are waiting already`)),
-    clock,
+    onDropped: ({ namespace, name }) =>
+      fail(namespace, name, new Error(`${QUEUE_ROOM} events are waiting already`)),
   });
 
   function fail(namespace: string, name: string, err: unknown): void {

@@ -1,9 +1,9 @@
-import { LRUCache } from 'lru-cache';
 import type { ImagePreload } from '../api/image-preload.ts';
 import { API_GROUP_PATH } from '../api/names.ts';
-import type { Clock } from '../clock.ts';
+import { type Clock, wait } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
 import type { GateEvent } from '../cluster/events.ts';
+import { createFairQueue } from '../cluster/fair-queue.ts';
 import type { Logger } from '../log.ts';
 import { unservedEvent } from './preload-events.ts';
 import { NOT_SERVED, unservedStatus } from './preload-status.ts';
@@ -18,8 +18,15 @@ export interface UnservedPreloads {
 const LABEL_MS = 2000;
 /** One at a time, so that thousands of them take no calls from holds. */
 const EVERY_MS = 200;
-/** If more than this wait, only the newest ones get an Event. */
-const MOST_WAITING = 1000;
+/** A webhook of one namespace that hangs does not keep those of others waiting: the Event says the same as the status. */
+const PATCH = { ignoreAnswer: true, retry: false, deadlineMs: 1000 };
+/** If more than this wait, the namespace with the most has some that are not told. */
+const ROOM = 1000;
+
+interface Unserved extends Pick<ImagePreload, 'namespace' | 'name' | 'uid' | 'generation'> {
+  /** Of `clock.monotonic`. */
+  readonly dueAt: number;
+}
 
 export function createUnservedPreloads({
   client,
@@ -34,33 +41,25 @@ export function createUnservedPreloads({
   readonly writeEvent: (event: GateEvent) => void;
   readonly isFollowed: (namespace: string) => boolean;
 }): UnservedPreloads {
-  type Named = Pick<ImagePreload, 'namespace' | 'name' | 'uid' | 'generation'>;
-  const waiting = new LRUCache<string, { readonly preload: Named; readonly at: number }>({
-    max: MOST_WAITING,
+  const stopped = new AbortController();
+  /** uids. */
+  const waiting = new Set<string>();
+  const queue = createFairQueue<Unserved>({
+    ...{ atATime: 1, room: ROOM, clock },
+    handle: (preload) => tellInTime(preload).catch(ignoreStop),
+    onDropped: ({ uid }) => void waiting.delete(uid),
   });
-  let cancel: (() => void) | undefined;
 
-  function schedule(ms: number): void {
-    cancel ??= clock.setTimer(ms, () => {
-      cancel = undefined;
-      void tellNext();
-    });
+  async function tellInTime(preload: Unserved): Promise<void> {
+    const { uid, namespace, dueAt } = preload;
+    await wait(clock, Math.max(0, dueAt - clock.monotonic()), stopped.signal);
+    waiting.delete(uid);
+    if (isFollowed(namespace)) return;
+    await tell(preload);
+    await wait(clock, EVERY_MS, stopped.signal);
   }
 
-  async function tellNext(): Promise<void> {
-    // The one that was added first.
-    const [uid] = waiting.rkeys();
-    const next = uid === undefined ? undefined : waiting.peek(uid);
-    if (uid === undefined || next === undefined) return;
-    const early = next.at - clock.monotonic();
-    if (early <= 0) {
-      waiting.delete(uid);
-      if (!isFollowed(next.preload.namespace)) await tell(next.preload);
-    }
-    if (waiting.size > 0) schedule(Math.max(early, EVERY_MS));
-  }
-
-  async function tell(preload: Named): Promise<void> {
+  async function tell(preload: Unserved): Promise<void> {
     const { namespace, name, uid } = preload;
     writeEvent(unservedEvent(preload));
     const patch = [
@@ -69,11 +68,15 @@ export function createUnservedPreloads({
     ];
     try {
       const path = `${API_GROUP_PATH}/namespaces/${namespace}/imagepreloads/${name}/status`;
-      await client.jsonPatch(path, patch, {}, { ignoreAnswer: true });
+      await client.jsonPatch(path, patch, {}, PATCH);
     } catch (error) {
       // It may be gone, or the gate has no right in namespaces that did not opt in. Its Event says the same.
       log.debug({ preload: `${namespace}/${name}`, err: error }, 'could not tell that nobody serves it');
     }
+  }
+
+  function ignoreStop(error: unknown): void {
+    if (error !== STOPPED) throw error;
   }
 
   return {
@@ -81,12 +84,11 @@ export function createUnservedPreloads({
       const isTold = status?.conditions.some(({ reason }) => reason === NOT_SERVED) === true;
       if (owner !== undefined || deleting || isTold || status?.finishedAt !== undefined) return;
       if (waiting.has(uid)) return;
-      waiting.set(uid, { preload: { namespace, name, uid, generation }, at: clock.monotonic() + LABEL_MS });
-      schedule(LABEL_MS);
+      waiting.add(uid);
+      queue.add({ namespace, name, uid, generation, dueAt: clock.monotonic() + LABEL_MS });
     },
-    stop() {
-      waiting.clear();
-      cancel?.();
-    },
+    stop: () => stopped.abort(STOPPED),
   };
 }
+
+const STOPPED = new Error('the leader has stopped');

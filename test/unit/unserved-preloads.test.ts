@@ -30,7 +30,7 @@ function world() {
       await nextTurn();
     }
   }
-  return { events, patches, followed, pass, observe: unserved.observe };
+  return { events, patches, followed, pass, observe: unserved.observe, stop: unserved.stop };
 }
 
 const { owner: _, ...byHand } = preload();
@@ -84,9 +84,34 @@ test('one whose namespace opts in meanwhile, that a Deployment owns, or that has
   assert.deepEqual(patches, []);
 });
 
-test('thousands of them are told one after the other, and the newest 1,000 at most', async () => {
+test('thousands of them are told one after the other, and keep none of another namespace waiting', async () => {
   const { patches, pass, observe } = world();
   for (let n = 0; n < 3000; n += 1) observe({ ...byHand, uid: `uid-${n}`, name: `p-${n}` });
+  observe({ ...byHand, namespace: 'other', uid: 'mine' });
   await pass(4000);
   assert.ok(patches.length <= 20, `${patches.length} within 4 s`);
+  assert.ok(
+    patches.slice(0, 3).some(({ path }) => path.includes('/other/')),
+    'the other one is among the first',
+  );
+});
+
+test('of one namespace 1,000 at most wait, and those of another are told in any case', async () => {
+  const { patches, pass, observe } = world();
+  for (let n = 0; n < 3000; n += 1) observe({ ...byHand, uid: `uid-${n}`, name: `p-${n}` });
+  for (let n = 0; n < 3; n += 1) observe({ ...byHand, namespace: 'other', uid: `o-${n}`, name: `o-${n}` });
+  await pass(400_000);
+  assert.ok(patches.length <= 1000 + 2, `${patches.length}`);
+  assert.equal(patches.filter(({ path }) => path.includes('/other/')).length, 3);
+});
+
+test('a leader that has stopped tells nothing more', async () => {
+  const { patches, pass, observe, stop } = world();
+  for (let n = 0; n < 30; n += 1) observe({ ...byHand, uid: `uid-${n}`, name: `p-${n}` });
+  await pass(3000);
+  const before = patches.length;
+  assert.ok(before > 0);
+  stop();
+  await pass(5000);
+  assert.equal(patches.length, before);
 });

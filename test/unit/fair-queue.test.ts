@@ -1,26 +1,31 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { array, asyncProperty, assert as check, constantFrom, integer, record } from 'fast-check';
-import { createEventQueue } from '../../src/cluster/event-queue.ts';
+import { createFairQueue } from '../../src/cluster/fair-queue.ts';
 import { manualClock } from '../support/unit/manual-clock.ts';
 
 const NAMESPACES = ['a', 'b', 'c', 'd', 'e'] as const;
-/** Of the queue. */
 const ROOM = 5000;
 
-/** A queue whose writes end when the test says so. */
+interface Item {
+  readonly namespace: string;
+  readonly number: number;
+}
+
+/** A queue whose calls end when the test says so. */
 function world() {
   const ends: (() => void)[] = [];
-  /** Numbers of Events, by namespace. */
-  const written = new Map<string, number[]>(NAMESPACES.map((name) => [name, []]));
+  /** Numbers of items, by namespace. */
+  const handled = new Map<string, number[]>(NAMESPACES.map((name) => [name, []]));
   const count = () => new Map<string, number>(NAMESPACES.map((name) => [name, 0]));
   const [given, dropped] = [count(), count()];
   const plusOne = (counts: Map<string, number>, name: string) =>
     counts.set(name, (counts.get(name) ?? 0) + 1);
   let waiting = 0;
-  const queue = createEventQueue({
-    write: ({ namespace, name }) => {
-      written.get(namespace)?.push(Number(name));
+  const queue = createFairQueue<Item>({
+    ...{ room: ROOM, atATime: 4 },
+    handle: ({ namespace, number }) => {
+      handled.get(namespace)?.push(number);
       waiting -= 1;
       return new Promise((resolve) => ends.push(resolve));
     },
@@ -31,19 +36,19 @@ function world() {
     clock: manualClock(),
   });
   return {
-    written,
+    handled,
     given,
     dropped,
     waiting: () => waiting,
-    add(namespace: string, events: number): void {
-      for (let n = 0; n < events; n += 1) {
-        queue.add({ namespace, name: `${given.get(namespace)}`, body: {} });
+    add(namespace: string, items: number): void {
+      for (let n = 0; n < items; n += 1) {
+        queue.add({ namespace, number: given.get(namespace) ?? 0 });
         plusOne(given, namespace);
         waiting += 1;
       }
     },
-    async end(writes: number): Promise<void> {
-      for (const end of ends.splice(0, writes)) {
+    async end(calls: number): Promise<void> {
+      for (const end of ends.splice(0, calls)) {
         end();
         await Promise.resolve();
       }
@@ -62,24 +67,24 @@ function world() {
   };
 }
 
-test('whatever floods there are: in order, bounded, and no namespace within its share loses an Event', async () => {
+test('whatever floods there are: in order, bounded, and no namespace within its share loses an item', async () => {
   const burst = record({
     namespace: constantFrom(...NAMESPACES),
-    events: constantFrom(1, 10, 900, 6000),
+    items: constantFrom(1, 10, 900, 6000),
     ends: integer({ min: 0, max: 200 }),
   });
   await check(
     asyncProperty(array(burst, { maxLength: 12 }), async (bursts) => {
-      const { written, given, dropped, waiting, add, end, settle } = world();
-      for (const { namespace, events, ends } of bursts) {
-        add(namespace, events);
-        // The writer of each namespace has one more in its hands.
+      const { handled, given, dropped, waiting, add, end, settle } = world();
+      for (const { namespace, items, ends } of bursts) {
+        add(namespace, items);
+        // The drain of each namespace has one more in its hands.
         assert.ok(waiting() <= ROOM + NAMESPACES.length, `${waiting()} wait`);
         await end(ends);
       }
       await settle();
       for (const name of NAMESPACES) {
-        const numbers = written.get(name) ?? [];
+        const numbers = handled.get(name) ?? [];
         assert.deepEqual(
           numbers,
           numbers.toSorted((a, b) => a - b),
