@@ -49,11 +49,15 @@ export interface Merge<T> {
   end(): void;
 }
 
-/** The objects of a collection that are kept. No object can make a method throw, because all others depend on it. */
-export interface ObjectCache<T> {
+/** What is kept of a collection, to read. */
+export interface Store<T> {
   get(key: string): T | undefined;
   values(): IterableIterator<T>;
   inNamespace(namespace: string): IterableIterator<T>;
+}
+
+/** The objects of a collection that are kept. No object can make a method throw, because all others depend on it. */
+export interface ObjectCache<T> extends Store<T> {
   readonly size: number;
   read(raw: unknown): Item<T>;
   /** Takes over an object that the watch reports as it is now. */

@@ -19,7 +19,7 @@ import {
 import type { LongLine } from './json-lines.ts';
 import { listPages } from './list-pages.ts';
 import { createNamespaceLists } from './namespace-lists.ts';
-import { createObjectCache, type Item, type Scope, type Trim } from './object-cache.ts';
+import { createObjectCache, type Item, type Scope, type Store, type Trim } from './object-cache.ts';
 import { MAX_OBJECT_BYTES } from './object-size.ts';
 
 export interface ReflectorOptions<T> {
@@ -57,7 +57,7 @@ export interface Follower<T> {
 }
 
 /** A copy of a collection in the API server, kept up to date. */
-export interface Reflector<T> {
+export interface Reflector<T> extends Store<T> {
   /** Begins to read. Nothing is reported before. */
   start(follower: Follower<T>): void;
   /** Resolves when nothing is running any more; no change is reported after the call. */
@@ -65,9 +65,6 @@ export interface Reflector<T> {
   /** Resolves when the first list has been reported; rejects if stopped before. */
   readonly synced: Promise<void>;
   hasSynced(): boolean;
-  get(key: string): T | undefined;
-  values(): IterableIterator<T>;
-  inNamespace(namespace: string): IterableIterator<T>;
   readonly size: number;
   /**
    * Tells that `scope` follows the namespace from now on, or no longer does. What the scope no longer keeps goes at once. What it keeps

@@ -8,7 +8,7 @@ import type { ApiClient } from '../cluster/api-client.ts';
 import { isNotFound } from '../cluster/api-error.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import { listPages } from '../cluster/list-pages.ts';
-import type { Reflector } from '../cluster/reflector.ts';
+import type { Store } from '../cluster/object-cache.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import type { Logger } from '../log.ts';
 import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
@@ -39,8 +39,6 @@ import {
 import { releasePatch } from './release-patch.ts';
 import { settingEvents } from './setting-events.ts';
 import { createUnendedHolds } from './unended-holds.ts';
-
-type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;
 
 export interface DeploymentControllerOptions {
   readonly client: ApiClient;

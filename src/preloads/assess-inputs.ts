@@ -1,7 +1,7 @@
 import type { Deployment } from '../api/deployment.ts';
 import type { ImagePreload, PreloadImage } from '../api/image-preload.ts';
 import type { Clock } from '../clock.ts';
-import type { Reflector } from '../cluster/reflector.ts';
+import type { Store } from '../cluster/object-cache.ts';
 import type { Activity } from './activity.ts';
 import type { AssessInput } from './assess/assess.ts';
 import { imageFilter } from './assess/image-filter.ts';
@@ -34,7 +34,7 @@ export interface AssessInputs {
 
 export function createAssessInputs(options: {
   readonly clock: Pick<Clock, 'now'>;
-  readonly nodes: Pick<Reflector<Node>, 'values'>;
+  readonly nodes: Pick<Store<Node>, 'values'>;
   readonly pods: PodIndex;
   readonly troubles: PodTroubles;
   readonly lookups: WorkloadLookups;

@@ -4,7 +4,7 @@ import type { Mode } from '../api/names.ts';
 import { type Clock, earliest } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
 import type { GateEvent } from '../cluster/events.ts';
-import type { Trim } from '../cluster/object-cache.ts';
+import type { Store, Trim } from '../cluster/object-cache.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import type { Logger } from '../log.ts';
@@ -33,7 +33,6 @@ import { createPreloadWriter } from './preload-writer.ts';
 import { createServedPreloads } from './served-preloads.ts';
 import { createWorkloadLookups } from './workload-lookups.ts';
 
-type Store<T> = Pick<Reflector<T>, 'get' | 'values' | 'inNamespace'>;
 /** Those that are not served are kept in part, as `isWhole` and `less` of the controller say. */
 type TrimmedStore<T> = Store<T> & Pick<Reflector<T>, 'trim' | 'refresh'>;
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { ImagePreload } from '../api/image-preload.ts';
 import type { Mode } from '../api/names.ts';
 import type { Clock } from '../clock.ts';
-import type { Reflector } from '../cluster/reflector.ts';
+import type { Store } from '../cluster/object-cache.ts';
 import type { Plan } from './assess/assess.ts';
 import type { WantedPull } from './assess/wanted-pulls.ts';
 import type { PullPlaces } from './budget/pull-places.ts';
@@ -58,7 +58,7 @@ export function createPreloadPods(options: {
   readonly places: PullPlaces;
   readonly sharers: PullSharers;
   readonly states: PreloadStates;
-  readonly nodes: Pick<Reflector<Node>, 'get'>;
+  readonly nodes: Pick<Store<Node>, 'get'>;
   readonly modeOf: (namespace: string) => Mode | undefined;
   readonly pullerResources: PullerResources;
   /** Called with the key of a preload to look at again. */

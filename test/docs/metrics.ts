@@ -22,7 +22,8 @@ const LABELS: Readonly<Record<string, string>> = {
   certificate: '`serving`, or `ca` for the authority that signed it',
 };
 
-export async function metricsPage(): Promise<Page> {
+/** Every metric of the gate, without a value. */
+export function allMetrics(): Registry {
   const registry = new Registry();
   createMetrics(registry);
   exposeState(registry, {
@@ -33,6 +34,11 @@ export async function metricsPage(): Promise<Page> {
     isReady: () => false,
     certificates: () => [],
   });
+  return registry;
+}
+
+export async function metricsPage(): Promise<Page> {
+  const registry = allMetrics();
   const types = new Map((await registry.getMetricsAsJSON()).map(({ name, type }) => [name, String(type)]));
   const metrics = registry
     .getMetricsAsArray()

@@ -2,22 +2,11 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parser } from '@prometheus-io/lezer-promql';
-import { Registry } from 'prom-client';
 import { parse } from 'yaml';
 import { asArray, asString, at } from '../../src/json.ts';
-import { createMetrics } from '../../src/observe/metrics.ts';
-import { exposeState } from '../../src/observe/state-metrics.ts';
+import { allMetrics } from '../docs/metrics.ts';
 
-const registry = new Registry();
-createMetrics(registry);
-exposeState(registry, {
-  holds: () => undefined,
-  pulls: () => undefined,
-  watches: () => [],
-  isLeader: () => false,
-  isReady: () => false,
-  certificates: () => [],
-});
+const registry = allMetrics();
 
 /** Of API servers and of Prometheus itself, with their labels that are asked for. */
 const FOREIGN: Readonly<Record<string, readonly string[]>> = {

@@ -1,6 +1,6 @@
 import type { ImagePreload } from '../../api/image-preload.ts';
 import type { Clock } from '../../clock.ts';
-import type { Reflector } from '../../cluster/reflector.ts';
+import type { Store } from '../../cluster/object-cache.ts';
 import { believedTimes } from './believed-times.ts';
 import { createKeyGroups } from './key-groups.ts';
 import { podName } from './puller-pod.ts';
@@ -29,7 +29,7 @@ export interface OwnPods {
 }
 
 export interface OwnPodsOptions {
-  readonly preloads: Pick<Reflector<ImagePreload>, 'get'>;
+  readonly preloads: Pick<Store<ImagePreload>, 'get'>;
   readonly clock: Pick<Clock, 'now'>;
   /** `now` is undefined for a pod that is gone, and for one that is not, or no longer, the gate's. */
   readonly onChange: (key: string, now: PullerPod | undefined, before: PullerPod | undefined) => void;
