@@ -133,7 +133,7 @@ function open(
         const bad = new Set(cluster.nodes.filter((_, index) => failing?.(index)).map((node) => node.name));
         const workloads = await createWorkloads(cluster, 'bench', holds);
         await pause(SETTLE_MS);
-        cluster.kubelets.registry = (_image, node) =>
+        cluster.kubelets.answers = (_image, node) =>
           bad.has(node)
             ? { fails: 'dial tcp 192.0.2.9:443: connect: connection refused' }
             : { seconds: pullSeconds };

@@ -31,7 +31,7 @@ export async function onStage<T>(
   return await withEnds(async (after) => {
     const cluster = await startScaleCluster({ ...options, log: progress });
     after(() => cluster.stop());
-    cluster.kubelets.registry = () => ({ seconds: pullSeconds });
+    cluster.kubelets.answers = () => ({ seconds: pullSeconds });
     const program = await compileGate(cluster.folder);
     const port = await freePort();
     const account = await install(cluster, port);

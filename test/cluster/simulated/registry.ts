@@ -11,18 +11,22 @@ export type Answer =
   /** Until it gets another answer. */
   | { readonly hangs: true };
 
-/** The one registry of all simulated nodes, with a script for each image. What has none does not exist. */
+/** Where the kubelet of a node pulls. */
 export interface Registry {
-  /**
-   * From now on, for those pulls too that hang. Named nodes have their own answer until they get another one.
-   */
-  answer(image: string, answer: Answer, ...nodes: string[]): void;
   /**
    * @param known the digest that the node has under that name: its layers need not come again
    * @returns the digest
    * @throws PullFailed
    */
   pull(image: string, node: string, known: string | undefined, signal: AbortSignal): Promise<string>;
+}
+
+/** The one registry of a test's nodes, with a script for each image. What has none does not exist. */
+export interface ScriptedRegistry extends Registry {
+  /**
+   * From now on, for those pulls too that hang. Named nodes have their own answer until they get another one.
+   */
+  answer(image: string, answer: Answer, ...nodes: string[]): void;
 }
 
 export class PullFailed extends Error {
@@ -35,7 +39,7 @@ export class PullFailed extends Error {
   }
 }
 
-export function createRegistry(): Registry {
+export function createRegistry(): ScriptedRegistry {
   const answers = new Map<string, Answer>();
   const changes = new EventEmitter().setMaxListeners(0);
   const keyOf = (image: string, node = '') => `${node} ${image}`;

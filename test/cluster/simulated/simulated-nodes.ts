@@ -11,7 +11,7 @@ import { PAUSE_IMAGE } from '../lab/images.ts';
 import { createKubelet, type Kubelet, type KubeletOptions, type Pull } from './kubelet.ts';
 import { GROUP_LABEL, imagesPatch, leaseManifest, nodeManifest, readyPatch, renewal } from './node-object.ts';
 import { type Pod, parsePod } from './pod-status.ts';
-import { createRegistry, digestOf, type Registry } from './registry.ts';
+import { createRegistry, digestOf, type ScriptedRegistry } from './registry.ts';
 
 type Labels = Readonly<Record<string, string>>;
 
@@ -20,7 +20,7 @@ type Labels = Readonly<Record<string, string>>;
  * kubelet would do for their pods is played.
  */
 export interface SimulatedNodes {
-  readonly registry: Registry;
+  readonly registry: ScriptedRegistry;
   readonly pulls: readonly Pull[];
   /** Fields of the spec of pods that land here and nowhere else. */
   readonly pod: { readonly nodeSelector: Labels; readonly tolerations: readonly JsonObject[] };

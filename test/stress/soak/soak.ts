@@ -61,7 +61,7 @@ export async function soak({ minutes, rate, progress }: SoakOptions): Promise<So
   const ends: (() => Promise<unknown>)[] = [() => cluster.stop()];
   try {
     const hanging = new Set<string>();
-    cluster.kubelets.registry = registryOf(hanging);
+    cluster.kubelets.answers = registryOf(hanging);
     const followed = await followDeployments(cluster.api);
     ends.push(() => followed.stop());
     const log = join(cluster.folder, 'gate.log');
@@ -107,7 +107,7 @@ async function soakGate(
     deployments,
     outcomes,
     late,
-    pulls: cluster.kubelets.stats.begun,
+    pulls: cluster.kubelets.pulls.length,
     samples,
     live,
     resident: growth(samples, ({ residentMb }) => residentMb),

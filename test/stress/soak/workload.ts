@@ -4,7 +4,7 @@ import { isFailedByGate, isRolloutFinished } from '../../../src/api/rollout.ts';
 import { isNotFound } from '../../../src/cluster/api-error.ts';
 import type { JsonObject } from '../../../src/json.ts';
 import type { ScaleCluster } from '../../cluster/simulated/cluster.ts';
-import type { Registry } from '../../cluster/simulated/kubelets.ts';
+import type { Answers } from '../../cluster/simulated/kubelets.ts';
 import { isHeld, manifestOf } from '../../support/e2e/deployment.ts';
 import { imagesOf } from '../../support/e2e/timeline.ts';
 import { until } from '../../support/e2e/until.ts';
@@ -50,7 +50,7 @@ const HOST = 'registry.sim';
 export const IMAGE_PATTERN = /registry\.sim\/[a-z]+\/[a-z0-9-]+\/[a-z0-9-]+:v[0-9]{6}/g;
 
 /** A pull takes between a third of a second and one. A missing image is not found; a flaky one is, at the third try or so. */
-export function registryOf(hanging: ReadonlySet<string>): Registry {
+export function registryOf(hanging: ReadonlySet<string>): Answers {
   return (image) => {
     if (hanging.has(image)) return { hangs: true };
     if (image.startsWith(`${HOST}/missing/`)) return undefined;
