@@ -11,8 +11,8 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  // Not unref'd: a process that only waits, for a retry say, would otherwise end in the middle of it with exit code
-  // 0 or 13. Whoever sets a timer cancels it when it stops.
+  // Not unref'd: a process that only waits, for example for a retry, would otherwise exit during the wait with code 0 or 13. The
+  // code that sets a timer cancels it when it stops.
   setTimer: (ms, fn) => {
     const timer = setTimeout(fn, ms);
     return () => clearTimeout(timer);

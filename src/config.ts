@@ -284,7 +284,7 @@ function configError(text: string): string {
   return new GateError('PG_CONFIG', { detail }).message;
 }
 
-/** A flag that the environment may set, too: `--min-nodes` is `PULLGATE_MIN_NODES`. */
+/** A flag that the environment may set as well: `--min-nodes` is `PULLGATE_MIN_NODES`. */
 function set<T>(flags: string, description: string, parse?: (text: string) => T): Option {
   const option = new Option(flags, description);
   option.env(`PULLGATE_${option.name().toUpperCase().replaceAll('-', '_')}`);

@@ -23,22 +23,22 @@ import { PULL_FAILURE_REASONS } from './preloads/pods/failure-reasons.ts';
 const SERVICE = 'pullgate';
 
 /**
- * Between the failing of readiness and the beginning of the end: until kube-proxies and load balancers send no new connection. Two
- * probes, 2 s apart, see it; a second for the endpoints to arrive everywhere. Meanwhile each answer is the last one of its
- * connection, so that what API servers keep open goes over to the other replicas, too.
+ * The time between failing readiness and closing, so that kube-proxies and load balancers send no new connection: two probes, 2 s
+ * apart, and a second for the endpoints to arrive everywhere. Meanwhile each answer closes its connection, so that API servers move
+ * their open connections to the other replicas.
  */
 const LEAVE_MS = 5000;
 
 /**
  * How long running calls may take when the term of a leader ends, for example in a namespace whose webhooks hang. The next leader
- * cannot begin before, and repeats the calls that are broken off.
+ * cannot begin earlier, and repeats the aborted calls.
  */
 const TERM_END_MS = 10_000;
 
 /**
- * One of the gates of a cluster, as the ServiceAccount of its pod. What it needs is there by the manifests: it registers
- * nothing and takes nothing away. Whoever holds the Lease runs the controllers. Returns at once, as the first process of a
- * container has to listen to signals from the beginning.
+ * Starts one replica in a cluster, as the ServiceAccount of its pod. The manifests have created everything that it needs, so it
+ * registers and removes nothing. The replica that holds the Lease runs the controllers. Returns at once, because the first process
+ * of a container has to handle signals from the beginning.
  */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: wiring, from top to bottom
 export function startInClusterGate(options: GateOptions, cluster: InCluster): Gate {
@@ -83,7 +83,7 @@ export function startInClusterGate(options: GateOptions, cluster: InCluster): Ga
   const leader = leaderChecks({ isLeader, isStuck, controllers: () => controllers });
   const readyChecks: Checks = {
     admission: () => (listening ? undefined : 'this replica does not listen yet'),
-    // Both as last seen: while the API server is away, so is whoever could change them.
+    // Both as last seen. While the API server is away, nobody can change them.
     registration: () =>
       certificates.isRegistered() ? undefined : `there is no webhook configuration ${WEBHOOK_CONFIGURATION}`,
     certificate: () =>

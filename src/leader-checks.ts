@@ -2,7 +2,7 @@ import type { Controllers } from './controllers.ts';
 import type { Check } from './observe/health-server.ts';
 
 interface Leadership {
-  /** Whether this replica leads. Only who has just renewed its lease does, so then the API server answers. */
+  /** Whether this replica leads. A leader has just renewed its Lease, so the API server answers it. */
   readonly isLeader: () => boolean;
   readonly isStuck: () => boolean;
   /** Of the term that is under way, if one is. */
@@ -10,16 +10,16 @@ interface Leadership {
 }
 
 /**
- * To read everything that is stored. The largest clusters have some 15,000 nodes and Deployments, which is 30 pages; a tired API
- * server takes a second for each, and this is twice that.
+ * Time to read everything that is stored. The largest clusters have about 15,000 nodes and Deployments, which is 30 pages. A slow
+ * API server takes a second for each, and this is twice that.
  */
 const SYNC_MS = 60_000;
 
 /**
- * What can be wrong with a leader. Everything here is about this replica alone, as probes act on it alone. An outage of the API
- * server is no reason for either of them: a restart would not fix it, and would lose the caches; and admission in mode pause
- * needs no API server, so that a replica that is taken out of the Service would only let updates pass ungated once it is back.
- * Whoever leads loses the lease within 10 s of an outage, and then none of this applies.
+ * The checks of a leader. They concern this replica alone, because probes act on it alone. An outage of the API server fails no
+ * check. A restart would not fix it, and would lose the caches. Admission in mode pause needs no API server, so if the replica were
+ * out of the Service when the API server is back, updates would pass ungated. A leader loses the Lease within 10 s of an outage,
+ * and then none of these checks applies.
  */
 export function leaderChecks({ isLeader, isStuck, controllers }: Leadership): {
   readonly live: { readonly election: Check; readonly watches: Check };
@@ -28,7 +28,7 @@ export function leaderChecks({ isLeader, isStuck, controllers }: Leadership): {
   return {
     live: {
       election: () => (isStuck() ? 'no attempt to acquire or renew the Lease for more than 60 s' : undefined),
-      // The lease is renewed over connections of its own: if it is, and a watch hears nothing, then the watch is lost.
+      // The Lease is renewed over connections of its own. If that works and a watch hears nothing, the watch is lost.
       watches() {
         const silent = isLeader() ? (controllers()?.watches() ?? []).filter(({ isSilent }) => isSilent) : [];
         return silent.length === 0
@@ -39,9 +39,10 @@ export function leaderChecks({ isLeader, isStuck, controllers }: Leadership): {
       },
     },
     ready: {
-      // What has been read once may grow old without harm. Not at once: whoever takes over, after a death of the leader say, may
-      // be the only one left, and answers all the same. But what can never be read, for want of a right say, means that holds
-      // are not released, and then an update had better pass by.
+      // A cache that was read once may become old without harm. The check does not fail at once, because a replica that takes over
+      // after the death of the leader may be the only one left, and can answer before it has read everything. But if the stored
+      // objects can never be read, for example because a right is missing, no hold is ever released, and it is better not to hold
+      // new updates.
       controllers() {
         const syncingMs = isLeader() ? (controllers()?.syncingMs() ?? 0) : 0;
         return syncingMs > SYNC_MS

@@ -65,7 +65,7 @@ export async function endHolding(
   log.info({ ended }, 'every hold has ended');
 }
 
-/** Taken out rather than deleted with their configuration: that is for who has applied it. */
+/** Removes the webhooks and keeps their configuration object, because the user who applied it deletes it. */
 async function removeWebhooks(client: Pick<ApiClient, 'get' | 'jsonPatch'>): Promise<void> {
   try {
     const configuration = await client.get(WEBHOOKS);

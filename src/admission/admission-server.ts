@@ -47,8 +47,9 @@ const LOOKUPS_AT_A_TIME = 32;
 /** Of each peer: far more than updates come from one API server. A stranger can cause 14 MB an hour at 400 bytes a line. */
 const DECISION_RATE = { burst: 1000, everyMs: 100 };
 /**
- * A replica that leaves listens until no request has come for so long: whoever still sends some, over a connection of before or
- * because it has not heard yet, does so more often. But not for ever: then it is closed in the middle of them.
+ * A replica that shuts down listens until no request has arrived for this long. An API server that still sends requests, over an
+ * open connection or because it does not know yet, sends them more often than this. After QUIET_LIMIT_MS the replica closes even if
+ * requests still arrive.
  */
 const QUIET_MS = 1000;
 const QUIET_LIMIT_MS = 5000;
@@ -65,7 +66,7 @@ interface AdmissionServerOptions {
     readonly exemptNamespaces: readonly string[];
   };
   /**
-   * Never rejects: who cannot be asked says no. Called only if an update asks for a bypass, opts out, or exceeds a bound.
+   * Never rejects: no answer counts as no. Called only if an update asks for a bypass, opts out, or exceeds a bound.
    * Absent if everybody may.
    */
   readonly mayBypass?: (user: AdmissionUser, namespace: string) => Promise<boolean>;
@@ -255,7 +256,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
   }
 }
 
-/** Answered with an error, an update would go ahead where failurePolicy is Ignore: whoever fills the memory would need no permission. */
+/** With failurePolicy Ignore, an update that gets an error goes ahead. So a user who fills the memory would need no permission. */
 function noIfBusy(error: unknown): false {
   if (error instanceof GateError && error.code === 'PG_BUSY') return false;
   throw error;
@@ -266,7 +267,7 @@ function unansweredIfBusy(error: unknown): RunningLookup {
   return { kind: 'unanswered' };
 }
 
-/** Asks the API server, as soon as it is the turn of whoever has sent the review. */
+/** Asks the API server as soon as it is the turn of the peer that sent the review. */
 type LookUp = <T>(ask: () => Promise<T>) => Promise<T>;
 
 /**

@@ -274,7 +274,7 @@ function withoutStrayHold(object: JsonObject, old: Deployment, next: Deployment)
   return withMarks(object, { hold: null, paused: next.paused && wanted });
 }
 
-/** Only a decision changes it: the events are made from it, and whoever could write it could speak for others. */
+/** Only a decision changes the record. Events are made from it, so a user who could write it could speak in the name of others. */
 function decidedBefore(old: Deployment): Record<string, string | null> {
   return { [DECIDED_ANNOTATION]: old.annotations[DECIDED_ANNOTATION] ?? null };
 }

@@ -12,8 +12,8 @@ const PRELOADING: ReadonlySet<DecisionKind> = new Set([
 ]);
 
 /**
- * A sentence for each setting by annotation that cannot be used. On an update to what is held already only for what this
- * update wrote: who scales it need not hear the rest again.
+ * Returns a sentence for each annotation whose setting cannot be used. For an update of a held Deployment, only for the annotations
+ * that this update wrote, so that scaling does not repeat the other warnings.
  */
 export function settingWarnings({ kind, object }: Decision, oldObject: unknown, floor?: Floor): string[] {
   if (!PRELOADING.has(kind)) return [];

@@ -31,15 +31,15 @@ interface Update extends DeploymentName {
 }
 
 /**
- * What the user is told, one line each: printable ASCII, at most 4096 characters in all. `now`, in milliseconds since
- * the epoch, makes the bypass in the command another one than any that was already asked for. Of a setting that is looser than
- * `floor` it is told that it is ignored.
+ * Returns the warnings for the user, one line each: printable ASCII, at most 4096 characters in all. `now`, in milliseconds since
+ * the epoch, makes the bypass in the command differ from every earlier one. A setting that is looser than `floor` gets a warning
+ * that it is ignored.
  */
 export function warningsFor(decision: Decision, update: Update, now: number, floor?: Floor): string[] {
   const lines = decisionWarnings(decision, update, now);
   for (const text of settingWarnings(decision, update.oldObject, floor)) {
     const next = line(text);
-    // An Event tells it, too.
+    // An Event says the same.
     if (totalOf(lines) + next.length <= TOTAL_LIMIT) lines.push(next);
   }
   return lines;
@@ -160,7 +160,7 @@ function howFar({ oldObject, progress }: Update): string | undefined {
   return progress === undefined ? undefined : `${progress.ready} of ${progress.desired} nodes are ready`;
 }
 
-/** What a user should know who ends gating with the rollout still to come. */
+/** Returns warnings for a user who bypasses or opts out before the rollout has started. */
 function endWarnings({ object }: Decision, update: Update): string[] {
   const failure =
     update.oldObject === undefined ? undefined : knownFailure(parseDeployment(update.oldObject));

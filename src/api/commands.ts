@@ -4,7 +4,7 @@ import { BYPASS_ANNOTATION, REVERT_ANNOTATION } from './names.ts';
 import { templateHash } from './template/template-hash.ts';
 import { templateImages } from './template/template-images.ts';
 
-/** What people are told to paste into a shell. Names of Kubernetes objects need no quotes there. */
+/** Commands for users to paste into a shell. Names of Kubernetes objects need no quotes there. */
 interface Named {
   readonly namespace: string;
   readonly name: string;
@@ -23,8 +23,8 @@ export function resume({ namespace, name }: Named): string {
 }
 
 /**
- * Ends the hold without waiting. A reason that is there already counts for nothing: the shell makes it another one each
- * time, unless the moment is given.
+ * Returns the command that ends the hold without waiting. The annotation takes effect only when its value changes, so the shell
+ * inserts the date each time, unless `moment` is given.
  */
 export function letThrough({ namespace, name }: Named, moment?: string): string {
   const reason = moment === undefined ? '"urgent $(date)"' : `'urgent ${moment}'`;

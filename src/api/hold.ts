@@ -59,7 +59,7 @@ export function parseHold(annotation: string | undefined): Hold | undefined {
   const running = asString(at(json, 'from', 'template'));
   if (!uid || !preload || !template || !since || !running || Number.isNaN(Date.parse(since)))
     return undefined;
-  // It becomes part of an API path and of a command to paste, and whoever may edit the Deployment could have written it.
+  // It becomes part of an API path and of a command to paste, and any user who may edit the Deployment could have written it.
   if (!PRELOAD_NAME.test(preload)) return undefined;
   return {
     v: 1,

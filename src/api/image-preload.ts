@@ -178,7 +178,8 @@ export function parseImagePreload(raw: unknown): ImagePreload {
 }
 
 function parseOwner(references: unknown): ImagePreload['owner'] {
-  // Whatever else owns it, a GitOps tool's object say, it was made by hand if no Deployment does.
+  // If no Deployment owns the ImagePreload, it was made by hand, even if something else owns it, such as an object of a GitOps
+  // tool.
   const owner = asArray(references).find((reference) => at(reference, 'kind') === 'Deployment');
   const name = asString(at(owner, 'name'));
   const uid = asString(at(owner, 'uid'));

@@ -69,7 +69,7 @@ export const PRIORITY_CLASS = 'pullgate-preload';
 /** The gate's namespace and ServiceAccount, deploy/service-account.yaml. */
 export const GATE_NAMESPACE = 'pullgate';
 export const GATE_SERVICE_ACCOUNT = 'pullgate';
-/** In the gate's namespace: who holds it runs the controllers. */
+/** The Lease in Pullgate's namespace. The replica that holds it runs the controllers. */
 export const LEASE = 'pullgate';
 /** In the gate's namespace: the authority and the serving certificate of all replicas, see `certs/certificate-secret.ts`. */
 export const CERTIFICATES_SECRET = 'pullgate-certificates';

@@ -14,8 +14,8 @@ export function isFailedByGate(deployment: Deployment): boolean {
 }
 
 /**
- * Returns why the image of the held version cannot be had, as the condition Progressing says it; undefined if Pullgate has not written
- * a failure. The condition is stored, so every replica and the uninstall Job know it without asking.
+ * Returns why the image of the held version is unavailable, as the condition Progressing says, or undefined if Pullgate has not
+ * written a failure. The condition is stored, so every replica and the uninstall Job know it without asking.
  */
 export function knownFailure(deployment: Deployment): string | undefined {
   return isFailedByGate(deployment)
@@ -28,7 +28,7 @@ export function servesNothing({ replicas, status }: Pick<Deployment, 'replicas' 
   return replicas > 0 && status.readyReplicas === 0;
 }
 
-/** As `kubectl rollout status` judges it; one that has exceeded its progress deadline is over, too. */
+/** As `kubectl rollout status` judges it. A rollout that has exceeded its progress deadline is finished as well. */
 export function isRolloutFinished(deployment: Deployment): boolean {
   const { replicas, paused, status } = deployment;
   if (paused || !isObserved(deployment)) return false;
@@ -41,7 +41,7 @@ export function isRolloutFinished(deployment: Deployment): boolean {
 }
 
 /**
- * Whether a rollout goes on right now. A pod that fails later, or a scaling, is none: the controller leaves the reason
+ * Whether a rollout is in progress. A pod that fails later, or a scaling, is not a rollout: the controller keeps the reason
  * NewReplicaSetAvailable then. Without a progress deadline there is no condition, and nothing is known.
  */
 export function isRolloutUnderWay(deployment: Deployment): boolean {

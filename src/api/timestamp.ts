@@ -2,7 +2,7 @@
 const LONGEST = 63;
 
 /**
- * A Kubernetes time (RFC 3339) in milliseconds; `undefined` when there is none. The epoch itself is none: a runtime
+ * A Kubernetes time (RFC 3339) in milliseconds; `undefined` if there is none. The epoch itself does not count as a time: a runtime
  * writes it for a container that never started.
  */
 export function parseTimestamp(value: unknown): number | undefined {

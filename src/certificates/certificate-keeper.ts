@@ -118,7 +118,10 @@ export function startCertificates(options: CertificatesOptions): Certificates {
     resolveFirst(pair);
   }
 
-  /** One look and at most one write. Whether it wrote, or met somebody who did: then look again at once. */
+  /**
+   * Reads both objects and writes at most once. Returns whether this replica or another one wrote, so that the caller reads again
+   * at once.
+   */
   async function round(): Promise<boolean> {
     const askedAt = clock.monotonic();
     const configuration = await read(WEBHOOKS, `mutatingwebhookconfigurations/${WEBHOOK_CONFIGURATION}`);
@@ -136,7 +139,7 @@ export function startCertificates(options: CertificatesOptions): Certificates {
       return await apply(step, state, secret, configuration);
     } catch (error) {
       if (isAlreadyExists(error) || isConflict(error) || isInvalid(error) || isNotFound(error)) {
-        log.debug({ err: error, step: step.kind }, 'somebody else was faster');
+        log.debug({ err: error, step: step.kind }, 'lost a write race, retrying');
         refusal = error;
         return true;
       }

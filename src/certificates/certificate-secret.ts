@@ -30,19 +30,21 @@ export interface ServingPair {
 export interface CertificateSecret {
   /** Those that are valid. */
   readonly authorities: readonly X509Certificate[];
-  /** The one whose key is there, too. */
+  /** The authority whose key is in the Secret as well. */
   readonly signer: X509Certificate | undefined;
   readonly pair: ServingPair | undefined;
-  /** Somebody else makes and renews what is in the Secret: the gate serves and publishes it, and writes nothing. */
+  /**
+   * Somebody else makes and renews the certificates in the Secret. Pullgate serves and publishes them, and never writes the Secret.
+   */
   readonly brought: boolean;
 }
 
 const EMPTY: CertificateSecret = { authorities: [], signer: undefined, pair: undefined, brought: false };
 
 /**
- * What the Secret holds is told from what is in it alone. With a key of one of its authorities it is the gate's. One with a
- * certificate and without such a key is somebody else's; a key that is left over, because cert-manager took over a Secret
- * of the gate's and leaves keys alone that it does not know, does not count.
+ * The contents of the Secret alone say whose it is. If it has the key of one of its authorities, it is Pullgate's. If it has a
+ * certificate and no such key, it is somebody else's. A key of another authority does not count: when cert-manager takes over a
+ * Secret of Pullgate's, it leaves keys alone that it does not know.
  */
 export function readSecret(contents: SecretContents | undefined, now: number): CertificateSecret {
   if (contents === undefined) return EMPTY;

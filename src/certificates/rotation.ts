@@ -57,7 +57,7 @@ export interface RotationPolicy {
  * - `Steady`: one authority, which signed what is served.
  * - `Publishing`: a new authority is published, and has not signed anything yet.
  * - `Retiring`: it has; the old one stays until nothing it signed can be valid any more.
- * - `Brought`: the certificates are somebody else's.
+ * - `Brought`: somebody else makes the certificates.
  * - `Unregistered`: there is no webhook configuration to publish in.
  */
 export type Phase = 'Steady' | 'Publishing' | 'Retiring' | 'Brought' | 'Unregistered';
@@ -143,7 +143,7 @@ function ownChange(
 
   const noAuthority = reasonForAuthority(state, secret);
   if (noAuthority !== undefined || signer === undefined) {
-    // Without a Secret, replicas go on serving what they have. Who signed that, only the webhook configuration knows.
+    // Without a Secret, replicas go on serving what they have. Only the webhook configuration knows the authority that signed it.
     const fromBundles = authorities.length > 0 ? [] : readCertificates(published.bundles.join('\n'));
     const known = union(union(authorities, serving === undefined ? [] : [serving.authority]), fromBundles);
     const keep = known.filter((authority) => isValid(authority, now));

@@ -33,7 +33,7 @@ export function connectionsTo(cluster: Cluster): Agent {
     allowH2: false,
     // Below the 90 s after which a Go server closes an idle connection, so that no call meets one just closing.
     keepAliveTimeout: 60_000,
-    // The client's deadlines bound every call, and a watch is bounded by whoever reads it.
+    // The client's deadlines bound every call, and the reader of a watch bounds that watch.
     headersTimeout: 0,
     bodyTimeout: 0,
     connect: {

@@ -1,4 +1,4 @@
-/** An API server, and who we are to it. */
+/** An API server, and the account that Pullgate uses there. */
 export interface Cluster {
   /** What the operator calls it: the kubeconfig's context. */
   readonly name: string;

@@ -21,9 +21,9 @@ export interface ElectorOptions {
 }
 
 /**
- * What the leader does, with a client that `guard` has made: see `whileLeading`. It ends when the signal is aborted: at
- * once if the lease was lost, else (`stop`) when what is under way has been done; nobody else starts before it has. If
- * it ends by itself, or rejects, the lease is given back and everybody may try again, this one too.
+ * What the leader does, with a client that `guard` has made (see `whileLeading`). It ends when the signal is aborted: at once if
+ * the Lease was lost, or after `stop` when the work in progress is done. No other replica starts earlier. If it ends without the
+ * signal, or rejects, the Lease is given back, and every replica may try again, including this one.
  */
 export type Lead = (signal: AbortSignal, guard: (client: ApiClient) => ApiClient) => Promise<void>;
 
@@ -38,7 +38,7 @@ export interface Elector {
   isStuck(): boolean;
 }
 
-/** A call that hangs, on a connection that is dead say, leaves time for another within the renew deadline. */
+/** If a call hangs, for example on a dead connection, there is time for another one within the renew deadline. */
 const CALL_MS = 5000;
 const RELEASE_ATTEMPTS = 2;
 /**
@@ -93,7 +93,7 @@ export function createElector(options: ElectorOptions): Elector {
 
   /** As long as the Lease is what `lease` was: else it is a conflict. */
   async function write({ lease }: View): Promise<void> {
-    // Whoever sees this write sees it later than this.
+    // Other replicas see this write later than this moment.
     const sentAt = clock.monotonic();
     isOwnWrite = false;
     const spec = claim(lease, self, clock.now());
@@ -194,7 +194,7 @@ export function createElector(options: ElectorOptions): Elector {
     setDeadline();
     log.info('leading');
     const ledToEnd = doLead();
-    // On `stop`, too, it is renewed until everything is done.
+    // After `stop`, the Lease is still renewed until all work is done.
     for (let restMs = RETRY_MS; !over.aborted; ) {
       await wait(clock, restMs, over).catch(() => undefined);
       if (over.aborted) break;

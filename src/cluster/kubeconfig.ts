@@ -63,7 +63,7 @@ async function parse(file: string, context: string | undefined): Promise<KubeCon
   } catch (error) {
     throw new GateError('PG_KUBECONFIG_MISSING', { file, detail: String(error) }, error);
   }
-  // 390 ms and 90 MB: only who needs a kubeconfig pays for it.
+  // Loaded only if there is a kubeconfig, because it takes 390 ms and 90 MB.
   const { KubeConfig } = await import('@kubernetes/client-node');
   const config = new KubeConfig();
   try {

@@ -9,12 +9,12 @@ interface Leadership {
 }
 
 /**
- * The client with which a leader acts: no write is begun, and none is tried again, once somebody else may be leading. A
- * process that was stopped for a while finds out here, before its timers tell it. Reads go on: they do no harm.
+ * The client of a leader. It begins and retries no write once another replica may be leading. A process that was paused for a while
+ * notices it here, before its timers fire. Reads continue, because they do no harm.
  *
- * A write that is under way is broken off when the lease is over by our own count, `LEASE_MS - RENEW_DEADLINE_MS` before anybody
- * else can have it: API servers drop a request whose connection is closed. What lands in spite of that has to be fenced by
- * what it tests.
+ * A write in flight is aborted when the Lease has expired by this replica's own clock, `LEASE_MS - RENEW_DEADLINE_MS` before
+ * another replica can take it. API servers drop a request whose connection is closed. A write that arrives nevertheless has to be
+ * fenced by its preconditions.
  */
 export function whileLeading(client: ApiClient, { isLeader, remainingMs, lost }: Leadership): ApiClient {
   async function write(

@@ -28,7 +28,7 @@ export interface Lease {
 export interface View {
   /** Undefined: there is none. */
   readonly lease: Lease | undefined;
-  /** Of our own `clock.monotonic`: before that somebody else may be acting. */
+  /** In `clock.monotonic` of this replica. Before that, another replica may be acting. */
   readonly freeAt: number;
 }
 
@@ -53,8 +53,8 @@ export function parseLease(raw: unknown): Lease {
 }
 
 /**
- * What is known after the Lease has been read. The times written in it are never looked at: they are of somebody else's
- * clock. What counts is when a change of it was first seen here, which is never before it was made.
+ * Returns what is known after the Lease was read. The times in the Lease are ignored, because they come from another clock. What
+ * counts is when this replica first saw a change, which is never before the change was made.
  *
  * @param now `clock.monotonic` after the answer
  */
@@ -62,7 +62,7 @@ export function seen(before: View | undefined, lease: Lease | undefined, now: nu
   if (before !== undefined && before.lease?.resourceVersion === lease?.resourceVersion) return before;
   const last = before?.lease;
   if (lease === undefined) {
-    // Deleted by hand: whoever held it does not know yet.
+    // Deleted by hand: the replica that held it does not know yet.
     return { lease, freeAt: last === undefined || last.holder === self ? now : now + LEASE_MS };
   }
   return { lease, freeAt: lease.holder === '' || lease.holder === self ? now : now + lease.durationMs };

@@ -41,7 +41,7 @@ export interface ReflectorOptions<T> {
   readonly random: () => number;
 }
 
-/** Whoever uses a reflector. Its cache can be read before, so those who follow it can be made from it. */
+/** The user of a reflector. The cache can be read before it is filled, so followers can be created from it. */
 export interface Follower<T> {
   /**
    * Restricts what the cache keeps of objects. A list brings no more than that. The watch brings whole objects: call `trim` for
@@ -254,7 +254,7 @@ export function createReflector<T>(options: ReflectorOptions<T>): Reflector<T> {
         { ...query, allowWatchBookmarks: true, resourceVersion, timeoutSeconds },
         AbortSignal.any([stopping.signal, dead.signal]),
         {
-          // Not yet `contact`: one that is cut as often as it is opened is told once.
+          // Not yet `contact`: a watch that is cut each time that it opens is reported once.
           onOpen: heard,
           onLargeEvent,
         },

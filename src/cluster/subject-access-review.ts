@@ -15,7 +15,7 @@ export interface User {
 // Admission waits for it, and the API server waits 5 s for admission.
 const DEADLINE_MS = 1000;
 
-/** Whether the user may `bypass` `imagepreloads.pullgate.io` in the namespace. Never throws: who cannot be asked says no. */
+/** Whether the user may `bypass` `imagepreloads.pullgate.io` in the namespace. Never throws: no answer counts as no. */
 export async function mayBypass(
   client: ApiClient,
   user: User,

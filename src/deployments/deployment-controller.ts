@@ -126,7 +126,7 @@ export function createDeploymentController(options: DeploymentControllerOptions)
     } catch (error) {
       const attempt = (stale.get(key) ?? 0) + 1;
       stale.set(key, attempt);
-      // A policy that refuses the release, say: told as what it is, and tried again ever more slowly.
+      // For example, a policy refuses the release. The Event says so, and the release is retried less and less often.
       if (!isStale(error) || attempt > STALE_ATTEMPTS) throw error;
       log.debug({ deployment: key, step: step.step, err: error }, 'changed meanwhile');
       return STALE_RETRY_MS;
@@ -251,7 +251,10 @@ export function createDeploymentController(options: DeploymentControllerOptions)
     }
   }
 
-  /** In ms since the epoch; NaN without a hold. A hold has up to 32 KiB, and whoever reads the metrics asks for all of them. */
+  /**
+   * In ms since the epoch; NaN without a hold. Kept, because a hold has up to 32 KiB and each scrape of the metrics needs all of
+   * them.
+   */
   function heldSince(deployment: Deployment): number {
     const known = since.get(deployment);
     if (known !== undefined) return known;

@@ -32,7 +32,7 @@ const KINDS: Readonly<Record<RecordedDecision, EventKind | undefined>> = {
   LimitExceeded: { reason: 'LimitExceeded', type: 'Warning' },
 };
 
-/** The Events for what admission decided, as the Deployment itself tells it: admission writes none of them. */
+/** Returns the Events for what admission decided, according to the decision record. Admission itself emits none. */
 export function decisionEvents(
   deployment: Deployment,
   mode: Mode,
@@ -45,7 +45,7 @@ export function decisionEvents(
   if (decided === undefined) return events;
   const kind = KINDS[decided.decision];
   if (kind === undefined) return events;
-  // As long as it may still be counted how many nodes lack the image.
+  // Not yet, while the number of nodes that lack the image may still become known.
   if (decided.decision === 'Audited' && assessment === undefined && !isRolloutFinished(deployment))
     return events;
   events.push({
@@ -60,8 +60,9 @@ export function decisionEvents(
 }
 
 /**
- * Returns the decision that an Event may name a user for. Admission wrote it for this very Deployment. While a Deployment is
- * opted out the gate is not asked, and whoever may edit it may write any record; the one that is wanted is that of the opting out.
+ * Returns the decision for which an Event may name a user: one that admission wrote for this Deployment. While a Deployment is
+ * opted out, the webhook is not called, and every user who may edit the Deployment can write any record. So only the record of the
+ * opt-out counts then.
  */
 function reportedDecision(deployment: Deployment, now: number): Decided | undefined {
   const decided = ownDecisionRecord(deployment);
@@ -70,7 +71,7 @@ function reportedDecision(deployment: Deployment, now: number): Decided | undefi
   return isOff && decided.decision !== 'OptedOut' ? undefined : decided;
 }
 
-/** Mode reject makes no holds: this one was made before the namespace had that mode. */
+/** Mode reject makes no holds. This hold was made before the namespace had that mode. */
 function takenOver(deployment: Deployment, hold: Hold): GateEvent {
   return {
     type: 'Normal',
@@ -83,7 +84,7 @@ function takenOver(deployment: Deployment, hold: Hold): GateEvent {
   };
 }
 
-/** The Event for a preload that nobody waits for, as its rollout began without the gate. */
+/** Returns the Event for a preload whose rollout started ungated, so that no hold waits for it. */
 export function preloadCreatedEvents(deployment: Deployment, { name, why }: NeededPreload): GateEvent[] {
   if (why !== 'Ungated') return [];
   return [
@@ -168,7 +169,7 @@ export function stepEvents(
   const preload = awaitedPreload(deployment, hold);
   const related = preloadReference(deployment, preload);
   const dedupKey = `${hold.template} ${hold.since}`;
-  // The clock of whoever held it may be ahead of ours.
+  // The clock of the replica that made the hold may be ahead.
   const seconds = Math.max(0, Math.round((now - Date.parse(hold.since)) / 1000));
   const { namespace } = deployment;
   const events: GateEvent[] = [];
@@ -243,7 +244,7 @@ function withoutPreload(why: string): string {
   return `continues without a preload: ${why}; each node pulls when a pod starts there`;
 }
 
-/** The Event for a rollout that began without the gate being asked, and that the gate cannot preload for. */
+/** Returns the Event for a rollout that started ungated and that exceeds a limit, so that Pullgate cannot preload for it. */
 export function exceededEvent(deployment: Deployment, why: string): GateEvent {
   return {
     type: 'Warning',
@@ -303,7 +304,7 @@ export function unansweredEvent(deployment: Deployment, preload: string, words: 
   return { ...refusedEvent(deployment, preload, text), dedupKey: `${preload} unanswered` };
 }
 
-/** A copy's or a broken hold was never a rollout of this Deployment: that it is gone is all there is to say. */
+/** A copied or broken hold was never a rollout of this Deployment, so the Event only says that it was removed. */
 const DROPS: Readonly<Record<DropReason, EventKind & { readonly words: string }>> = {
   Foreign: {
     reason: 'RolloutReleased',

@@ -28,7 +28,7 @@ export function modeOf(namespace: Namespace | undefined): Mode | undefined {
   return MODES.find((mode) => mode === namespace?.mode);
 }
 
-/** An Event for a label that gates nothing: whoever set it believes otherwise. */
+/** Returns an Event for a label whose value is not a mode, because the user who set it expects updates to be held. */
 export function modeEvent(namespace: Namespace): GateEvent | undefined {
   const { name, uid, mode } = namespace;
   if (mode === undefined || modeOf(namespace) !== undefined) return undefined;

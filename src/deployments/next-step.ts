@@ -50,7 +50,7 @@ export type ReleaseReason =
   | 'Reverted'
   | 'NotPreloadable'
   | 'LimitExceeded';
-/** Why a hold that is none is dropped. */
+/** Why a hold that does not count is removed. */
 export type DropReason = 'Foreign' | 'Unreadable' | 'Resumed' | 'LimitExceeded';
 
 /**

@@ -80,7 +80,8 @@ async function refuseInstalled(admin: Admin, webhooks: JsonObject): Promise<void
 }
 
 async function registerCrd(admin: Admin, crd: JsonObject, options: RegistrationOptions): Promise<void> {
-  // The one of a process that has just ended may still be going, with its ImagePreloads: applied to, it would go all the same.
+  // The definition of a process that has just ended may still be in deletion, together with its ImagePreloads. Applying to it would
+  // not stop the deletion.
   await poll(options.clock, 'delete', crd, async () => {
     const there = await read(admin, crd);
     return at(there, 'metadata', 'deletionTimestamp') === undefined ? undefined : 'it is still being deleted';

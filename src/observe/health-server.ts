@@ -9,9 +9,9 @@ import type { Logger } from '../log.ts';
 import { createLogLimit } from '../log-limit.ts';
 import { createTokenBuckets } from '../token-bucket.ts';
 
-/** What is wrong, in words for whoever looks into it; undefined if nothing is. */
+/** What is wrong, as text for an operator, or undefined if the check passes. */
 export type Check = () => string | undefined;
-/** By name, in the order in which they are told. */
+/** By name, in the order in which the probe lists them. */
 export type Checks = Readonly<Record<string, Check>>;
 
 export function pass(checks: Checks): boolean {
@@ -33,7 +33,7 @@ interface Result {
   readonly failure: string | undefined;
 }
 
-/** A request is a line and some headers: who takes longer over it is no kubelet and no Prometheus. */
+/** A request is a line and some headers. A client that takes longer is neither a kubelet nor Prometheus. */
 const REQUEST_TIMEOUT_MS = 5000;
 /** Kubelets open one for each probe, and Prometheus keeps one. */
 const MAX_CONNECTIONS = 128;
@@ -76,7 +76,8 @@ export function createHealthServer({
       const results = [{ name: 'ping', failure: undefined }, ...resultsOf(checks)];
       const failures = results.filter(({ failure }) => failure !== undefined);
       const text = failures.map(({ name, failure }) => `${name}: ${failure}`).join('; ');
-      // The kubelet tells of it in Events, cut short, that nobody has an hour later. What changes is told, not each probe.
+      // The kubelet reports a failed probe in Events, which are cut short and expire after an hour. So each change is logged, but
+      // not each probe.
       const names = failures.map(({ name }) => name).join();
       if (names !== told) log.warn({ endpoint }, text || 'every check passes again');
       told = names;

@@ -24,7 +24,7 @@ const ADMISSION_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 const PULL_BUCKETS = [1, 2.5, 5, 10, 20, 40, 60, 90, 120, 180, 300, 600, 900, 1800];
 const HOLD_BUCKETS = [1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 21_600, 86_400];
 
-/** Those of the process and of Node are collected into the registry, too. */
+/** The metrics of the process and of Node are collected into the registry as well. */
 /** @param failureReasons those of pulls, which are there from the start */
 export function createMetrics(registry: Registry, failureReasons: readonly string[] = []): Metrics {
   const registers = [registry];

@@ -11,9 +11,9 @@ import { dryRunPod, placedAs } from './dry-run-pod.ts';
 /** What is known of the pods that a Deployment's template will make. */
 export interface AdmittedPod {
   readonly source: 'DryRun' | 'RunningPod' | 'Template';
-  /** Their spec; undefined if the template alone has to do. */
+  /** Spec of the pods, or undefined if only the template is known. */
   readonly podSpec: JsonObject | undefined;
-  /** Why a dry run of such a pod was refused, in the words of who refused it, although one of the running version was not. */
+  /** The message with which a dry run of such a pod was refused, although a pod of the running version was admitted. */
   readonly refusal?: string;
 }
 
@@ -22,7 +22,7 @@ export interface AdmittedPodInput {
   readonly deployment: Deployment;
   /** Returns whether an ImagePreload can carry what is needed of this pod spec. */
   readonly isUsable: (podSpec: JsonObject) => boolean;
-  /** Returns the template that runs, if that is known. Called only after a refusal. Absent if nobody would be told of one. */
+  /** Returns the template that runs, if that is known. Called only after a refusal. Absent if the refusal would not be reported. */
   readonly runningTemplate?: (() => Promise<JsonObject | undefined>) | undefined;
 }
 
@@ -33,8 +33,8 @@ export interface AdmittedPodOptions {
 }
 
 /**
- * A webhook that hangs for pods hangs for what comes next as well, and API servers wait 10 s for it by default. Together that is told
- * within 15 s.
+ * A webhook that hangs for this dry run hangs for the puller pods as well, and API servers wait 10 s for it by default. Both
+ * together have to be reported within 15 s.
  */
 const DRY_RUN_MS = 4000;
 const READ_MS = 2000;

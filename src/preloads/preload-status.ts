@@ -290,7 +290,7 @@ function wordsOf({ node, image, message }: Pick<NodeFailure, 'node' | 'image' | 
   return `${node}: ${describeFailure(image, message)}`;
 }
 
-/** Seconds: what other controllers write, too. */
+/** In seconds, as other controllers write them. */
 function rfc3339(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
 }

@@ -21,7 +21,7 @@ export interface PreloadWriter {
     written: WrittenStatus,
     status: ImagePreloadStatus,
   ): Promise<number | undefined>;
-  /** Returns the stored status; undefined if there is none, or if the preload is gone. */
+  /** Returns the stored status, or undefined if the preload has no status or no longer exists. */
   readStatus(preload: ImagePreload): Promise<ImagePreloadStatus | undefined>;
   /** Deletes it once its time to live is over; until then returns in how many ms that is. */
   expire(preload: ImagePreload, finished: string | undefined): Promise<number | undefined>;

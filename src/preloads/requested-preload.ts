@@ -49,8 +49,8 @@ export interface RequestedPreloadsOptions {
 const BUDGET_MS = 3000;
 const CALL_MS = 1000;
 /**
- * To wait for the dry run and the new ImagePreload, so that a refusal of it is told at once. Both take some 50 ms; where webhooks are
- * slow, the update is answered before.
+ * How long to wait for the dry run and the new ImagePreload, so that the answer can report a refusal. Both take about 50 ms. If
+ * webhooks are slow, the update is answered before they are done.
  */
 const MAKE_MS = 500;
 

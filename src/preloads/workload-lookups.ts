@@ -32,7 +32,7 @@ const NO_RULES: NamespaceRules = { countsPods: false, resources: [] };
 const POD_COUNTS = ['pods', 'count/pods'];
 const RULES_LIMIT = 100;
 const RULES_MS = 60_000;
-/** A hold does not wait for these answers: without them its pods ask for the usual, and what they are refused for is told. */
+/** A hold does not wait for these answers. Without them, its puller pods request the defaults, and a refusal is reported. */
 const SHORT = { retry: false, deadlineMs: 2000 };
 
 /** Enough to put the nodes of a Deployment first. Of a larger one the nodes that the API server lists first come first. */

@@ -24,7 +24,7 @@ export function podRequests(podSpec: unknown): Readonly<Record<string, string>> 
   );
 }
 
-/** A limit without a request is the request, too: API servers write that into pods, but not into pod templates. */
+/** A limit without a request is also the request: API servers write that into pods, but not into pod templates. */
 function requestsOf(container: unknown): Requests {
   const { limits, requests } = asObject(at(container, 'resources'));
   return new Map([...quantities(limits), ...quantities(requests)]);

@@ -20,8 +20,8 @@ export interface OpenNodeInput {
 }
 
 /**
- * A node is given up when its pull has failed this often over `givenUpAfterMs`, or still runs when the time for one node
- * is over: it leaves the count once another node is ready, and no longer keeps others waiting. It is tried all the same.
+ * A node is given up when its pull has failed this often over `givenUpAfterMs`, or still runs when the time for one node is over.
+ * It then leaves the count once another node is ready, so that the others no longer wait for it. Its pull is still retried.
  */
 const GIVEN_UP_AFTER_ATTEMPTS = 3;
 

@@ -25,14 +25,15 @@ export const PULL_TIMES: PullTimes = {
   // A kubelet that has not read a new pull secret yet pulls without it (seen right after the secret was made). After this
   // time it has read the secret.
   doubtMs: 2000,
-  // A tag that was just pushed may take seconds to reach the registry of another region. Longer, and a typo is told too late.
+  // A tag that was just pushed may take seconds to reach the registry of another region. A longer wait would report a typo too
+  // late.
   missingMs: 5000,
   // Longer than a registry or a node takes to restart; three attempts fit in with the back-off above.
   givenUpAfterMs: 120_000,
-  // Scale-from-zero pools would deadlock: their autoscaler adds a node only for pods that wait for one. Long enough for
+  // Waiting longer would deadlock pools that scale from zero: their autoscaler adds a node only for pending pods. Long enough for
   // nodes that restart one by one.
   noNodesMs: 120_000,
-  // A sandbox is made in a second or two; its failure is in an event at once. Most pulls are over by then, too, and
+  // A sandbox is created in a second or two, and its failure is in an event at once. Most pulls have ended by this time, so they
   // cost no request.
   creatingMs: 10_000,
   // A kubelet reads its images anew every 30 s and reports a change within 10 s. The garbage collector keeps an image for 2 minutes

@@ -5,15 +5,16 @@ import type { PullTimes } from './pull-times.ts';
 import { runningSince, type Slot } from './slot.ts';
 
 /**
- * Which images cannot be had. An answer may be that of one node alone: of its mirror, its role, its proxy, its platform. So it
- * counts for all nodes once every node that was asked has given it, and enough nodes are asked.
+ * Which images have failed for good (docs call this a final failure). A definitive answer may concern one node alone: its mirror,
+ * role, proxy or platform. So a failure is final only when every node that was asked to pull the image has given a definitive
+ * answer, and enough nodes were asked.
  */
 export interface Refusals {
-  /** Names of images that every node that was asked refuses. Only probes ask for them. */
+  /** Names of images whose failure is final. Only probes pull them again. */
   readonly final: ReadonlySet<string>;
-  /** Nodes to ask now, whatever the parallelism, because another one refuses the image. */
+  /** Nodes to ask now, regardless of the parallelism, because another node gave a definitive answer. */
   readonly witnesses: readonly { readonly node: string; readonly image: PreloadImage }[];
-  /** The one node that is asked next for an image that is final. */
+  /** For each final image, the one node that tries again next. */
   readonly probes: readonly Probe[];
 }
 
@@ -40,9 +41,9 @@ export interface RefusalsInput {
   readonly times: PullTimes;
 }
 
-/** So many nodes have to agree, with one of each architecture among them: an image may be missing for one of them only. */
+/** This many nodes have to agree, at least one of each architecture, because an image may be missing for one architecture only. */
 const WITNESSES = 3;
-/** Beyond that, nodes that were asked are asked in turn: each keeps a pod, and its kubelet goes on asking now and then. */
+/** After this many nodes, the same ones are asked in turn, because each keeps a pod whose kubelet retries from time to time. */
 const MOST_ASKED = 10;
 
 export function refusalsOf(input: RefusalsInput): Refusals {
@@ -69,12 +70,15 @@ interface Heard {
   readonly slot: Slot;
 }
 
-/** Whether the last answer is about the image, or about who asks for it. */
+/**
+ * Returns whether the last answer of this node is definitive: about the image or its pull secret, not about the node or the
+ * network.
+ */
 export function isRefused(slot: Slot): boolean {
   return slot.state === 'failed' && isDefinitive(slot.failure.reason);
 }
 
-/** Returns the nodes that were asked for the image; undefined if one of them has it, or none refuses it. */
+/** Returns the nodes that were asked for the image, or undefined if a node has it or no node gave a definitive answer. */
 function heardOf(index: number, { nodes, isOut }: RefusalsInput): readonly Heard[] | undefined {
   const heard: Heard[] = [];
   for (const node of nodes) {
@@ -111,8 +115,8 @@ function archOf({ node }: JudgedNode): string {
 }
 
 /**
- * One node at a time is asked again: at first soon, then ever more slowly, as the time since the first answer says. Each time it is another
- * one, because what is wrong may be the node.
+ * Returns the node to ask again and when: soon at first, then less and less often, in proportion to the time since the first
+ * answer. Each time it is a different node, because the cause may be the node itself.
  */
 function probesOf(
   index: number,

@@ -17,7 +17,7 @@ export function withMissingSecret({ failure, pod }: FailedSlot, input: Pick<Inpu
   return { ...failure, reason: trouble.reason, message: `${trouble.message} ${failure.message}` };
 }
 
-/** An injected init container is told by the pod itself, and other trouble by its events. */
+/** The pod itself shows trouble of an injected init container. Its events show other trouble. */
 export function troubleOf(pod: PullerPod, since: number, input: Input): Failure | undefined {
   const isLate = input.now >= since + input.times.creatingMs;
   if (pod.init !== undefined && (pod.init.failing || isLate)) return initTrouble(pod.init);

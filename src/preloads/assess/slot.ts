@@ -23,7 +23,7 @@ export type Slot =
   | {
       readonly state: 'failed';
       readonly failure: Failure;
-      /** The last attempt, and the last one that has failed: all before have failed, too. */
+      /** The last attempt, and the last one that has failed. All earlier attempts have failed as well. */
       readonly attempt: number;
       readonly failedAttempts: number;
       readonly firstAttemptAt: number;
@@ -101,9 +101,9 @@ const OF_THE_SECRET: ReadonlySet<PullFailureReason> = new Set([
 ]);
 
 /**
- * Whether this answer is asked for again at once. About a secret that is each second time: a pod may be the first on its node with a secret that
- * has just been fixed, and be pulled for without it. Who fixes a secret waits no longer than who pushes a tag. A missing tag may
- * be on its way from one registry to another.
+ * Returns whether the pull is repeated at once to confirm this answer. For answers about a pull secret, every second attempt is
+ * repeated: the first pull on a node after a secret was fixed may still be made without it. So fixing a secret takes effect as fast
+ * as pushing a tag. A missing tag is repeated once, because it may still be on its way between registries.
  */
 function isAskedAgain(reason: PullFailureReason, attempt: number): boolean {
   return OF_THE_SECRET.has(reason) ? attempt % 2 === 1 : reason === 'NotFound' && attempt === 1;

@@ -48,7 +48,7 @@ export function wantedPulls(
     if (busy.size < limit) busy.add(node);
     return busy.has(node);
   };
-  // Whether the image can be had at all comes before everything else.
+  // First of all, find out whether the image exists.
   const wanted: WantedPull[] = witnesses.map((pull) => ({ ...pull, attempt: 1, firstAttemptAt: input.now }));
   const asked = new Set(wanted.map(({ node, image }) => pullOn(node, image)));
   for (const { node } of wanted) busy.add(node);

@@ -19,11 +19,14 @@ export interface TimedOutPull {
 }
 
 /**
- * Tells the end of each attempt once, whatever its pod goes on to say: a kubelet tries by itself again, and a pull that has
- * taken too long ends at some time, too.
+ * Reports the end of each attempt once, regardless of what its pod reports later: the kubelet retries on its own, and a pull that
+ * has timed out ends at some time as well.
  */
 export interface EndedPulls {
-  /** What is seen before has been told by whoever led then. What ended while nobody led is told by nobody. */
+  /**
+   * The previous leader has reported the pulls that ended before this call. Pulls that ended while there was no leader are never
+   * reported.
+   */
   start(): void;
   observe(now: PullerPod | undefined, before: PullerPod | undefined): void;
   timedOut(pulls: readonly TimedOutPull[]): void;

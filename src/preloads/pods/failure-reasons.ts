@@ -1,5 +1,5 @@
 interface FailureRow {
-  /** The answer is about the image or about who asks for it, and asking again at once would give the same answer. */
+  /** The answer is about the image or the pull secret, and a second pull right away would get the same answer. */
   readonly definitive: boolean;
   /** Why the pull failed, for docs/reference/failures.md. */
   readonly means: string;
@@ -182,7 +182,7 @@ export type PullFailureReason = keyof typeof FAILURES;
 export const PULL_FAILURES: Readonly<Record<PullFailureReason, FailureRow>> = FAILURES;
 export const PULL_FAILURE_REASONS = Object.keys(FAILURES) as readonly PullFailureReason[];
 
-/** Returns whether failures of this kind are answers about the image or about who asks for it. */
+/** Returns whether failures of this kind are about the image or the pull secret. */
 export function isDefinitive(reason: PullFailureReason): boolean {
   return PULL_FAILURES[reason].definitive;
 }

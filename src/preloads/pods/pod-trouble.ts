@@ -98,7 +98,7 @@ const NO_SUCH_RUNTIME =
 const PULL_PATH = `spec.containers{${PULL_CONTAINER}}`;
 const PULL_EVENTS: ReadonlySet<string> = new Set(['Pulling', 'Pulled']);
 
-/** The last that went wrong, if no pull has begun. It may have passed since: the kubelet tries again by itself. */
+/** The last that went wrong, if no pull has begun. It may be over by now, because the kubelet retries on its own. */
 function troubleIn(events: readonly unknown[]): Failure | undefined {
   const told = events.map((event) => ({
     reason: elide(asString(at(event, 'reason')) ?? ''),

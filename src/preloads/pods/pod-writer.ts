@@ -51,11 +51,11 @@ const DELETES_AT_A_TIME = 16;
 /** What the watch will show. */
 const UNREAD = { ignoreAnswer: true };
 /**
- * A webhook that is down, or a moment without etcd, is told when it lasts longer than this. A webhook that does not answer has taken longer
- * already: the API server waits 10 s for it by default, and up to 30.
+ * If a webhook is down or etcd is away, the failure is reported after this time. A webhook that does not answer has taken longer
+ * already, because the API server waits 10 s for it by default, and up to 30.
  */
 const TOLD_AFTER_MS = 5000;
-/** One attempt, so that its failure can be told within 15 s, after a dry run of 4 s. Webhooks have 10 s by default. */
+/** One attempt, so that its failure can be reported within 15 s, after a dry run of 4 s. Webhooks have 10 s by default. */
 const CREATE = { ...UNREAD, retry: false, deadlineMs: 10_600 };
 
 export function createPodWriter(options: {
@@ -91,7 +91,7 @@ export function createPodWriter(options: {
     // Quota, policy webhook, admission: the words are the operator's to read.
     if (isRefusal(error)) return [POD_REJECTED, error.apiMessage];
     if (!isAlreadyExists(error)) return undefined;
-    // The watch will show it, or it is on its way out. Else it is somebody else's, who may have many.
+    // The watch will show the pod, or the pod is being deleted. Otherwise the pod is not Pullgate's, and its owner may have many.
     const times = (taken.get(podKey(pod)) ?? 0) + 1;
     taken.set(podKey(pod), times);
     return times < TAKEN_LIMIT ? undefined : [POD_REJECTED, `${error.apiMessage}, and it is not Pullgate's`];

@@ -34,8 +34,8 @@ export function classifyPullFailure(waitingReason: string, message: string): Pul
   if (!KUBELET_WORDS.has(waitingReason) && UNREADABLE_SECRET.test(`${waitingReason} ${message}`))
     return failure('PullSecretInvalid');
   const answers = answersOf(oneLine(message)).map(classifyAnswer);
-  // One answer per pull secret. One that may pass by itself leaves it open; a registry that says "not found" to one
-  // secret has let that one in.
+  // One answer for each pull secret. If one of them may be temporary, the failure is not definitive. If the registry answers "not
+  // found" to one secret, it has accepted that secret.
   const judged =
     answers.find((answer) => !answer.definitive) ??
     answers.find((answer) => answer.reason === 'NotFound') ??
@@ -79,8 +79,9 @@ const STATUS =
   /\b(?:status(?: code)?(?: from (?:registry|\w+ request))?(?: to)?(?: _)?(?: \[[^\]]*\])?:?|StatusCode:|HTTP) ([1-5][0-9]{2})\b/i;
 
 /**
- * A request for a layer or for the image's configuration, as containerd, CRI-O and Docker write it. Who may read the manifest may read them,
- * but registries redirect to a store of their own, and that may refuse: its policy, an expired signature, a clock that is wrong.
+ * A request for a layer or for the image's configuration, as containerd, CRI-O and Docker write it. An account that may read the
+ * manifest may read these, but registries redirect to a store of their own, and that may refuse: its policy, an expired signature,
+ * a clock that is wrong.
  */
 const BLOB = /\/blobs\/sha\d+:|\b(?:fetching|reading) blob\b|error pulling image configuration/;
 
@@ -257,7 +258,7 @@ function oneLine(text: string): string {
   return text.replace(/[\s\u0000-\u001f\u007f]+/g, ' ').trim();
 }
 
-/** A failure as an ImagePreload's status holds it; `undefined` if its reason is none of a failed pull. */
+/** A failure as an ImagePreload's status holds it; `undefined` if the reason is not one of a failed pull. */
 export function recordedFailure(
   reason: string,
   message: string,
