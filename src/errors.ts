@@ -146,6 +146,10 @@ export const ERRORS = {
     message: 'the answer of {server} to {call} is larger than {limit} bytes',
     remedy: 'Find out which object is so large, and check that the address is that of an API server.',
   },
+  PG_API_ANSWER_DEPTH: {
+    message: 'the answer of {server} to {call} nests deeper than {limit} levels',
+    remedy: 'Find the object that nests so deep, and check that the address is that of an API server.',
+  },
   PG_OBJECT_UNREADABLE: {
     message: '{object} of {path} cannot be read and is ignored: {detail}',
     remedy: 'Pullgate watches all other objects as before. This is a bug: please report it with the object.',

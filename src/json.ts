@@ -47,3 +47,20 @@ export function at(value: unknown, ...path: readonly string[]): unknown {
   }
   return current;
 }
+
+/**
+ * Hashing a template recurses, and so does counting the bytes of an object; the stack is good for some thousand levels. The deepest field
+ * of a Deployment, an entry of managedFields about a matchExpression, is less than 25 levels down.
+ */
+export const MAX_DEPTH = 64;
+
+/** Without a list of the values at each level: those took as long as the parsing of a small review. */
+export function nestsDeeperThan(limit: number, value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  if (limit === 0) return true;
+  if (Array.isArray(value)) return value.some((entry) => nestsDeeperThan(limit - 1, entry));
+  for (const key in value) {
+    if (nestsDeeperThan(limit - 1, (value as JsonObject)[key])) return true;
+  }
+  return false;
+}

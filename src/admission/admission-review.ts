@@ -1,15 +1,19 @@
 import jsonPatch from 'fast-json-patch';
 import { GateError } from '../errors.ts';
-import { asArray, asObject, asString, at, isObject, type JsonObject } from '../json.ts';
+import {
+  asArray,
+  asObject,
+  asString,
+  at,
+  isObject,
+  type JsonObject,
+  MAX_DEPTH,
+  nestsDeeperThan,
+} from '../json.ts';
 import type { Denial } from './denial.ts';
 
 const API_VERSION = 'admission.k8s.io/v1';
 const KIND = 'AdmissionReview';
-/**
- * Hashing a template recurses, and so does counting the bytes of an object. The deepest field of a Deployment, an entry of
- * managedFields about a matchExpression, is less than 25 levels down; the stack is good for some thousands.
- */
-const DEPTH_LIMIT = 64;
 /** RFC 1123: the API server admits no other namespace nor name of a Deployment. Both end up in shell commands. */
 const DNS_SUBDOMAIN = /^[a-z0-9][a-z0-9.-]{0,252}$/;
 
@@ -113,24 +117,13 @@ function parseObject(request: JsonObject, field: 'object' | 'oldObject'): JsonOb
   for (const map of ['annotations', 'labels'])
     if (!isStringMap(at(object, 'metadata', map) ?? {}))
       throw invalid(`request.${field}.metadata.${map} is not a map of strings`);
-  if (nestsDeeperThan(DEPTH_LIMIT, object))
-    throw invalid(`request.${field} nests deeper than ${DEPTH_LIMIT} levels`);
+  if (nestsDeeperThan(MAX_DEPTH, object))
+    throw invalid(`request.${field} nests deeper than ${MAX_DEPTH} levels`);
   return object;
 }
 
 function isStringMap(value: unknown): boolean {
   return isObject(value) && Object.values(value).every((entry) => typeof entry === 'string');
-}
-
-/** Without a list of the values at each level: those took as long as the parsing of a small review. */
-function nestsDeeperThan(limit: number, value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  if (limit === 0) return true;
-  if (Array.isArray(value)) return value.some((entry) => nestsDeeperThan(limit - 1, entry));
-  for (const key in value) {
-    if (nestsDeeperThan(limit - 1, (value as JsonObject)[key])) return true;
-  }
-  return false;
 }
 
 function invalid(detail: string): GateError {

@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { type Clock, wait } from '../clock.ts';
 import { GateError } from '../errors.ts';
+import { MAX_DEPTH } from '../json.ts';
 import { createLimiter } from '../limiter.ts';
 import { createAnswerTexts } from './answer-texts.ts';
 import {
@@ -27,6 +28,7 @@ import { ApiError } from './api-error.ts';
 import { backoffMs } from './backoff.ts';
 import type { Cluster } from './credentials.ts';
 import { jsonLines, type LongLine } from './json-lines.ts';
+import { bounded } from './nesting.ts';
 import { MAX_OBJECT_BYTES } from './object-size.ts';
 
 /** One attempt at a call. `code`: the HTTP status, or `error` where there was no answer. */
@@ -60,7 +62,7 @@ export interface CallOptions {
  * carried out: names and JSON patch tests must make them idempotent.
  *
  * Every call may throw ApiError (the server's refusal) or GateError PG_API_UNREACHABLE, PG_API_TLS, PG_API_TIMEOUT,
- * PG_API_ANSWER, PG_API_ANSWER_SIZE, PG_TOKEN; the reason of its signal if that was aborted.
+ * PG_API_ANSWER, PG_API_ANSWER_SIZE, PG_API_ANSWER_DEPTH, PG_TOKEN; the reason of its signal if that was aborted.
  */
 export interface ApiClient {
   /** The cluster's name, for people. */
@@ -214,14 +216,12 @@ export function createApiClient(cluster: Cluster, { clock, random, onAttempt }: 
     } catch (error) {
       throw connectionError(error, signal);
     }
-    if (text === undefined) {
-      const values = { server: cluster.server, call: nameOf(call), limit: maxBytes };
-      throw new GateError('PG_API_ANSWER_SIZE', values);
-    }
-    const value = parseOr(text);
+    const values = { server: cluster.server, call: nameOf(call) };
+    if (text === undefined) throw new GateError('PG_API_ANSWER_SIZE', { ...values, limit: maxBytes });
+    const value = bounded(text, parseOr(text));
     if (typeof value === 'object') return value;
-    const detail = `not JSON: ${text.slice(0, 100)}`;
-    throw new GateError('PG_API_ANSWER', { server: cluster.server, call: nameOf(call), detail });
+    if (value === undefined) throw new GateError('PG_API_ANSWER_DEPTH', { ...values, limit: MAX_DEPTH });
+    throw new GateError('PG_API_ANSWER', { ...values, detail: `not JSON: ${text.slice(0, 100)}` });
   }
 
   async function attempts(

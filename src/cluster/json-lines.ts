@@ -1,3 +1,5 @@
+import { bounded } from './nesting.ts';
+
 const NEWLINE = 0x0a;
 
 /** A line that was skipped. */
@@ -47,7 +49,7 @@ export async function* jsonLines(
       start = end + 1;
       const line = finish();
       // V8's parser does not recurse: no depth of nesting overflows the stack.
-      if (line !== undefined) yield JSON.parse(line);
+      if (line !== undefined) yield bounded(line, JSON.parse(line));
     }
     take(chunk.subarray(start));
   }

@@ -1,4 +1,5 @@
-import { asString, at } from '../json.ts';
+import { asString, at, MAX_DEPTH } from '../json.ts';
+import { TooDeepObject } from './nesting.ts';
 import { isSameData } from './same-data.ts';
 
 /** Says which namespaces of a collection are followed. */
@@ -162,6 +163,7 @@ export function createObjectCache<T>(options: ObjectCacheOptions<T>): ObjectCach
     try {
       if ([name, namespace, uid].some((one) => (one?.length ?? 0) > NAME_CHARACTERS))
         throw new Error(`its name or uid is longer than ${NAME_CHARACTERS} characters`);
+      if (raw instanceof TooDeepObject) throw new Error(`it nests deeper than ${MAX_DEPTH} levels`);
       const isSkipped = scope?.mayKeep?.(raw) === false && !scope.isFollowed(namespace);
       return isSkipped ? { ...item, object: undefined } : kept({ ...item, object: parse(raw) });
     } catch (error) {

@@ -111,10 +111,14 @@ function isAboutThePod(error: unknown): error is ApiError {
   return !['exceeded quota', 'does not support dry run'].some((words) => apiMessage.includes(words));
 }
 
+const UNREADABLE: ReadonlySet<string> = new Set([
+  'PG_API_ANSWER',
+  'PG_API_ANSWER_SIZE',
+  'PG_API_ANSWER_DEPTH',
+]);
+
 function isUnreadable(error: unknown): boolean {
-  return (
-    error instanceof GateError && (error.code === 'PG_API_ANSWER' || error.code === 'PG_API_ANSWER_SIZE')
-  );
+  return error instanceof GateError && UNREADABLE.has(error.code);
 }
 
 function report(

@@ -122,6 +122,7 @@ const UNUSABLE: readonly (readonly [string, Error])[] = [
   ],
   ['a timeout', new GateError('PG_API_TIMEOUT')],
   ['an answer that is too large', new GateError('PG_API_ANSWER_SIZE')],
+  ['an answer that nests too deep', new GateError('PG_API_ANSWER_DEPTH')],
   ['a busy API server', refusal(429, 'TooManyRequests')],
 ];
 

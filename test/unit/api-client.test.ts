@@ -12,6 +12,7 @@ import {
 } from '../../src/cluster/api-error.ts';
 import type { Cluster } from '../../src/cluster/credentials.ts';
 import { type ErrorCode, GateError } from '../../src/errors.ts';
+import { asArray, asObject, at } from '../../src/json.ts';
 import {
   type ApiServerDouble,
   answer,
@@ -428,6 +429,25 @@ test('an answer that is larger than the caller allows is an error, and is not re
     });
     await assert.rejects(client.get(THINGS, {}, { maxBytes: 1000 }), gateError('PG_API_ANSWER_SIZE'));
     await until(() => closed);
+  }));
+
+test('an answer that nests too deep for a recursive walk is an error, and in a list only that object is missing', () =>
+  withDouble(async (double, client) => {
+    const nested = (levels: number) =>
+      JSON.parse(`${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`) as unknown;
+    const thing = (name: string, spec: unknown) => ({ metadata: { name, namespace: 'shop' }, spec });
+    double.route('GET', `${THINGS}/deep`, answer(200, thing('deep', nested(2000))));
+    await assert.rejects(client.get(`${THINGS}/deep`), gateError('PG_API_ANSWER_DEPTH'));
+    const whole = thing('flat', { deepest: nested(50), text: `\\"${'[{'.repeat(100)}` });
+    double.route('GET', `${THINGS}/flat`, answer(200, whole));
+    assert.deepEqual(await client.get(`${THINGS}/flat`), whole);
+    const items = [whole, thing('deep', nested(2000))];
+    double.route('GET', THINGS, answer(200, { metadata: { resourceVersion: '7', continue: 'x' }, items }));
+    const list = await client.get(THINGS);
+    assert.deepEqual(at(list, 'metadata'), { resourceVersion: '7', continue: 'x' });
+    const [first, second] = asArray(at(list, 'items'));
+    assert.deepEqual(first, whole);
+    assert.deepEqual({ ...asObject(second) }, { metadata: { name: 'deep', namespace: 'shop' } });
   }));
 
 test('an answer without end is given up, whoever asked', () =>

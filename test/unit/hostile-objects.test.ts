@@ -29,20 +29,25 @@ async function goesOn(stage: Stage, name = 'next'): Promise<void> {
   assert.equal(version, last?.metadata.resourceVersion);
 }
 
-test('an object that is nested two thousand levels deep is compared like any other', () =>
+test('an object that nests too deep is left out of the list and of the watch, and is read again once it does not', () =>
   staged(async (stage) => {
-    const { double, changes } = stage;
+    const { double, reflector, changes } = stage;
     double.put('deep', { nested: deep(2000), field: 1 });
+    double.put('other', 1);
     await synced(stage);
     double.put('deep', { nested: deep(2000), field: 2 });
-    double.put('deep', { nested: deep(2000), field: 2 }, 'another status');
-    double.put('deep', { nested: deep(1999), field: 2 });
-    await until(() => changes.length === 3);
+    double.put('other', deep(2000));
     await goesOn(stage);
+    double.put('deep', { nested: deep(20), field: 2 });
+    double.remove('other');
+    await until(() => reflector.get('default/deep') !== undefined);
     assert.deepEqual(
       changes.map(([kind, which]) => `${kind} ${which}`),
-      ['added default/deep', 'changed default/deep', 'changed default/deep', 'added default/next'],
+      ['added default/other', 'removed default/other', 'added default/next', 'added default/deep'],
     );
+    const [line, ...others] = coded(stage);
+    assert.match(line ?? '', /^PG_OBJECT_UNREADABLE .*default\/deep of \/apis\S+ cannot be read.*64 levels/);
+    assert.deepEqual(others, []);
   }));
 
 test('after 410, such an object stops the list no more than the watch', () =>
