@@ -1,5 +1,16 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { until } from './until.ts';
+
+/** Names the cgroup of the lab in another machine: see machine.ts. */
+export const CGROUP_VARIABLE = 'PULLGATE_LAB_CGROUP';
+const DEFAULT_CGROUP = 'pullgate-lab';
+/** Below this, in every cgroup hierarchy, one cgroup a node holds its containers. */
+export const CGROUP = process.env[CGROUP_VARIABLE] || DEFAULT_CGROUP;
+
+export function cgroupOfMachine(name: string): string {
+  return `${DEFAULT_CGROUP}-${name}`;
+}
 
 export interface Hierarchy {
   version: 1 | 2;
@@ -60,6 +71,19 @@ export function removeCgroups(name: string): void {
   for (const folder of cgroupFolders(name)) {
     removeTree(folder);
   }
+}
+
+/** Processes of a killed node leave their cgroups a moment after they left the process table. */
+export async function removeCgroupsSoon(name: string): Promise<void> {
+  await until(
+    `the cgroups ${name} are removed`,
+    15,
+    () => {
+      removeCgroups(name);
+      return true;
+    },
+    50,
+  );
 }
 
 function removeTree(folder: string): void {

@@ -10,7 +10,7 @@ import {
   registryAddress,
 } from './addresses.ts';
 import { identityFiles } from './certificates.ts';
-import { createCgroups } from './cgroups.ts';
+import { CGROUP, createCgroups } from './cgroups.ts';
 import { flags, isFallback } from './flags.ts';
 import { type Ground, serverUrl } from './ground.ts';
 import { PAUSE_IMAGE } from './images.ts';
@@ -19,9 +19,6 @@ import { inNetns } from './namespaces.ts';
 import { state } from './paths.ts';
 import { type Component, ensureRunning, existsIn, mainProcess, type Outcome } from './process-table.ts';
 import { GiveUp, until } from './until.ts';
-
-/** Below this, in every cgroup hierarchy, one cgroup a node holds its containers. */
-export const CGROUP = 'pullgate-lab';
 
 const CONTAINERD_SOCKET = '/run/containerd/containerd.sock';
 

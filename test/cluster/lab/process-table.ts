@@ -7,6 +7,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   statSync,
   writeFileSync,
 } from 'node:fs';
@@ -27,6 +28,8 @@ const SPEC = 'PULLGATE_LAB_SPEC';
  * connection.
  */
 const MAIN = 'PULLGATE_LAB_PID';
+/** The pid namespace that the lab was started from: one that is in a machine within this one is not ours. */
+const MACHINE = 'PULLGATE_LAB_MACHINE';
 
 export interface Component {
   /** Like `hub/etcd` or `node-1/kubelet`. */
@@ -66,9 +69,14 @@ export function innermostPid(status: string): string | undefined {
   return /^NSpid:\s(.*)$/m.exec(status)?.[1]?.split('\t').at(-1);
 }
 
+function pidNamespace(): string {
+  return readlinkSync('/proc/self/ns/pid');
+}
+
 /** Zombies have an empty environment, so what is listed here is alive. */
 export function markedProcesses(): MarkedProcess[] {
   const found: MarkedProcess[] = [];
+  const machine = pidNamespace();
   for (const entry of readdirSync('/proc')) {
     const pid = Number(entry);
     if (!Number.isInteger(pid) || pid === process.pid) {
@@ -83,6 +91,9 @@ export function markedProcesses(): MarkedProcess[] {
       const component = variables.get(NAME);
       const spec = variables.get(SPEC);
       if (component === undefined || spec === undefined) {
+        continue;
+      }
+      if ((variables.get(MACHINE) ?? machine) !== machine) {
         continue;
       }
       const own = innermostPid(readFileSync(`/proc/${pid}/status`, 'latin1'));
@@ -122,7 +133,7 @@ export async function ensureRunning(component: Component, inside: string[] = [])
   const sink = openSync(log, 'a');
   const argv = [...inside, 'sh', '-c', `export ${MAIN}=$$; exec "$0" "$@"`, ...component.argv];
   const child = spawn(argv[0] ?? '', argv.slice(1), {
-    env: { ...component.env, [NAME]: component.name, [SPEC]: spec },
+    env: { ...component.env, [NAME]: component.name, [SPEC]: spec, [MACHINE]: pidNamespace() },
     stdio: ['ignore', sink, sink],
     detached: true,
     cwd: '/',

@@ -2,11 +2,11 @@ import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { type NodeAddress, nodeNumber } from './addresses.ts';
 import { ApiServer } from './api-server.ts';
 import { identityFiles } from './certificates.ts';
-import { removeCgroups } from './cgroups.ts';
+import { CGROUP, removeCgroupsSoon } from './cgroups.ts';
 import { run } from './command.ts';
 import { type Ground, serverUrl } from './ground.ts';
 import { netnsNames, removeEmptyNetnsFolder, removeNetns, removeNodeNetwork } from './namespaces.ts';
-import { CGROUP, MACHINE_FOLDERS, nodeFolder } from './node.ts';
+import { MACHINE_FOLDERS, nodeFolder } from './node.ts';
 import { STATE, state } from './paths.ts';
 import { isAlive, type MarkedProcess, markedProcesses, signal } from './process-table.ts';
 import { until } from './until.ts';
@@ -69,19 +69,6 @@ async function endProcesses(which: (process: MarkedProcess) => boolean): Promise
       return left.length === 0 || left.map(({ pid, component }) => `${component} (${pid})`).join(', ');
     },
     30,
-  );
-}
-
-/** Processes of a killed node leave their cgroups a moment after they left the process table. */
-async function removeCgroupsSoon(name: string): Promise<void> {
-  await until(
-    `the cgroups ${name} are removed`,
-    15,
-    () => {
-      removeCgroups(name);
-      return true;
-    },
-    50,
   );
 }
 
