@@ -13,7 +13,7 @@ import { runningTemplate } from './deployments/running-template.ts';
 import { templateFinder } from './deployments/template-finder.ts';
 import { GateError } from './errors.ts';
 import type { Logger } from './log.ts';
-import { createLogLimit } from './log-limit.ts';
+import { createLogLimit, PROGRESS_RATE } from './log-limit.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { PullTimes } from './preloads/assess/pull-times.ts';
 import { createBackgroundMaking } from './preloads/background-making.ts';
@@ -58,6 +58,7 @@ export function gateServer(
   tls: { readonly cert: string; readonly key: string },
 ): FastifyInstance {
   const limitLog = createLogLimit(clock);
+  const limitProgress = createLogLimit(clock, PROGRESS_RATE);
   const making = createBackgroundMaking({ clock, log, limitLog });
   const findTemplate = templateFinder(client, clock);
   return createAdmissionServer({
@@ -73,7 +74,7 @@ export function gateServer(
       await requestPreload(
         { namespace, name, username: user.username, oldObject, dryRun, ...ask },
         {
-          ...{ client, clock, log, limitLog, writeEvent, settings: config.settings, making },
+          ...{ client, clock, log, limitLog, limitProgress, writeEvent, settings: config.settings, making },
           runningTemplate: findTemplate,
         },
       ),

@@ -11,7 +11,7 @@ import { listPages } from '../cluster/list-pages.ts';
 import type { Store } from '../cluster/object-cache.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import type { Logger } from '../log.ts';
-import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
+import { createLogLimit, FAILURE_RATE, PROGRESS_RATE } from '../log-limit.ts';
 import type { Assessment } from '../preloads/assess/assess.ts';
 import { floorOf, type PreloadSettings } from '../preloads/preload-spec.ts';
 import { createEnsurePreload, STALE_RETRY_MS } from './ensure-preload.ts';
@@ -91,13 +91,14 @@ export function createDeploymentController(options: DeploymentControllerOptions)
   /** How often in a row a Deployment was refused as changed. */
   const stale = new Map<string, number>();
   const limitLog = createLogLimit(clock, FAILURE_RATE);
+  const limitProgress = createLogLimit(clock, PROGRESS_RATE);
   const unended = createUnendedHolds({ clock, writeEvent });
   const rules = { alwaysPullImages: options.settings.alwaysPullImages };
   const since = new WeakMap<Deployment, number>();
   /** Ends of holds whose patch was sent and not confirmed: the answer may have been lost. By the Deployment's key. */
   const unconfirmed = new LRUCache<string, EndedHold>({ max: 1000 });
   const preload = createEnsurePreload({
-    ...{ client, clock, log, limitLog, writeEvent, settings: options.settings },
+    ...{ client, clock, log, limitLog, limitProgress, writeEvent, settings: options.settings },
     preloadOf: preloads.get,
     neededNow(deployment) {
       const cached = deployments.get(`${deployment.namespace}/${deployment.name}`);
@@ -189,7 +190,7 @@ export function createDeploymentController(options: DeploymentControllerOptions)
       throw error;
     }
     unended.ended(deployment);
-    log.info({ ...fieldsOf(deployment), step: step.step }, 'progress condition written');
+    logStep(deployment, { step: step.step }, 'progress condition written');
   }
 
   /** Whether the hold would stay if it were for the namespace as it is stored now. */
@@ -219,13 +220,19 @@ export function createDeploymentController(options: DeploymentControllerOptions)
     reportEnd({ deployment, step, assessment, record });
   }
 
+  function logStep(deployment: Deployment, fields: object, message: string): void {
+    limitProgress(deployment.namespace, (more) =>
+      log.info({ ...fieldsOf(deployment), ...fields, ...more }, message),
+    );
+  }
+
   function reportEnd({ deployment, step, assessment }: EndedHold): void {
     unended.ended(deployment);
     const hold = ownHold(deployment);
     // The clock of whoever held it may be ahead of ours.
     const heldMs = hold && Math.max(0, clock.now() - Date.parse(hold.since));
     if (heldMs !== undefined) options.onHoldEnded?.(step.reason, heldMs / 1000);
-    log.info({ ...fieldsOf(deployment), reason: step.reason, heldMs }, `hold ${step.step}`);
+    logStep(deployment, { reason: step.reason, heldMs }, `hold ${step.step}`);
     for (const event of stepEvents(deployment, step, assessment, clock.now(), rules)) writeEvent(event);
   }
 

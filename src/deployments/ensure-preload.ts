@@ -28,6 +28,7 @@ export interface EnsurePreloadOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly limitLog: LogLimit;
+  readonly limitProgress: LogLimit;
   readonly writeEvent: (event: GateEvent) => void;
   readonly settings: PreloadSettings;
   /** Returns the cached ImagePreload of this key. */
@@ -105,7 +106,7 @@ export function createEnsurePreload(options: EnsurePreloadOptions): EnsurePreloa
       isStillNeeded: () => options.neededNow(deployment)?.name === name,
     };
     try {
-      return await createPreload(preload, { client, log, limitLog, writeEvent, settings, call: CREATE });
+      return await createPreload(preload, { ...options, call: CREATE });
     } catch (error) {
       if (why === 'Hold' && isUnanswered(error) && clock.monotonic() - since >= REPORTED_AFTER_MS)
         writeEvent(unansweredEvent(deployment, name, describeError(error)));

@@ -29,6 +29,7 @@ export interface CreatePreloadOptions {
   readonly client: ApiClient;
   readonly log: Logger;
   readonly limitLog: LogLimit;
+  readonly limitProgress: LogLimit;
   readonly writeEvent: (event: GateEvent) => void;
   readonly settings: PreloadSettings;
   readonly call: CallOptions;
@@ -54,7 +55,7 @@ export async function createPreload(
   { deployment, name, from, runningTemplate, isStillNeeded }: PreloadToCreate,
   options: CreatePreloadOptions,
 ): Promise<CreateResult> {
-  const { client, log, writeEvent, settings } = options;
+  const { client, log, limitProgress, writeEvent, settings } = options;
   const { namespace } = deployment;
   const isUsable = (podSpec: JsonObject) => isUsablePodSpec(deployment, from, settings, podSpec);
   const pod = await podAsAdmitted({ deployment, isUsable, runningTemplate }, options);
@@ -66,7 +67,9 @@ export async function createPreload(
     const stored = await client.create(preloadsPath(namespace), manifest, {}, options.call);
     const { images } = spec;
     const fields = { deployment: `${namespace}/${deployment.name}`, preload: name, images };
-    log.info({ ...fields, source: pod.source }, 'preload created');
+    limitProgress(namespace, (more) =>
+      log.info({ ...fields, source: pod.source, ...more }, 'preload created'),
+    );
     return { kind: 'Created', preload: parseImagePreload(stored) };
   } catch (error) {
     if (error instanceof ApiError && (isForbidden(error) || isInvalid(error)))

@@ -8,6 +8,7 @@ import type { Store, Trim } from '../cluster/object-cache.ts';
 import type { Reflector } from '../cluster/reflector.ts';
 import { createWorkQueue } from '../cluster/work-queue.ts';
 import type { Logger } from '../log.ts';
+import { createLogLimit, PROGRESS_RATE } from '../log-limit.ts';
 import { type Activity, activityOf, requestEndsAt } from './activity.ts';
 import { type Assessment, assess } from './assess/assess.ts';
 import type { PullTimes } from './assess/pull-times.ts';
@@ -30,6 +31,7 @@ import { createPreloadPods } from './preload-pods.ts';
 import { createPreloadStates, ownerKey, type PreloadState } from './preload-state.ts';
 import { preloadStatus } from './preload-status.ts';
 import { createPreloadWriter } from './preload-writer.ts';
+import { logProgress } from './progress-log.ts';
 import { createServedPreloads } from './served-preloads.ts';
 import { createWorkloadLookups } from './workload-lookups.ts';
 
@@ -90,6 +92,7 @@ const LIVE: ReadonlySet<Activity> = new Set([...URGENT, 'rolling', 'standalone']
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: wiring, and reconcile with its steps
 export function createPreloadController(options: PreloadControllerOptions): PreloadController {
   const { client, clock, random, log, writeEvent, preloads, deployments, nodes, modeOf } = options;
+  const limitProgress = createLogLimit(clock, PROGRESS_RATE);
   const pods = createPodIndex(clock);
   const endedPulls = createEndedPulls(clock, (pull) => options.onPullEnded?.(pull));
   const sharers = createPullSharers();
@@ -117,7 +120,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
   const places = createPullPlaces({
     cap: options.maxConcurrentPulls,
     timeoutMs: options.nodeTimeoutSeconds * 1000,
-    ...{ clock, log, pods, writer, sharers },
+    ...{ clock, log, limitProgress, pods, writer, sharers },
     wake: queue.add,
   });
   const served = createServedPreloads({
@@ -219,7 +222,7 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     const before = state.assessment;
     state.assessment = assessment;
     reportAssessed(key);
-    logChanges(known, before, assessment);
+    logProgress(known, before, assessment, { clock, log, limitProgress });
     endedPulls.timedOut(assessment.plan.timedOut);
     if (activity !== 'rolling')
       for (const event of preloadEvents(known, assessment, ownerOf(known))) writeEvent(event);
@@ -249,20 +252,6 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
 
   function* siblingsOf({ namespace, owner }: ImagePreload): Generator<ImagePreload> {
     for (const other of preloads.inNamespace(namespace)) if (other.owner?.uid === owner?.uid) yield other;
-  }
-
-  function logChanges(preload: ImagePreload, before: Assessment | undefined, now: Assessment): void {
-    const fields = {
-      preload: `${preload.namespace}/${preload.name}`,
-      deployment: preload.owner?.name,
-      durationMs: clock.now() - preload.createdAt,
-    };
-    const { outcome, progress } = now;
-    const { ready, desired } = progress;
-    for (const node of progress.newlyReady) log.info({ ...fields, node, ready, desired }, 'node ready');
-    const { kind, reason } = outcome;
-    if (before?.outcome.kind === kind && before.outcome.reason === reason) return;
-    log.info({ ...fields, outcome, ready, desired }, `preload outcome: ${kind}`);
   }
 
   /** Ends the pulls of a preload that is forgotten, but for those that another one has in its list, or that are still needed. */

@@ -35,6 +35,7 @@ export interface RequestedPreloadsOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly limitLog: LogLimit;
+  readonly limitProgress: LogLimit;
   readonly writeEvent: (event: GateEvent) => void;
   readonly settings: PreloadSettings;
   readonly making: BackgroundMaking;

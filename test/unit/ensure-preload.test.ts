@@ -25,6 +25,7 @@ function world() {
   const clock = manualClock();
   const api = memoryApi(clock);
   const { log } = logDouble();
+  const limitLog = createLogLimit(clock);
   const events: GateEvent[] = [];
   const failed: string[] = [];
   const awaited: string[] = [];
@@ -36,7 +37,7 @@ function world() {
     return raw && parseImagePreload(raw);
   };
   const ensurePreload = createEnsurePreload({
-    ...{ client: api.client, clock, log, limitLog: createLogLimit(clock), settings: PRELOAD_SETTINGS },
+    ...{ client: api.client, clock, log, limitLog, limitProgress: limitLog, settings: PRELOAD_SETTINGS },
     writeEvent: (event) => void events.push(event),
     preloadOf() {
       const found = stored();

@@ -61,6 +61,7 @@ function world(settings: Partial<PreloadSettings> = {}) {
         clock,
         log,
         limitLog,
+        limitProgress: limitLog,
         writeEvent: (event) => void events.push(event),
         settings: { ...PRELOAD_SETTINGS, ...settings },
         making,

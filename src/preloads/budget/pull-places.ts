@@ -1,5 +1,6 @@
 import type { Clock } from '../../clock.ts';
 import type { Logger } from '../../log.ts';
+import type { LogLimit } from '../../log-limit.ts';
 import { type PodIndex, podKey } from '../pods/pod-index.ts';
 import type { PodWriter } from '../pods/pod-writer.ts';
 import type { PullSharers } from '../pods/pull-sharers.ts';
@@ -18,12 +19,13 @@ export function createPullPlaces(options: {
   readonly timeoutMs: number;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly limitProgress: LogLimit;
   readonly pods: PodIndex;
   readonly writer: PodWriter;
   readonly sharers: PullSharers;
   readonly wake: (key: string) => void;
 }): PullPlaces {
-  const { cap, timeoutMs, clock, log, pods, writer, sharers, wake } = options;
+  const { cap, timeoutMs, clock, log, limitProgress, pods, writer, sharers, wake } = options;
   /** uids of pods. */
   const overdue = new Set<string>();
 
@@ -33,7 +35,9 @@ export function createPullPlaces(options: {
   }
 
   async function takeBack({ pod, state }: Place, why: 'overdue' | 'surplus'): Promise<boolean> {
-    log.info({ pod: podKey(pod), node: pod.node, why }, 'taking back the place of a pull');
+    limitProgress(pod.namespace, (fields) =>
+      log.info({ pod: podKey(pod), node: pod.node, why, ...fields }, 'taking back the place of a pull'),
+    );
     if (state === 'queued') {
       writer.cancel(pod);
       return true;
