@@ -17,7 +17,6 @@ export interface ObjectRef {
   readonly namespace?: string;
   readonly name: string;
   readonly uid?: string;
-  readonly resourceVersion?: string;
 }
 
 export type GateEvent = EventKind & {

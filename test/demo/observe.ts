@@ -1,9 +1,7 @@
-import { pino } from 'pino';
 import { HELD_LABEL } from '../../src/api/names.ts';
-import { systemClock } from '../../src/clock.ts';
 import type { ApiClient } from '../../src/cluster/api-client.ts';
-import { createReflector } from '../../src/cluster/reflector.ts';
 import { asArray, asNumber, asString, at } from '../../src/json.ts';
+import { follow } from '../support/follow.ts';
 import { createTimeline, type DeploymentView, type PodView, type Timeline } from './timeline.ts';
 
 export interface Observer {
@@ -17,25 +15,16 @@ export interface Observer {
 export async function observe(client: ApiClient, label: string): Promise<Observer> {
   const timeline = createTimeline();
   const now = () => performance.now() / 1000;
-  const common = {
-    client,
-    clock: systemClock,
-    random: Math.random,
-    log: pino({ level: 'silent' }),
-    query: { labelSelector: label },
-  };
-  const pods = createReflector<PodView>({ ...common, path: '/api/v1/pods', parse: podView });
-  const deployments = createReflector<DeploymentView>({
-    ...common,
-    path: '/apis/apps/v1/deployments',
-    parse: deploymentView,
-  });
-  pods.start({ onChange: (key, pod) => timeline.podChanged(now(), key, pod) });
-  deployments.start({
-    onChange(_key, deployment) {
+  const common = { client, query: { labelSelector: label } };
+  const pods = follow<PodView>({ ...common, path: '/api/v1/pods', parse: podView }, (key, pod) =>
+    timeline.podChanged(now(), key, pod),
+  );
+  const deployments = follow<DeploymentView>(
+    { ...common, path: '/apis/apps/v1/deployments', parse: deploymentView },
+    (_key, deployment) => {
       if (deployment !== undefined) timeline.deploymentChanged(now(), deployment);
     },
-  });
+  );
   const reflectors = [pods, deployments];
   await Promise.all(reflectors.map(({ synced }) => synced));
   return {

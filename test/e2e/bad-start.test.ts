@@ -9,9 +9,10 @@ import type { ApiClient } from '../../src/cluster/api-client.ts';
 import type { ErrorCode } from '../../src/errors.ts';
 import { asString, at, type JsonObject } from '../../src/json.ts';
 import { attach, type Lab } from '../cluster/lab/lab.ts';
-import { freePort, type GateProcess, spawnGate } from '../support/e2e/gate-process.ts';
+import { type GateProcess, spawnGate } from '../support/e2e/gate-process.ts';
 import { connect } from '../support/e2e/gated-lab.ts';
 import { createNamespace } from '../support/e2e/namespace.ts';
+import { freePort } from '../support/free-port.ts';
 
 let lab: Lab;
 let api: ApiClient;

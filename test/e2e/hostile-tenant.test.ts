@@ -19,6 +19,7 @@ import { createStranger, type Stranger } from '../support/e2e/stranger.ts';
 import { suiteScope } from '../support/e2e/suite-scope.ts';
 import type { Timeline } from '../support/e2e/timeline.ts';
 import { until } from '../support/e2e/until.ts';
+import { median } from '../support/percentile.ts';
 
 const GATE_PODS = '/api/v1/namespaces/pullgate/pods';
 /** What others may make of a hold: it takes that many times as long as alone, on two busy cores. */
@@ -175,10 +176,6 @@ async function upgrade({ image }: Victim): Promise<number> {
   assert.ok(!parseDeployment(ended.object).paused);
   await web.rolledOut(PATIENCE_SECONDS);
   return (ended.at - begun.at) / 1000;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
 function seconds(values: readonly number[]): string {

@@ -3,12 +3,13 @@ import { describe, test } from 'node:test';
 import { AppsV1Api, KubeConfig, PatchStrategy, setHeaderOptions } from '@kubernetes/client-node';
 import { API_GROUP_PATH, MODE_LABEL } from '../../src/api/names.ts';
 import { asObject, at, type JsonObject } from '../../src/json.ts';
+import { admissionReview } from '../support/admission-review.ts';
 import { deploy, isHeld, manifestOf } from '../support/e2e/deployment.ts';
 import { startGate } from '../support/e2e/gate-process.ts';
 import { gatedLab } from '../support/e2e/gated-lab.ts';
 import type { Namespace } from '../support/e2e/namespace.ts';
 import { assertOnEveryNode } from '../support/e2e/on-every-node.ts';
-import { registeredEndpoint, review, send } from '../support/e2e/review.ts';
+import { registeredEndpoint, send } from '../support/e2e/review.ts';
 import { assertServesOn } from '../support/e2e/serves-on.ts';
 import { imagesOf, type Timeline } from '../support/e2e/timeline.ts';
 import { told } from '../support/e2e/told.ts';
@@ -223,7 +224,7 @@ describe('forge a review [reject-forged-review]', () => {
       const { allowed, status } = await send(
         endpoint,
         'reject',
-        review(withImage(oldObject, image), oldObject),
+        admissionReview(oldObject, withImage(oldObject, image)),
       );
       assert.equal(allowed, false, what);
       assert.equal(at(status, 'code'), 429, what);
@@ -248,7 +249,7 @@ describe('ask two replicas of the gate at once [reject-two-replicas]', () => {
     const second = await registeredEndpoint(world.api);
     assert.notEqual(first.url, second.url);
 
-    const body = review(withImage(old, image), old);
+    const body = admissionReview(old, withImage(old, image));
     const answers = await Promise.all(
       [first, second, first, second].map((endpoint) => send(endpoint, 'reject', body)),
     );

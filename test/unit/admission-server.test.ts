@@ -17,7 +17,8 @@ import { createAuthority } from '../../src/certificates/authority.ts';
 import { createServingCertificate } from '../../src/certificates/serving-certificate.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
-import { deployment, NAME, NAMESPACE } from '../support/unit/deployment-builder.ts';
+import { admissionReview } from '../support/admission-review.ts';
+import { deployment } from '../support/unit/deployment-builder.ts';
 import { logDouble } from '../support/unit/log-double.ts';
 import { manualClock } from '../support/unit/manual-clock.ts';
 import { until } from '../support/unit/until.ts';
@@ -27,23 +28,11 @@ const v2 = web.image('registry.test/app:2');
 const PATH = '/admit/pause?timeout=5s';
 
 function review(oldObject: JsonObject, object: JsonObject, more: JsonObject = {}): JsonObject {
-  return {
-    apiVersion: 'admission.k8s.io/v1',
-    kind: 'AdmissionReview',
-    request: {
-      uid: 'request-1',
-      kind: { group: 'apps', version: 'v1', kind: 'Deployment' },
-      resource: { group: 'apps', version: 'v1', resource: 'deployments' },
-      namespace: NAMESPACE,
-      name: NAME,
-      operation: 'UPDATE',
-      userInfo: { username: 'a-developer', uid: '7', groups: ['dev'], extra: { scopes: ['a'] } },
-      dryRun: false,
-      object,
-      oldObject,
-      ...more,
-    },
-  };
+  return admissionReview(oldObject, object, {
+    uid: 'request-1',
+    userInfo: { username: 'a-developer', uid: '7', groups: ['dev'], extra: { scopes: ['a'] } },
+    ...more,
+  });
 }
 
 const authority = await createAuthority({ now: new Date(), days: 1 });

@@ -11,6 +11,8 @@ import { ApiError } from '../../src/cluster/api-error.ts';
 import { readConfig } from '../../src/config.ts';
 import { startInClusterGate } from '../../src/in-cluster-gate.ts';
 import { asString, at, type JsonObject } from '../../src/json.ts';
+import { admissionReview } from '../support/admission-review.ts';
+import { freePort } from '../support/free-port.ts';
 import {
   type ApiServerDouble,
   answer,
@@ -21,7 +23,6 @@ import {
 } from '../support/unit/api-server-double.ts';
 import { CONFIGURATION, certificateCluster, SECRET } from '../support/unit/certificate-cluster.ts';
 import { deployment } from '../support/unit/deployment-builder.ts';
-import { freePort } from '../support/unit/free-port.ts';
 import { heldObject, updated } from '../support/unit/held-deployment.ts';
 import { logDouble } from '../support/unit/log-double.ts';
 import { until } from '../support/unit/until.ts';
@@ -187,20 +188,7 @@ after(() => agent.destroy());
 /** As an API server asks, over a connection that it keeps. */
 function admit(port: number): Promise<{ code: number | undefined; connection: string | undefined }> {
   const web = deployment();
-  const body = JSON.stringify({
-    apiVersion: 'admission.k8s.io/v1',
-    kind: 'AdmissionReview',
-    request: {
-      uid: '1',
-      resource: { group: 'apps', version: 'v1', resource: 'deployments' },
-      namespace: 'shop',
-      name: 'web',
-      operation: 'UPDATE',
-      userInfo: { username: 'a-developer' },
-      oldObject: web.object,
-      object: web.image('registry.test/app:2').object,
-    },
-  });
+  const body = JSON.stringify(admissionReview(web.object, web.image('registry.test/app:2').object));
   return new Promise((resolve, reject) => {
     const call = httpsRequest(
       {

@@ -6,9 +6,9 @@ import { readConfig } from '../../src/config.ts';
 import { locate, readManifests } from '../../src/install/manifests.ts';
 import { asArray, asObject, at } from '../../src/json.ts';
 import { startProcessGate } from '../../src/process-gate.ts';
+import { freePort } from '../support/free-port.ts';
 import { answer, startApiServerDouble } from '../support/unit/api-server-double.ts';
 import { CONFIGURATION } from '../support/unit/certificate-cluster.ts';
-import { freePort } from '../support/unit/free-port.ts';
 import { logDouble } from '../support/unit/log-double.ts';
 
 /** A process gate on a server of that version that stores nothing but takes whatever is applied. */

@@ -3,7 +3,8 @@ import type { DecisionKind } from '../../../src/admission/decision.ts';
 import { withMarks } from '../../../src/api/held-object.ts';
 import type { Mode } from '../../../src/api/names.ts';
 import { asObject, type JsonObject } from '../../../src/json.ts';
-import { deploymentOf, GATE_USER, reviewOf } from './review.ts';
+import { admissionReview } from '../../support/admission-review.ts';
+import { deploymentOf, GATE_USER } from './review.ts';
 
 /** In KB of a whole review: a small Deployment, one of a usual size, one that carries its configuration with it. */
 export const SIZES_KB = [5, 21, 200] as const;
@@ -50,7 +51,8 @@ export function reviewCase(decision: DecisionCase, sizeKb: number): ReviewCase {
   const runs = deploymentOf(name, RUNS, sizeKb * 1024);
   const next = deploymentOf(name, NEXT, sizeKb * 1024);
   const of = (mode: Mode, oldObject: JsonObject, object: JsonObject, username = USER): ReviewCase => {
-    const body = JSON.stringify(reviewOf(oldObject, object, username));
+    const userInfo = { username, groups: ['developers', 'system:authenticated'] };
+    const body = JSON.stringify(admissionReview(oldObject, object, { userInfo }));
     return { decision, sizeKb, path: `/admit/${mode}`, oldObject, object, body };
   };
   const held = () => heldObject(runs, next);

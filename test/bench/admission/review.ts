@@ -1,4 +1,5 @@
-import { at, type JsonObject } from '../../../src/json.ts';
+import type { JsonObject } from '../../../src/json.ts';
+import { admissionReview } from '../../support/admission-review.ts';
 
 export const NAMESPACE = 'bench';
 export const GATE_USER = 'system:serviceaccount:pullgate:pullgate';
@@ -10,31 +11,6 @@ interface Content {
   readonly variables: number;
 }
 
-/** What an API server sends for this update. */
-export function reviewOf(oldObject: JsonObject, object: JsonObject, username: string): JsonObject {
-  const kind = { group: 'apps', version: 'v1', kind: 'Deployment' };
-  const resource = { group: 'apps', version: 'v1', resource: 'deployments' };
-  return {
-    kind: 'AdmissionReview',
-    apiVersion: 'admission.k8s.io/v1',
-    request: {
-      uid: '705ab4f5-6393-11e8-b7cc-42010a800002',
-      kind,
-      resource,
-      requestKind: kind,
-      requestResource: resource,
-      name: at(object, 'metadata', 'name'),
-      namespace: NAMESPACE,
-      operation: 'UPDATE',
-      userInfo: { username, groups: ['developers', 'system:authenticated'] },
-      object,
-      oldObject,
-      dryRun: false,
-      options: { kind: 'UpdateOptions', apiVersion: 'meta.k8s.io/v1', fieldManager: 'kubectl-set' },
-    },
-  };
-}
-
 /**
  * Grown by variables until a review of it has about that size. As they are in clusters, each is in the object three times: in
  * the template, in what kubectl last applied, and in the managed fields.
@@ -42,7 +18,7 @@ export function reviewOf(oldObject: JsonObject, object: JsonObject, username: st
 export function deploymentOf(name: string, image: string, reviewBytes: number): JsonObject {
   const sizeWith = (variables: number) => {
     const object = deployment({ name, image, variables });
-    return JSON.stringify(reviewOf(object, object, 'a-developer')).length;
+    return JSON.stringify(admissionReview(object, object)).length;
   };
   const each = (sizeWith(200) - sizeWith(100)) / 100;
   const wanted = 100 + (reviewBytes - sizeWith(100)) / each;

@@ -12,8 +12,8 @@ import type { Rollout } from '../../demo/timeline.ts';
 import { startGate } from '../../support/e2e/gate-process.ts';
 import { createNamespace, type Namespace } from '../../support/e2e/namespace.ts';
 import { until } from '../../support/e2e/until.ts';
+import { median, rounded } from '../../support/percentile.ts';
 import type { Bench, Measured, Progress, Row } from '../bench.ts';
-import { median, rounded } from '../percentile.ts';
 import { prepullDaemonSet, prepullJobs } from './prepull.ts';
 import { labVersions, onLab, type Stage } from './stage.ts';
 

@@ -5,8 +5,8 @@ import { manifestOf } from '../../support/e2e/deployment.ts';
 import { startGate } from '../../support/e2e/gate-process.ts';
 import { createNamespace } from '../../support/e2e/namespace.ts';
 import { until } from '../../support/e2e/until.ts';
+import { median, percentile, rounded } from '../../support/percentile.ts';
 import type { Bench, Measured, Progress, Row } from '../bench.ts';
-import { median, percentile, rounded } from '../percentile.ts';
 import { labVersions, onLab, type Stage } from './stage.ts';
 
 export const noop: Bench = {

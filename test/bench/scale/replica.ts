@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { freePort } from '../../support/e2e/gate-process.ts';
+import { freePort } from '../../support/free-port.ts';
 import { cpuSeconds, residentMb } from '../process-stat.ts';
 import { limitMemory } from './memory-limit.ts';
 

@@ -1,5 +1,5 @@
+import { rounded } from '../../support/percentile.ts';
 import type { Bench, Progress, Row } from '../bench.ts';
-import { rounded } from '../percentile.ts';
 import { POINTS } from './points.ts';
 
 type Rows = ReadonlyMap<string, Row>;

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { type ScaleCluster, type ScaleOptions, startScaleCluster } from '../../cluster/simulated/cluster.ts';
-import { freePort } from '../../support/e2e/gate-process.ts';
+import { freePort } from '../../support/free-port.ts';
 import type { Progress } from '../bench.ts';
 import { withEnds } from '../ends.ts';
 import { cpuSeconds } from '../process-stat.ts';

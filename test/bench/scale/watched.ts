@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { percentile } from '../percentile.ts';
+import { percentile } from '../../support/percentile.ts';
 import type { Fact } from './watch-thread.ts';
 
 /** A watch of our own on what the gate does, in a thread of its own: this one is busy with being thousands of kubelets. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { systemClock } from '../../../src/clock.ts';
 import { type ApiClient, createApiClient } from '../../../src/cluster/api-client.ts';
 import { loadKubeconfig } from '../../../src/cluster/kubeconfig.ts';
-import { freePort } from '../../support/e2e/gate-process.ts';
+import { freePort } from '../../support/free-port.ts';
 import { inParallel } from '../../support/in-parallel.ts';
 import { formatVersion } from '../lab/flags.ts';
 import { goPrograms } from '../lab/go-modules.ts';

@@ -1,7 +1,7 @@
 import type { ApiClient } from '../../../src/cluster/api-client.ts';
 import { listPages } from '../../../src/cluster/list-pages.ts';
 import { asArray, at } from '../../../src/json.ts';
-import { freePort } from '../../support/e2e/gate-process.ts';
+import { freePort } from '../../support/free-port.ts';
 import { until } from '../lab/until.ts';
 import type { Program } from './bound-process.ts';
 import type { Plan } from './control-plane.ts';

@@ -1,9 +1,8 @@
-import pino from 'pino';
 import { systemClock, wait } from '../../../src/clock.ts';
 import type { ApiClient, CallOptions } from '../../../src/cluster/api-client.ts';
 import { isConflict, isNotFound } from '../../../src/cluster/api-error.ts';
-import { createReflector } from '../../../src/cluster/reflector.ts';
 import { asStringMap, at } from '../../../src/json.ts';
+import { follow } from '../../support/follow.ts';
 import { createKubelet, type Kubelet, type KubeletOptions, type Pull } from './kubelet.ts';
 import { type Pod, parsePod } from './pod-status.ts';
 import { type Answer, digestOf, failed, notFound, PullFailed, type Registry } from './registry.ts';
@@ -82,20 +81,14 @@ export async function startKubelets({ nodes, others = [], ...options }: Kubelets
     });
   }
 
-  const pods = createReflector<ScalePod>({
-    client: api,
-    path: '/api/v1/pods',
-    parse: (raw) => ({ ...parsePod(raw), nodeSelector: asStringMap(at(raw, 'spec', 'nodeSelector')) }),
-    log: pino({ level: 'error' }),
-    clock: systemClock,
-    random: Math.random,
+  const parse = (raw: unknown): ScalePod => ({
+    ...parsePod(raw),
+    nodeSelector: asStringMap(at(raw, 'spec', 'nodeSelector')),
   });
-  pods.start({
-    onChange(_key, now, before) {
-      if (now !== undefined) return changed(now);
-      kubelets.get(before?.node ?? '')?.forget(before?.uid ?? '');
-      placed.delete(before?.uid ?? '');
-    },
+  const pods = follow({ client: api, path: '/api/v1/pods', parse }, (_key, now, before) => {
+    if (now !== undefined) return changed(now);
+    kubelets.get(before?.node ?? '')?.forget(before?.uid ?? '');
+    placed.delete(before?.uid ?? '');
   });
   await pods.synced;
 

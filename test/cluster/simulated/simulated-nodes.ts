@@ -1,12 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import pino from 'pino';
 import { systemClock, wait } from '../../../src/clock.ts';
 import type { ApiClient } from '../../../src/cluster/api-client.ts';
 import { isNotFound } from '../../../src/cluster/api-error.ts';
-import { createReflector } from '../../../src/cluster/reflector.ts';
 import { asArray, asString, at, type JsonObject } from '../../../src/json.ts';
 import type { Scope } from '../../support/e2e/namespace.ts';
 import { until } from '../../support/e2e/until.ts';
+import { follow } from '../../support/follow.ts';
 import { PAUSE_IMAGE } from '../lab/images.ts';
 import { createKubelet, type Kubelet, type KubeletOptions, type Pull } from './kubelet.ts';
 import { GROUP_LABEL, imagesPatch, leaseManifest, nodeManifest, readyPatch, renewal } from './node-object.ts';
@@ -66,15 +65,18 @@ export async function simulateNodes(
   let serving = true;
 
   // One watch for all nodes: a field selector names one node, or none.
-  const pods = createReflector<Pod>({
-    client: api,
-    path: '/api/v1/pods',
-    query: { fieldSelector: 'spec.nodeName!=' },
-    parse: parsePod,
-    log: pino({ level: 'error' }),
-    clock: systemClock,
-    random: Math.random,
-  });
+  const query = { fieldSelector: 'spec.nodeName!=' };
+  const pods = follow<Pod>(
+    { client: api, path: '/api/v1/pods', query, parse: parsePod },
+    (_key, now, before) => {
+      const pod = now ?? before;
+      const kubelet = kubelets.get(pod?.node ?? '');
+      if (pod === undefined || kubelet === undefined) return;
+      if (now === undefined) kubelet.forget(pod.uid);
+      else if (now.deleting) kubelet.end(now);
+      else kubelet.run(now);
+    },
+  );
 
   async function add(): Promise<string> {
     added += 1;
@@ -133,7 +135,7 @@ export async function simulateNodes(
     const names = [...kubelets.keys()];
     const removed = await Promise.allSettled(names.map(remove));
     // Nobody else would say that they have ended, for a minute: their namespace could not go.
-    const list = await api.get('/api/v1/pods', { fieldSelector: 'spec.nodeName!=' });
+    const list = await api.get('/api/v1/pods', query);
     const left = asArray(at(list, 'items')).map(parsePod);
     const ours = left.filter(({ node }) => node.startsWith(`sim-${group}-`));
     const ended = await Promise.allSettled(
@@ -141,16 +143,6 @@ export async function simulateNodes(
     );
     for (const one of [...removed, ...ended]) if (one.status === 'rejected') errors.push(one.reason);
     if (errors.length > 0) throw new AggregateError(errors, `simulated nodes: ${String(errors[0])}`);
-  });
-  pods.start({
-    onChange(_key, now, before) {
-      const pod = now ?? before;
-      const kubelet = kubelets.get(pod?.node ?? '');
-      if (pod === undefined || kubelet === undefined) return;
-      if (now === undefined) kubelet.forget(pod.uid);
-      else if (now.deleting) kubelet.end(now);
-      else kubelet.run(now);
-    },
   });
   await pods.synced;
   // All of them are over before the first that failed is told of: none may appear after the end of the scope.

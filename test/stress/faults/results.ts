@@ -1,3 +1,4 @@
+import { median } from '../../support/percentile.ts';
 import type { CountedFrom } from './faults.ts';
 
 /** All that happened of one fault. */
@@ -102,10 +103,4 @@ function rowOf({ what, from, seconds, outcomes }: FaultResults): Row {
 
 function inSeconds(value: number): string {
   return Number.isFinite(value) ? `${value.toFixed(1)} s` : 'never';
-}
-
-function median(numbers: readonly number[]): number {
-  const sorted = numbers.toSorted((one, other) => one - other);
-  const middle = sorted.length / 2;
-  return ((sorted[Math.ceil(middle) - 1] ?? 0) + (sorted[Math.floor(middle)] ?? 0)) / 2;
 }

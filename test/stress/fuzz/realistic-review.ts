@@ -1,12 +1,8 @@
 import { withMarks } from '../../../src/api/held-object.ts';
 import { asObject, type JsonObject } from '../../../src/json.ts';
+import { admissionReview } from '../../support/admission-review.ts';
 import type { Random } from '../../support/random.ts';
-import {
-  type DeploymentBuilder,
-  deployment,
-  NAME,
-  NAMESPACE,
-} from '../../support/unit/deployment-builder.ts';
+import { type DeploymentBuilder, deployment } from '../../support/unit/deployment-builder.ts';
 import { heldObject, updated } from '../../support/unit/held-deployment.ts';
 
 export const GATE_USER = 'system:serviceaccount:pullgate:pullgate';
@@ -61,30 +57,16 @@ const UPDATES: Readonly<Record<string, Update>> = {
 /** As an API server sends it. */
 export function realisticReview(random: Random): JsonObject {
   const [oldObject, object] = random.pick(Object.values(UPDATES));
-  return {
-    apiVersion: 'admission.k8s.io/v1',
-    kind: 'AdmissionReview',
-    request: {
-      uid: `request-${random.below(1000)}`,
-      kind: { group: 'apps', version: 'v1', kind: 'Deployment' },
-      resource: { group: 'apps', version: 'v1', resource: 'deployments' },
-      requestKind: { group: 'apps', version: 'v1', kind: 'Deployment' },
-      requestResource: { group: 'apps', version: 'v1', resource: 'deployments' },
-      namespace: NAMESPACE,
-      name: NAME,
-      operation: 'UPDATE',
-      userInfo: {
-        username: random.pick(['a-developer', 'a-developer', ADMIN, GATE_USER]),
-        uid: '7',
-        groups: ['dev', 'system:authenticated'],
-        extra: { scopes: ['a'] },
-      },
-      dryRun: random.chance(0.2),
-      options: { kind: 'UpdateOptions', apiVersion: 'meta.k8s.io/v1' },
-      object,
-      oldObject,
+  return admissionReview(oldObject, object, {
+    uid: `request-${random.below(1000)}`,
+    userInfo: {
+      username: random.pick(['a-developer', 'a-developer', ADMIN, GATE_USER]),
+      uid: '7',
+      groups: ['dev', 'system:authenticated'],
+      extra: { scopes: ['a'] },
     },
-  };
+    dryRun: random.chance(0.2),
+  });
 }
 
 function changed(object: JsonObject, metadata: JsonObject, spec: JsonObject = {}): JsonObject {

@@ -1,7 +1,8 @@
 import type { JsonObject } from '../../../src/json.ts';
 import type { PullTimes } from '../../../src/preloads/assess/pull-times.ts';
 import type { Lab } from '../../cluster/lab/lab.ts';
-import { freePort, type GateProcess, startGate } from '../../support/e2e/gate-process.ts';
+import { type GateProcess, startGate } from '../../support/e2e/gate-process.ts';
+import { freePort } from '../../support/free-port.ts';
 import type { GateTimes, Span } from './history.ts';
 
 const SECONDS = { nodeTimeout: 6, deadline: 15, ttl: 25 };

@@ -1,8 +1,6 @@
-import pino from 'pino';
 import { type Deployment, parseDeployment } from '../../../src/api/deployment.ts';
-import { systemClock } from '../../../src/clock.ts';
 import type { ApiClient } from '../../../src/cluster/api-client.ts';
-import { createReflector } from '../../../src/cluster/reflector.ts';
+import { follow } from '../../support/follow.ts';
 
 /** Undefined: it is not there. */
 type State = Deployment | undefined;
@@ -23,18 +21,9 @@ interface Waiting {
 /** One watch for hundreds that wait: polling would be most of the load. */
 export async function followDeployments(api: ApiClient): Promise<Followed> {
   const waiting = new Map<string, Set<Waiting>>();
-  const deployments = createReflector<Deployment>({
-    client: api,
-    path: '/apis/apps/v1/deployments',
-    parse: parseDeployment,
-    log: pino({ level: 'error' }),
-    clock: systemClock,
-    random: Math.random,
-  });
-  deployments.start({
-    onChange(key, now) {
-      for (const one of waiting.get(key) ?? []) if (one.asWanted(now)) one.resolve(now);
-    },
+  const path = '/apis/apps/v1/deployments';
+  const deployments = follow<Deployment>({ client: api, path, parse: parseDeployment }, (key, now) => {
+    for (const one of waiting.get(key) ?? []) if (one.asWanted(now)) one.resolve(now);
   });
   await deployments.synced;
   return {

@@ -2,7 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePort } from '../../support/e2e/gate-process.ts';
+import { freePort } from '../../support/free-port.ts';
 import type { FromGate, ToGate } from './gate.ts';
 
 export interface Usage {

@@ -1,12 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { getHeapSpaceStatistics, writeHeapSnapshot } from 'node:v8';
-import { destination } from 'pino';
-import { systemClock } from '../../../src/clock.ts';
-import { loadKubeconfig } from '../../../src/cluster/kubeconfig.ts';
-import { readConfig } from '../../../src/config.ts';
-import { createLogger } from '../../../src/log.ts';
-import { startProcessGate } from '../../../src/process-gate.ts';
-import { endOnSigterm } from '../../support/e2e/end-on-sigterm.ts';
+import { runGate } from '../../support/e2e/run-gate.ts';
 
 /** The gate as `src/main.ts` has it, which says what it has in memory when it is asked. Run with --expose-gc, by fork. */
 export type ToGate = { readonly kind: 'usage' } | { readonly kind: 'snapshot'; readonly file: string };
@@ -27,11 +21,7 @@ export type FromGate =
 
 const say = (message: FromGate) => process.send?.(message);
 
-const config = readConfig(process.argv);
-const log = createLogger(config.logLevel, destination({ sync: true }));
-if ('folder' in config.cluster) throw new Error('--kubeconfig is missing');
-const cluster = await loadKubeconfig(config.cluster.kubeconfig, config.cluster.context);
-const gate = await startProcessGate({ config, clock: systemClock, random: Math.random, log }, cluster);
+const gate = await runGate(process.argv);
 
 process.on('message', async (message: ToGate) => {
   if (message.kind === 'snapshot') {
@@ -55,7 +45,6 @@ process.on('message', async (message: ToGate) => {
   });
 });
 process.on('disconnect', () => process.exit(1));
-endOnSigterm(gate, log);
 await gate.ready;
 
 /** Without compiled code: V8 makes and drops megabytes of it as functions are called often, or not for a while. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { HOLD_ANNOTATION } from '../../../src/api/names.ts';
 import { systemClock, wait } from '../../../src/clock.ts';
 import { asArray, asString, at } from '../../../src/json.ts';
+import { percentile } from '../percentile.ts';
 import { deploy } from './deployment.ts';
 import { connect } from './gated-lab.ts';
 import type { Namespace, Scope } from './namespace.ts';
@@ -132,9 +133,7 @@ function told(moment: number): string {
 }
 
 function quantiles(values: readonly number[]): LoadResult['latencyMs'] {
-  const sorted = values.toSorted((a, b) => a - b);
-  const quantile = (part: number) => sorted[Math.ceil(sorted.length * part) - 1] ?? Number.NaN;
-  return { p50: quantile(0.5), p99: quantile(0.99), max: quantile(1) };
+  return { p50: percentile(values, 0.5), p99: percentile(values, 0.99), max: percentile(values, 1) };
 }
 
 function lackOf(answer: unknown, image: string): string | undefined {

@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { asString, isObject, type JsonObject } from '../../../src/json.ts';
 import type { PullTimes } from '../../../src/preloads/assess/pull-times.ts';
 import type { Lab } from '../../cluster/lab/lab.ts';
+import { freePort } from '../free-port.ts';
 import { until } from './until.ts';
 
 const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
@@ -110,16 +110,6 @@ export async function startGate(lab: Lab, options: GateOptions = {}): Promise<Ga
     throw new Error(`the gate ended with ${over}: ${said}`);
   }
   return gate;
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no TCP address');
-  return address.port;
 }
 
 async function exitCode(child: ChildProcess): Promise<number> {

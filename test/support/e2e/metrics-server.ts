@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import type { ApiClient } from '../../../src/cluster/api-client.ts';
 import { HUB_ADDRESS } from '../../cluster/lab/addresses.ts';
 import type { Lab } from '../../cluster/lab/lab.ts';
+import { freePort } from '../free-port.ts';
 import { registerApi } from './aggregated-api.ts';
-import { freePort } from './gate-process.ts';
 import type { Scope } from './namespace.ts';
 import { startNeighbour } from './neighbour-process.ts';
 

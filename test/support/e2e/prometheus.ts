@@ -13,7 +13,7 @@ import {
 } from '../../../src/json.ts';
 import { run } from '../../cluster/lab/command.ts';
 import { neighbour } from '../../cluster/lab/neighbours.ts';
-import { freePort } from './gate-process.ts';
+import { freePort } from '../free-port.ts';
 import type { Scope } from './namespace.ts';
 import { startNeighbour } from './neighbour-process.ts';
 

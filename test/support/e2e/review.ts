@@ -20,25 +20,6 @@ export async function registeredEndpoint(api: ApiClient): Promise<Endpoint> {
   return { url: new URL(asString(at(config, 'url')) ?? '').origin, ca };
 }
 
-/** What an API server would send for this update, from whoever reaches the port. */
-export function review(object: JsonObject, oldObject: JsonObject, dryRun = false): JsonObject {
-  return {
-    apiVersion: 'admission.k8s.io/v1',
-    kind: 'AdmissionReview',
-    request: {
-      uid: 'e2e',
-      operation: 'UPDATE',
-      resource: { group: 'apps', version: 'v1', resource: 'deployments' },
-      namespace: at(oldObject, 'metadata', 'namespace'),
-      name: at(oldObject, 'metadata', 'name'),
-      userInfo: { username: 'somebody' },
-      object,
-      oldObject,
-      dryRun,
-    },
-  };
-}
-
 /** The `response` of the answer. */
 export async function send({ url, ca }: Endpoint, mode: Mode, body: JsonObject): Promise<JsonObject> {
   const call = request(`${url}/admit/${mode}`, {
