@@ -1,12 +1,12 @@
 #!/bin/sh
-# What an operator does by hand with the certificates of a gate that runs in a cluster. Needs kubectl and openssl.
+# Inspects and changes the certificates of Pullgate in a cluster. Needs kubectl and openssl.
 #
-#   certificates.sh inspect                            what is in the Secret, and which webhook trusts what
-#   certificates.sh renew [serving|authority]          have the gate renew it now (default: serving)
-#   certificates.sh forget                             stop trusting all authorities but the one that signs
+#   certificates.sh inspect                            what is in the Secret, and which webhook trusts it
+#   certificates.sh renew [serving|authority]          have Pullgate renew it now (default: serving)
+#   certificates.sh forget                             stop trusting all authorities except the one that signs
 #   certificates.sh bring TLS_CRT TLS_KEY CA_CRT       serve your own certificate from now on
 #
-# KUBECTL (default: kubectl) may have arguments, such as "kubectl --context test"; NAMESPACE is the gate's (default: pullgate).
+# KUBECTL (default: kubectl) may have arguments, such as "kubectl --context test"; NAMESPACE is Pullgate's (default: pullgate).
 set -eu
 
 : "${KUBECTL:=kubectl}" "${NAMESPACE:=pullgate}"
@@ -23,7 +23,7 @@ usage() {
   exit 2
 }
 
-# Keys are read into no file: of the Secret only ca.crt and tls.crt are fetched.
+# Only ca.crt and tls.crt are fetched from the Secret, so no key is written to a file.
 fetch() {
   # shellcheck disable=SC2086 # arguments of KUBECTL
   $KUBECTL -n "$NAMESPACE" get secret "$SECRET" -o "jsonpath={.data.$(echo "$1" | sed 's/\./\\./')}" |
@@ -42,7 +42,7 @@ describe() {
     awk -F '|' '{ printf "%s, serial %s, valid from %s to %s\n", $1, $2, $3, $4 }'
 }
 
-# -untrusted: what leads up to the authority stands in tls.crt, after the certificate itself.
+# -untrusted: intermediate authorities follow the certificate in tls.crt.
 verify() {
   openssl verify -purpose sslserver -CAfile "$1" -untrusted "$2" "$2" >/dev/null 2>&1
 }
@@ -60,7 +60,7 @@ inspect() {
   for authority in "$folder"/ca.crt.*; do
     [ -e "$authority" ] || fail "ca.crt has no certificate"
     signed=
-    if verify "$authority" "$folder/tls.crt"; then signed=" (signed what is served)"; fi
+    if verify "$authority" "$folder/tls.crt"; then signed=" (signed the served certificate)"; fi
     echo "  $(describe "$authority")$signed"
   done
 
@@ -74,10 +74,10 @@ inspect() {
     rm -f "$folder"/bundle*
     printf %s "$bundle" | openssl base64 -d -A >"$folder/bundle"
     if verify "$folder/bundle" "$folder/tls.crt"; then
-      echo "  $name trusts what is served, by:"
+      echo "  $name trusts the served certificate, by:"
     else
       untrusted=1
-      echo "  $name DOES NOT TRUST what is served, but:"
+      echo "  $name DOES NOT TRUST the served certificate, but:"
     fi
     split "$folder/bundle"
     for authority in "$folder"/bundle.*; do
@@ -91,7 +91,7 @@ renew() {
   case "$1" in serving | authority) ;; *) usage ;; esac
   # shellcheck disable=SC2086
   $KUBECTL -n "$NAMESPACE" annotate secret "$SECRET" --overwrite "pullgate.io/renew=$1"
-  echo "The gate takes the annotation away when it has begun (seconds). A new authority signs a minute later: see inspect."
+  echo "Pullgate removes the annotation within seconds, with the renewal. A new authority signs a minute later: see inspect."
 }
 
 forget() {

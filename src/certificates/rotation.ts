@@ -54,7 +54,7 @@ export interface RotationPolicy {
 }
 
 /**
- * - `Steady`: one authority, which signed what is served.
+ * - `Steady`: one authority, which signed the served certificate.
  * - `Publishing`: a new authority is published, and has not signed anything yet.
  * - `Retiring`: it has; the old one stays until nothing it signed can be valid any more.
  * - `Brought`: somebody else makes the certificates.

@@ -78,8 +78,14 @@ test('inspect shows what is served, the authorities, and that each webhook trust
   );
   assert.match(stdout, /for DNS:pullgate\.pullgate\.svc\n/);
   assert.match(stdout, new RegExp(`serial ${serial(b.certificatePem)}, valid from .*GMT\n`));
-  assert.match(stdout, new RegExp(`serial ${serial(a.certificatePem)}.*\\(signed what is served\\)\n`));
-  assert.match(stdout, /0\.pullgate\.io trusts what is served[\s\S]*1\.pullgate\.io trusts what is served/);
+  assert.match(
+    stdout,
+    new RegExp(`serial ${serial(a.certificatePem)}.*\\(signed the served certificate\\)\n`),
+  );
+  assert.match(
+    stdout,
+    /0\.pullgate\.io trusts the served certificate[\s\S]*1\.pullgate\.io trusts the served certificate/,
+  );
   assert.doesNotMatch(calls.join(), /\.key/);
   assert.ok(calls[0]?.startsWith('--context test -n pullgate get secret pullgate-certificates'));
 });
@@ -91,8 +97,8 @@ test('inspect fails if one of the webhooks does not trust what is served', optio
       bundles: [a.certificatePem, bundle],
     });
     assert.equal(status, 1);
-    assert.match(stdout, /0\.pullgate\.io trusts what is served/);
-    assert.match(stdout, /1\.pullgate\.io DOES NOT TRUST what is served/);
+    assert.match(stdout, /0\.pullgate\.io trusts the served certificate/);
+    assert.match(stdout, /1\.pullgate\.io DOES NOT TRUST the served certificate/);
   }
 });
 
@@ -109,7 +115,7 @@ test('renew annotates the Secret', () => {
   }
 });
 
-test('forget leaves the authority that signed what is served', options, () => {
+test('forget leaves the authority that signed the served certificate', options, () => {
   const { status, calls, stderr } = run(['forget'], { ca: b.certificatePem + a.certificatePem });
   assert.equal(status, 0, stderr);
   const [, base64 = ''] = /\{"data":\{"ca\.crt":"([^"]+)"\}\}/.exec(calls.join('\n')) ?? [];
@@ -118,7 +124,7 @@ test('forget leaves the authority that signed what is served', options, () => {
   assert.equal(kept.split('BEGIN').length, 2);
 });
 
-test('forget changes nothing if no authority of the Secret signed what is served', options, () => {
+test('forget changes nothing if no authority of the Secret signed the served certificate', options, () => {
   const { status, stderr, calls } = run(['forget'], { ca: b.certificatePem });
   assert.equal(status, 1);
   assert.match(stderr, /nothing was changed/);
