@@ -19,12 +19,13 @@ const places = (count: number, namespace: string, seconds: number, mark = '') =>
 
 const demand = (namespace: string, wanted: number, urgent = true): Line => ({ namespace, wanted, urgent });
 
-function takeBack(taken: Place[], lines: Line[], free = 0): TakenBack {
+function takeBack(taken: Place[], lines: Line[], free = 0, isReserved = false): TakenBack {
   return placesToTakeBack({
     ...{ places: taken, free, lines },
     servedAt: () => 0,
     now: NOW,
     timeoutMs: TIMEOUT_MS,
+    isReserved,
   });
 }
 const names = (found: readonly Place[]) => found.map(({ pod }) => pod.name);
@@ -60,6 +61,18 @@ test('a pull that nobody waits for gives its place to one that a rollout waits f
 
 test('a pull that a rollout waits for gives nothing to one that nobody waits for', () => {
   assert.deepEqual(takeBack(places(10, 'a', 60), [demand('b', 5, false)]).surplus, []);
+});
+
+test('an urgent pull gives the reserved place to one that nobody waits for, and no second one', () => {
+  const taken = [...places(6, 'a', 60), ...places(3, 'b', 60)];
+  const { surplus } = takeBack(taken, [demand('c', 5, false), demand('a', 9)], 0, true);
+  assert.deepEqual([surplus.length, surplus[0]?.pod.namespace], [1, 'a']);
+});
+
+test('of the pulls that nobody waits for one keeps the reserved place', () => {
+  const taken = [place('b/old!', 60), place('b/young!', 20), ...places(3, 'a', 60)];
+  assert.deepEqual(names(takeBack(taken, [demand('a', 9)], 0, true).surplus), ['b/young!']);
+  assert.deepEqual(names(takeBack(taken, [demand('a', 9)]).surplus), ['b/young!', 'b/old!']);
 });
 
 test("a pull past the gate's time gives its place to whoever wants one, the oldest first", () => {
@@ -99,9 +112,9 @@ const anyDemands = fc.array(fc.record({ ns: fc.nat(4), urgent: fc.boolean(), wan
   maxLength: 6,
 });
 const anySituation = fc
-  .record({ found: anyPlaces, wants: anyDemands, free: fc.nat(3) })
-  .map(({ found, wants, free }) => ({
-    free,
+  .record({ found: anyPlaces, wants: anyDemands, free: fc.nat(3), isReserved: fc.boolean() })
+  .map(({ found, wants, free, isReserved }) => ({
+    ...{ free, isReserved },
     taken: found.map(({ ns, urgent, seconds, state }, n) => ({
       ...place(`ns${ns}/${n}`, seconds, state),
       urgent,
@@ -111,8 +124,8 @@ const anySituation = fc
 
 test('only what may be ended is, each once, and never more than is wanted', () => {
   fc.assert(
-    fc.property(anySituation, ({ taken, demands, free }) => {
-      const { overdue, surplus } = takeBack(taken, demands, free);
+    fc.property(anySituation, ({ taken, demands, free, isReserved }) => {
+      const { overdue, surplus } = takeBack(taken, demands, free, isReserved);
       const all = [...overdue, ...surplus];
       assert.equal(new Set(all).size, all.length);
       assert.ok(all.length <= demands.reduce((sum, { wanted }) => sum + wanted, 0));
@@ -150,16 +163,15 @@ test('nobody that nothing runs for waits while a namespace has two places that c
 
 test('once those who want something have it, nothing more is taken back: no place goes back and forth', () => {
   fc.assert(
-    fc.property(anySituation, ({ taken, demands, free }) => {
-      const { overdue, surplus } = takeBack(taken, demands, free);
+    fc.property(anySituation, ({ taken, demands, free, isReserved }) => {
+      const { overdue, surplus } = takeBack(taken, demands, free, isReserved);
       const gone = new Set([...overdue, ...surplus]);
       const left = taken.filter((one) => !gone.has(one) && one.state !== 'leaving');
       const count = (namespace: string, urgentOnly: boolean) =>
         left.filter(({ pod, urgent }) => pod.namespace === namespace && (urgent || !urgentOnly)).length;
-      const shares = shareAmong(free + taken.length - left.length, demands, {
-        taken: count,
-        servedAt: () => 0,
-      });
+      const reserved = Number(isReserved && left.every(({ urgent }) => urgent));
+      const standing = { taken: count, servedAt: () => 0 };
+      const shares = shareAmong(free + taken.length - left.length, demands, standing, reserved);
       // Each that got a place has had it for long, and each that lost one wants it back.
       const given = demands.flatMap((line) =>
         Array.from({ length: shares.get(line) ?? 0 }, (_, n) => ({
@@ -169,7 +181,10 @@ test('once those who want something have it, nothing more is taken back: no plac
       );
       const still = demands.map((line) => ({ ...line, wanted: line.wanted - (shares.get(line) ?? 0) }));
       const losers = surplus.map(({ pod, urgent }) => demand(pod.namespace, 1, urgent));
-      assert.deepEqual(names(takeBack([...left, ...given], merged([...still, ...losers])).surplus), []);
+      assert.deepEqual(
+        names(takeBack([...left, ...given], merged([...still, ...losers]), 0, isReserved).surplus),
+        [],
+      );
     }),
   );
 });

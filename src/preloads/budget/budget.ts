@@ -1,5 +1,6 @@
-import type { Clock } from '../../clock.ts';
+import { type Clock, earliest } from '../../clock.ts';
 import { type Demand, type Line, type Standing, shareAmong, shareWithin } from './fair-share.ts';
+import { createReservedPlace } from './reserved-place.ts';
 import { type Place, placesToTakeBack } from './take-back.ts';
 
 /** Shares the places for pulls in the whole cluster among the preloads that want some. */
@@ -50,6 +51,7 @@ export function createBudget(options: BudgetOptions): Budget {
   let timer: { readonly at: number; readonly cancel: () => void } | undefined;
 
   const servedAt = (id: string) => served.get(id) ?? 0;
+  const reservedPlace = createReservedPlace(cap);
 
   function enqueue(demand: Demand): Queue {
     const { key, namespace, urgent } = demand;
@@ -83,7 +85,10 @@ export function createBudget(options: BudgetOptions): Budget {
   }
 
   function shares(): Map<Queue, number> {
-    return shareAmong(cap - running(), [...queues.values()], { taken: takenIn(places()), servedAt });
+    const taken = places();
+    const { isReserved } = reservedPlace.look(taken, queues.values(), clock.monotonic());
+    const reserved = Number(isReserved && !taken.some(({ urgent }) => !urgent));
+    return shareAmong(cap - running(), [...queues.values()], { taken: takenIn(taken), servedAt }, reserved);
   }
 
   function share(): void {
@@ -120,18 +125,22 @@ export function createBudget(options: BudgetOptions): Budget {
     levelledAt = clock.monotonic();
     if (queues.size === 0) return;
     const now = clock.now();
+    const taken = places();
+    const { isReserved, inMs } = reservedPlace.look(taken, queues.values(), levelledAt);
     const { overdue, surplus, nextAt } = placesToTakeBack({
-      ...{ places: places(), free: cap - running(), lines: [...queues.values()], servedAt, now, timeoutMs },
+      ...{ places: taken, free: cap - running(), lines: [...queues.values()] },
+      ...{ servedAt, now, timeoutMs, isReserved },
     });
-    const taken = [
+    const takenBack = [
       ...overdue.map((place) => takeBack(place, 'overdue')),
       ...surplus.map((place) => takeBack(place, 'surplus')),
     ];
-    void Promise.all(taken).then((results) => {
+    void Promise.all(takenBack).then((results) => {
       if (results.includes(false)) levelAt(clock.monotonic() + RETRY_MS);
     });
     wakeServed();
-    if (nextAt !== undefined) levelAt(levelledAt + nextAt - now);
+    const next = earliest(inMs, nextAt && nextAt - now);
+    if (next !== undefined) levelAt(levelledAt + next);
   }
 
   return {

@@ -25,18 +25,21 @@ export interface Standing {
 }
 
 /**
- * Returns how many of the free places each line gets. Urgent lines come before all others, in every namespace. Within each of the
- * two classes the places are levelled from below (max-min fairness): the namespace with the fewest places gets the next one, however
- * many preloads and nodes want one. A remainder goes to the namespaces that have waited longest.
+ * Returns how many of the free places each line gets. Urgent lines come before all others, in every namespace, except for the places
+ * that are reserved for the others. Within each of the two classes the places are levelled from below (max-min fairness): the namespace
+ * with the fewest places gets the next one, however many preloads and nodes want one. A remainder goes to the namespaces that have
+ * waited longest.
  */
 export function shareAmong<T extends Line>(
   free: number,
   lines: readonly T[],
   { taken, servedAt }: Standing,
+  reserved = 0,
 ): Map<T, number> {
   const shares = new Map<T, number>();
   const granted = new Map<string, number>();
   let left = Math.max(0, free);
+  const kept = Math.min(reserved, wantedOf(lines.filter(({ urgent }) => !urgent)));
   for (const urgent of [true, false]) {
     const open = lines
       .filter((line) => line.urgent === urgent && line.wanted > 0)
@@ -45,13 +48,17 @@ export function shareAmong<T extends Line>(
         ...{ line, wanted: line.wanted },
         running: taken(line.namespace, urgent) + (granted.get(line.namespace) ?? 0),
       }));
-    for (const [{ line }, share] of levelled(left, open)) {
+    for (const [{ line }, share] of levelled(urgent ? Math.max(0, left - kept) : left, open)) {
       if (share > 0) shares.set(line, share);
       granted.set(line.namespace, (granted.get(line.namespace) ?? 0) + share);
       left -= share;
     }
   }
   return shares;
+}
+
+export function wantedOf(lines: readonly Line[]): number {
+  return lines.reduce((sum, { wanted }) => sum + wanted, 0);
 }
 
 /** Returns how many places of one line each of its preloads gets, levelled from below as well. */

@@ -1,5 +1,5 @@
 import type { PullerPod } from '../pods/puller-pod-status.ts';
-import { type Line, type Standing, shareAmong } from './fair-share.ts';
+import { type Line, type Standing, shareAmong, wantedOf } from './fair-share.ts';
 
 /** A pull that is under way and takes one of the places for pulls. */
 export interface Place {
@@ -45,7 +45,8 @@ interface Account {
  * Returns the pulls that give their places to preloads that get none:
  *
  * - any pull that has run for longer than `timeoutMs`;
- * - any pull that is not urgent, for an urgent one;
+ * - any pull that is not urgent, for an urgent one; but where a place is reserved for those that are not urgent, one of them stays,
+ *   and an urgent pull gives its place to the first of them;
  * - otherwise a pull of a namespace that has at least two places more than the one that gets the place. With a difference of one, the
  *   place would go back and forth.
  * @param free places that nobody has taken yet
@@ -57,10 +58,14 @@ export function placesToTakeBack(input: {
   readonly servedAt: Standing['servedAt'];
   readonly now: number;
   readonly timeoutMs: number;
+  /** Whether one place is for pulls that are not urgent. */
+  readonly isReserved: boolean;
 }): TakenBack {
-  const { places, free, now, timeoutMs } = input;
+  const { places, free, now, timeoutMs, isReserved } = input;
   const accounts = new Map<string, Account>();
   let lines = input.lines;
+  /** Places of pulls that are not urgent. */
+  let others = 0;
 
   const account = (namespace: string): Account => {
     const known = accounts.get(namespace);
@@ -74,12 +79,14 @@ export function placesToTakeBack(input: {
     const of = account(namespace);
     of.all += by;
     if (urgent) of.urgent += by;
+    else others += by;
   };
   /** As if these places were free already. */
   const promise = (places: number) => {
     const taken = (namespace: string, urgentOnly: boolean) =>
       account(namespace)[urgentOnly ? 'urgent' : 'all'];
-    const shares = shareAmong(places, lines, { taken, servedAt: input.servedAt });
+    const reserved = Number(isReserved && others === 0);
+    const shares = shareAmong(places, lines, { taken, servedAt: input.servedAt }, reserved);
     lines = lines.map((line) => {
       const share = shares.get(line) ?? 0;
       count(line.namespace, line.urgent, share);
@@ -109,17 +116,17 @@ export function placesToTakeBack(input: {
   for (const { namespace, urgent, wanted } of lines)
     account(namespace).wants[urgent ? 'urgent' : 'other'] += wanted;
 
-  const surplus = level([...accounts.values()]);
+  const surplus = level([...accounts.values()], isReserved ? others : undefined);
   const isLeft = wantedOf(lines) > surplus.length;
   return { overdue, surplus, nextAt: isLeft ? nextAt(staying, now, timeoutMs) : undefined };
 }
 
-function wantedOf(lines: readonly Line[]): number {
-  return lines.reduce((sum, { wanted }) => sum + wanted, 0);
-}
-
-/** Moves places one by one from the namespace with the most to the one with the fewest. */
-function level(accounts: readonly Account[]): Place[] {
+/**
+ * Moves places one by one from the namespace with the most to the one with the fewest.
+ * @param others how many pulls that are not urgent have a place, if one is reserved for them
+ */
+function level(accounts: readonly Account[], others: number | undefined): Place[] {
+  let unreserved = others === undefined ? Number.POSITIVE_INFINITY : others - 1;
   const surplus: Place[] = [];
   function move(to: Account, from: Account, kind: 'urgent' | 'other', given: 'urgent' | 'other'): void {
     const place = from.ripe[given].pop();
@@ -143,9 +150,17 @@ function level(accounts: readonly Account[]): Place[] {
         accounts.filter(({ ripe }) => ripe[what].length > 0),
         (of) => -count(of),
       );
-    const lower = kind === 'urgent' ? giving('other', (of) => of.all + Number(of === poorest)) : undefined;
+    const mayLower = kind === 'urgent' && unreserved > 0;
+    const lower = mayLower ? giving('other', (of) => of.all + Number(of === poorest)) : undefined;
     if (lower !== undefined) {
       move(poorest, lower, kind, 'other');
+      unreserved -= 1;
+      return true;
+    }
+    const higher = kind === 'other' && unreserved < 0 ? giving('urgent', (of) => of.urgent) : undefined;
+    if (higher !== undefined) {
+      move(poorest, higher, kind, 'urgent');
+      unreserved += 1;
       return true;
     }
     const richest = giving(kind, has);
