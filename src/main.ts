@@ -44,7 +44,7 @@ function target() {
 /** One signal to a whole process group comes once from its sender, and again from a parent that passes it on. */
 const SAME_SIGNAL_MS = 500;
 
-/** A second signal ends the process at once: holds stay, and the next gate goes on with them. */
+/** A second signal ends the process at once. Holds stay, and the next process continues with them. */
 function stopOnSignal(stop: () => Promise<void>): void {
   let since: number | undefined;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {

@@ -74,7 +74,7 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
   controllers.start();
   const ready = controllers.synced.then(
     () => log.info({ listen: config.listen, url: config.url }, 'ready'),
-    // Only a stop ends the reading, and it has to go on until everything is taken away.
+    // Only a stop rejects this. The controllers keep reading until everything is removed.
     () => undefined,
   );
   return {
@@ -83,7 +83,7 @@ export async function startProcessGate(options: GateOptions, cluster: Cluster): 
       try {
         await controllers.stop();
         await registration.unregister(async () => {
-          // API servers go on asking for a moment: only once nobody is answered any more, no hold can follow the last release.
+          // API servers still call for a moment. Only after the server has closed, no new hold can follow the last release.
           await server.close();
           await controllers.endAll(config.holds === 'stop' ? undefined : config.holds);
           await Promise.race([events.settled(), wait(clock, EVENTS_MS, new AbortController().signal)]);

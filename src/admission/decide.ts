@@ -90,9 +90,9 @@ function decideUpdate(update: Update): Decision {
 }
 
 /**
- * Only the old object's hold is believed, and only if it was made for this very Deployment. Without its pause it has been resumed
- * while nobody was asked: that rollout has begun, and is never paused half way. While a Deployment is opted out the gate is not asked,
- * and anybody may have written one.
+ * Returns the hold of the old object, if it was made for this Deployment. A hold without its pause does not count: the Deployment
+ * was resumed while no replica answered, its rollout has begun, and a rollout is never paused half way. While a Deployment is opted
+ * out, the webhook is not called, and any user may have written a hold.
  */
 function beganHold(old: Deployment): Hold | undefined {
   return old.paused && !isOff(old) ? ownHold(old) : undefined;
@@ -195,7 +195,8 @@ function decideUnheld(update: Update): Decision {
   const needed = imagesToPull(from, next.template, hash, input.rules);
   if (needed.length === 0) return record('NotNeeded', 'no image to pull');
   if (next.replicas === 0) return record('NotNeeded', 'replicas is 0');
-  // Nothing runs that could go on. Held, the pods of the old template would be started instead: scaling is never held.
+  // No pod runs, so there is nothing to keep. If the update were held, pods of the old template would start instead, because
+  // scaling is never held.
   if (old.replicas === 0) return record('NotNeeded', 'replicas was 0');
   const bypass = bypassReason(old, next);
   if (bypass !== undefined && input.mayBypass) return record('Bypassed', bypass);

@@ -14,8 +14,8 @@ import { refusedTemplate, TEMPLATE_BYTES, trimTemplate } from './template/trimme
 import { weighsMoreThan } from './template/weight.ts';
 
 /**
- * What is remembered of each Deployment of a cluster: a tenth or so of it, as there may be tens of thousands. Of one with a
- * hold the whole template is kept, from which the way back is told, unless it is too large.
+ * Returns what Pullgate remembers of each Deployment: about a tenth of it, because a cluster may have tens of thousands. If the
+ * Deployment has a hold, the whole template is kept unless it is too large, because messages say how to go back.
  */
 export function parseCachedDeployment(raw: unknown): Deployment {
   const parsed = parseDeployment(raw);

@@ -32,9 +32,9 @@ export interface Elector {
   run(lead: Lead): Promise<void>;
   /** Ends a term in order and gives the lease back, so that the next one need not wait for its end. */
   stop(): Promise<void>;
-  /** Whether this one leads, and nobody else can. */
+  /** Whether this replica leads, so that no other replica can. */
   isLeader(): boolean;
-  /** Whether it does not even try any more: neither to lead, nor to go on leading, nor to end after a loss. */
+  /** Whether it has stopped making attempts: to take the Lease, to renew it, or to end after a loss. */
   isStuck(): boolean;
 }
 
@@ -114,7 +114,7 @@ export function createElector(options: ElectorOptions): Elector {
     return client.mergePatch(path, { metadata: { resourceVersion }, spec }, {}, bounds());
   }
 
-  /** Returns in how many ms to try again, or undefined once the lease is ours. */
+  /** Returns in how many ms to try again, or undefined if this replica now holds the Lease. */
   async function stand(): Promise<number | undefined> {
     const current = await read();
     const move = nextMove(current, clock.monotonic());
@@ -123,7 +123,7 @@ export function createElector(options: ElectorOptions): Elector {
     return undefined;
   }
 
-  /** Returns whether the lease is still ours. A write whose answer was lost is a conflict of ours with ourselves. */
+  /** Returns whether this replica still holds the Lease. If the answer to a write was lost, the next write conflicts with it. */
   async function renew(): Promise<boolean> {
     if (isOwnWrite && view !== undefined) {
       try {
@@ -135,7 +135,7 @@ export function createElector(options: ElectorOptions): Elector {
     }
     const current = await read();
     if (current.lease !== undefined && current.lease.holder !== self) return false;
-    // What is not ours any more is stood for again, once all that it covered has ended.
+    // A Lease that has expired is acquired again only after all work under it has ended.
     if (!isLeader()) throw new Error('its time was over before it could be renewed');
     await write(current);
     return true;

@@ -1,12 +1,12 @@
 import { asNumber, asString, at, type JsonObject } from '../json.ts';
 import { microTime } from './micro-time.ts';
 
-/** Others wait so long after the last renewal that they saw. */
+/** Other replicas wait this long after the last renewal that they saw. */
 export const LEASE_MS = 15_000;
 /**
- * The holder stops acting so long after it *sent* its last renewal that succeeded. Both lengths are measured by clocks
- * of different machines, but only as lengths: they may differ in speed by half (15 to 10), and in what time it is by anything.
- * No clock of ours counts while its whole machine is suspended: what is written then is fenced by what it tests alone.
+ * The holder stops acting this long after it *sent* its last successful renewal. Different machines measure the two durations.
+ * Their clocks may show different times, and one may run up to half as fast again as the other (15 to 10). No clock helps while a
+ * whole machine is suspended. Only its preconditions fence a write that is sent then.
  */
 export const RENEW_DEADLINE_MS = 10_000;
 /** Between two tries. Four fit into the deadline. */

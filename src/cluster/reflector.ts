@@ -97,8 +97,8 @@ const BACKOFF = { baseMs: 400, maxMs: 10_000 };
 // A watch that died in silence, the longest rest, and the first page of a new list: what takes longer than all of these
 // together has been lost by us.
 const SILENT_MS = WATCH_SECONDS.to * 1000 + WATCH_GRACE_MS + BACKOFF.maxMs + PAGE_DEADLINE_MS;
-// To take over a list tells the controllers of each object, which may take seconds for thousands of large ones. In between, the Lease
-// is renewed and admission answers.
+// Taking over a list notifies the controllers of each object, which may take seconds for thousands of large ones. Between the
+// turns, the Lease is renewed and admission answers.
 const TURN_MS = 10;
 // A namespace has 63 characters at most, and a name 253.
 const KEY_CHARACTERS = 63 + 1 + 253;

@@ -81,7 +81,7 @@ export interface DeploymentController {
   stop(): Promise<void>;
 }
 
-/** Retries included, so that a failure can be told within 15 s. */
+/** Including retries, so that a failure is reported within 15 s. */
 const END = { deadlineMs: 12_000 };
 
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: reconcile and its steps share the caches of one controller
@@ -229,7 +229,7 @@ export function createDeploymentController(options: DeploymentControllerOptions)
   function reportEnd({ deployment, step, assessment }: EndedHold): void {
     unended.ended(deployment);
     const hold = ownHold(deployment);
-    // The clock of whoever held it may be ahead of ours.
+    // The clock of the replica that made the hold may be ahead.
     const heldMs = hold && Math.max(0, clock.now() - Date.parse(hold.since));
     if (heldMs !== undefined) options.onHoldEnded?.(step.reason, heldMs / 1000);
     logStep(deployment, { reason: step.reason, heldMs }, `hold ${step.step}`);

@@ -173,7 +173,7 @@ export function exceededBeside(
   return needed === undefined ? undefined : exceededBound(deployment, needed.from, rules);
 }
 
-/** For a rollout that is under way without having waited: in mode audit, or because the gate was not asked. */
+/** Returns the preload for a rollout that is in progress without having been held: in mode audit, or ungated. */
 function neededBeside(
   deployment: Deployment,
   mode: Mode | undefined,
@@ -214,7 +214,7 @@ function withoutHold({ deployment, mode, assessment, rules = {} }: NextStepInput
 function releaseReason(deployment: Deployment, { outcome, progress }: Assessment): ReleaseReason | undefined {
   if (outcome.kind === 'release') return outcome.reason;
   if (outcome.kind === 'fail') return undefined;
-  // Nothing runs that could go on. Held, the next scaling up would start the pods of the old version.
+  // No pod runs, so there is nothing to keep. If the Deployment stayed held, the next scale-up would start pods of the old version.
   if (deployment.replicas === 0) return 'ScaledToZero';
   // The hold would prolong an outage. One node is enough to know that the image exists.
   if (progress.ready > 0 && servesNothing(deployment)) return 'NothingServes';

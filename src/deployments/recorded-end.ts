@@ -23,7 +23,10 @@ export function endRecord(
   return writeDecisionRecord({ ...decided, ended: { reason: step.reason, at: new Date(now).toISOString() } });
 }
 
-/** Returns the Event for a hold that a leader has ended, as the record tells it. The leader itself writes the same one, with more words. */
+/**
+ * Returns the Event for a hold that a leader has ended, from the decision record. The leader itself emits the same Event with a
+ * longer note.
+ */
 export function recordedEndEvents(deployment: Deployment, now: number): GateEvent[] {
   const decided = ownDecisionRecord(deployment);
   const { ended } = decided ?? {};

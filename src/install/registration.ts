@@ -36,10 +36,9 @@ const CRD_DEADLINE_MS = 30_000;
 const CRD_POLL_MS = 200;
 
 /**
- * Puts into the cluster what a gate beside it needs: namespace, ServiceAccount, RBAC, PriorityClass, policies, the CRD, and last,
- * when everything it relies on is there, the webhook configuration. A CRD that no process made is left as it is. Whatever
- * a process that was killed left behind is recognised by its label and taken over. On an error nothing is taken
- * back: starting again goes on from there.
+ * Creates in the cluster what a process beside it needs: namespace, ServiceAccount, RBAC, PriorityClass, policies, the CRD, and
+ * last the webhook configuration. A CRD that no process created is not changed. Objects that a killed process left behind are
+ * recognized by their label and taken over. After an error nothing is removed, and the next start continues from there.
  *
  * @throws GateError PG_ALREADY_INSTALLED, PG_REGISTRATION_RBAC, PG_REGISTRATION, and what ApiClient throws of PG_API_*
  */
@@ -121,7 +120,7 @@ async function poll(
   }
 }
 
-/** The label tells what is ours to take away, after a `kill -9` too. */
+/** The label marks the objects that a process may remove, even after a `kill -9`. */
 function marked(object: JsonObject): JsonObject {
   const metadata = asObject(object['metadata']);
   const labels = { ...asObject(metadata['labels']), [REGISTERED_BY_LABEL]: BY_PROCESS };

@@ -6,15 +6,14 @@ import { awaitedPreload, preloadName } from '../api/preload-name.ts';
 import { isRolloutFinished } from '../api/rollout.ts';
 
 /**
- * What a preload is for right now, told by what is stored and nothing else.
+ * Who needs a preload now, computed from the stored objects alone.
  * - `holding`: a rollout waits for it.
- * - `requested`: an update was rejected until it is there, and is expected again.
- * - `rolling`: its rollout has been let go and is under way: nodes not reached yet profit, and the pods keep the image
- *   from the kubelet's garbage collector.
+ * - `requested`: an update was rejected until the images are there, and the client is expected to retry.
+ * - `rolling`: its rollout was released and is in progress. Nodes that it has not reached still need the images, and the pods keep the images from the kubelet's garbage collector.
  * - `standalone`: made by hand.
- * - `unserved`: made by hand where nobody opted in.
- * - `finished`: its rollout is over, or it was made by hand and has its answer, or nobody asks for it any more.
- * - `superseded`: its Deployment has another template by now, or is gone; or it asks for more than the gate carries.
+ * - `unserved`: made by hand in a namespace without a mode.
+ * - `finished`: its rollout is complete, or it was made by hand and has its answer, or nobody needs it any more.
+ * - `superseded`: its Deployment has another template or no longer exists, or the preload exceeds a limit.
  */
 export type Activity =
   | 'holding'

@@ -32,11 +32,14 @@ export interface PreloadPods {
   /** Deletes those of the pods that nothing needs. Returns false if not all of them could be deleted now. */
   removeUnneeded(found: readonly PullerPod[]): Promise<boolean>;
   /**
-   * Deletes the pods that have done their work, because a quota may count them. Their nodes go on counting for as long as this process
+   * Deletes the pods that have done their work, because a quota may count them. Their nodes still count for as long as this process
    * lives. Returns in how many ms to come back for pods that could not be deleted.
    */
   retireSuccesses(state: PreloadState): Promise<number | undefined>;
-  /** Deletes pods with a name that is not ours. Returns in how many ms to come back for pods that could not be deleted. */
+  /**
+   * Deletes pods with a name that Pullgate does not compute. Returns in how many ms to come back for pods that could not be
+   * deleted.
+   */
   sweep(key: string): Promise<number | undefined>;
   /**
    * Deletes pods that an earlier leader has left where nobody serves them any more, and whose ImagePreload is unknown. Returns in how many

@@ -56,14 +56,14 @@ const CALL_MS = 1000;
 const MAKE_MS = 500;
 
 /**
- * Sees to it that the preload exists that an update waits for, and tells how far it is; on a dry run it only tells. Several
- * replicas may be asked at once: the name makes it one preload, and the key one Event.
+ * Ensures that the preload for a rejected update exists, and returns how far it is. On a dry run it creates nothing. Several
+ * replicas may be called at once: the name makes it one preload, and the key makes it one Event.
  *
- * Any pod can send a review to the gate. So nothing is made before the API server has said that the Deployment is
- * stored as the review has it, in a namespace that opted in to this mode: else the outcome is `stale`.
+ * Any pod can send a review to Pullgate. So nothing is created before the API server has confirmed that the stored Deployment is
+ * the old object of the review and that its namespace has this mode. Otherwise the outcome is `stale`.
  *
- * An API server that does not answer in time makes it `unanswered`. An error instead would let the update pass as it came, with
- * failurePolicy Ignore: a busy API server is no reason for that.
+ * If the API server does not answer in time, the outcome is `unanswered` and not an error: with failurePolicy Ignore an error would
+ * let the update pass.
  *
  * @throws what ApiClient throws otherwise, such as a missing right
  */

@@ -124,7 +124,7 @@ export function createServedPreloads(options: ServedPreloadsOptions): ServedPrel
   function isWhole(preload: ImagePreload): boolean {
     if (preload.deleting) return false;
     const isFinished = preload.status?.finishedAt !== undefined;
-    // It asks for nothing, and the reason is told.
+    // Nothing is pulled for it, and its status says why.
     if (preload.refused !== undefined && !isFinished) return true;
     const place = places.get(`${preload.namespace}/${preload.name}`);
     return place?.uid === preload.uid && (place.urgent || !isFinished);

@@ -20,7 +20,7 @@ const LABEL_MS = 2000;
 const EVERY_MS = 200;
 /** A webhook of one namespace that hangs does not keep those of others waiting: the Event says the same as the status. */
 const PATCH = { ignoreAnswer: true, retry: false, deadlineMs: 1000 };
-/** If more than this wait, the namespace with the most has some that are not told. */
+/** If more than this wait, some ImagePreloads of the namespace with the most get no status and no Event. */
 const ROOM = 1000;
 
 interface Unserved extends Pick<ImagePreload, 'namespace' | 'name' | 'uid' | 'generation'> {

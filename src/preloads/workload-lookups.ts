@@ -9,7 +9,7 @@ import type { Logger } from '../log.ts';
 import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
 import { parseLimitRanges, type ResourceRules } from './pods/puller-resources.ts';
 
-/** What the API server is asked about the workload of a preload, each once for as long as there is `state` of it. */
+/** Questions to the API server about the workload of a preload. Each is asked once for as long as the preload has a `state`. */
 export interface WorkloadLookups {
   /** Whether the service account that it pulls as has a pull secret. */
   accountHasSecret(preload: ImagePreload, state: object): Promise<boolean>;

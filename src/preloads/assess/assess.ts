@@ -110,7 +110,7 @@ export interface Assessment {
   readonly plan: Plan;
 }
 
-/** Decides what to do next for one preload. Pure: pods and nodes say everything, so any process can go on. */
+/** Decides what to do next for one preload. Pure: pods and nodes contain all state, so any process can continue. */
 export function assess(input: AssessInput): Assessment {
   const { preload, times, now } = input;
   const wantedOf = wantedImages(preload.spec.images, input.podsOf);

@@ -35,7 +35,7 @@ export interface EndedPulls {
 }
 
 export function createEndedPulls(clock: Clock, tell: (pull: EndedPull) => void): EndedPulls {
-  /** uids of pods that are there and have been told. */
+  /** uids of existing pods whose end has been reported. */
   const told = new Set<string>();
   let startedAt: number | undefined;
 
@@ -51,12 +51,12 @@ export function createEndedPulls(clock: Clock, tell: (pull: EndedPull) => void):
     },
     observe(now, before) {
       if (before !== undefined && before.uid !== now?.uid) told.delete(before.uid);
-      // One that is being deleted ends for that reason.
+      // A pod that is being deleted ends because of that.
       if (now === undefined || now.deleting) return;
       const outcome = pullOutcome(now);
       if (outcome.state === 'starting' || outcome.state === 'pulling') return;
       end(now, () => {
-        // Kubelets do not say of everything when it was; their clock may be ahead of ours.
+        // Kubelets do not give a time for every step, and their clock may be ahead.
         const ended = outcome.state === 'succeeded' ? outcome.finishedAt : undefined;
         const seconds = Math.max(0, (ended ?? clock.now()) - startOf(now)) / 1000;
         return outcome.state === 'succeeded'
@@ -67,7 +67,7 @@ export function createEndedPulls(clock: Clock, tell: (pull: EndedPull) => void):
     timedOut(pulls) {
       for (const { pod, at } of pulls) {
         const seconds = (at - startOf(pod)) / 1000;
-        // One that is only expected has no uid yet. What was late before the start has been told.
+        // A pod that is only expected has no uid yet. The previous leader has reported pulls that timed out before the start.
         if (startedAt !== undefined && at < startedAt) told.add(pod.uid);
         else if (pod.uid !== '') end(pod, () => ({ result: 'TimedOut', seconds, reason: 'Timeout' }));
       }

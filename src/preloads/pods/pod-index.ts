@@ -30,13 +30,13 @@ export interface PodIndex {
    */
   expire(now: number, isQueued?: (pod: PullerPod) => boolean): number | undefined;
   /**
-   * The successes beyond so many, to be deleted: the oldest ones of whichever namespace has the most. They go on counting for as long as this process lives, until they
-   * are forgotten; the next one finds the image on the node within seconds.
+   * Returns the succeeded pods beyond `limit`, to be deleted: the oldest ones of the namespace with the most. They still count in
+   * this process until they are forgotten. In the next process, a new puller pod finds the image on the node within seconds.
    */
   retire(limit: number): readonly PullerPod[];
   /**
-   * The successes of this pull whose pods are still there, to be deleted. Like those of `retire`, they go on counting until they are
-   * forgotten.
+   * Returns the succeeded pods of this pull that still exist, to be deleted. Like those of `retire`, they still count until they
+   * are forgotten.
    */
   retirePull(pull: Pull): readonly PullerPod[];
   /** The same for one pod that has succeeded. */
