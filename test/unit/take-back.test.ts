@@ -181,10 +181,9 @@ test('once those who want something have it, nothing more is taken back: no plac
       );
       const still = demands.map((line) => ({ ...line, wanted: line.wanted - (shares.get(line) ?? 0) }));
       const losers = surplus.map(({ pod, urgent }) => demand(pod.namespace, 1, urgent));
-      assert.deepEqual(
-        names(takeBack([...left, ...given], merged([...still, ...losers]), 0, isReserved).surplus),
-        [],
-      );
+      const again = takeBack([...left, ...given], merged([...still, ...losers]), 0, isReserved);
+      // The reserved place may go on, once, to a namespace that has two fewer.
+      assert.ok(again.surplus.length <= Number(isReserved), names(again.surplus).join(' '));
     }),
   );
 });
