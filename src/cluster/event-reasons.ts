@@ -67,7 +67,7 @@ export const EVENT_REASONS = {
   },
   RolloutReleased: {
     types: ['Normal', 'Warning'],
-    when: 'The hold has ended. The Event gives the reason: `Ready`, `Reverted`, `OptedOut`, `DeadlineExceeded`, `NoEligibleNodes`, `NotPreloadable`, `LimitExceeded`, `NothingServes` (no pod of the Deployment is ready, and one node has the images) or `ScaledToZero` (no pod is wanted). Also: mode `reject` let an update through, Pullgate dropped a copied or unreadable hold, or Pullgate was stopped or uninstalled. The type is Warning if the images are not on all required nodes.',
+    when: 'The hold has ended. The Event gives the reason: `Ready`, `Reverted`, `OptedOut`, `DeadlineExceeded`, `NoEligibleNodes`, `NotPreloadable`, `LimitExceeded`, `NothingServes` (no pod of the Deployment is ready, and one node has the images) or `ScaledToZero` (no pod is wanted). Also: mode `reject` let an update through, Pullgate removed a copied or unreadable hold, or Pullgate was stopped or uninstalled. The type is Warning if the images are not on all required nodes.',
     remedy:
       'If the Event says that the Deployment stays paused, resume it when you want the rollout to start.',
   },

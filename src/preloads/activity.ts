@@ -9,7 +9,8 @@ import { isRolloutFinished } from '../api/rollout.ts';
  * Who needs a preload now, computed from the stored objects alone.
  * - `holding`: a rollout waits for it.
  * - `requested`: an update was rejected until the images are there, and the client is expected to retry.
- * - `rolling`: its rollout was released and is in progress. Nodes that it has not reached still need the images, and the pods keep the images from the kubelet's garbage collector.
+ * - `rolling`: its rollout was released and is in progress. Nodes that it has not reached still need the images, and the pods keep
+ *   the images from the kubelet's garbage collector.
  * - `standalone`: made by hand.
  * - `unserved`: made by hand in a namespace without a mode.
  * - `finished`: its rollout is complete, or it was made by hand and has its answer, or nobody needs it any more.

@@ -21,7 +21,7 @@ export interface OpenNodeInput {
 
 /**
  * A node is given up when its pull has failed this often over `givenUpAfterMs`, or still runs when the time for one node is over.
- * It then leaves the count once another node is ready, so that the others no longer wait for it. Its pull is still retried.
+ * Once another node is ready, it no longer counts, so that no release waits for it. Its pull is still retried.
  */
 const GIVEN_UP_AFTER_ATTEMPTS = 3;
 

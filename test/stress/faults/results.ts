@@ -76,7 +76,8 @@ ${line(Object.fromEntries(columns.map((column) => [column, '---'])) as unknown a
 ${faults.map(rowOf).map(line).join('\n')}
 
 Each time, four Deployments are held: two with new images (pulled at 10 MB/s), one that its user has paused, and one whose image does
-not exist. \`median\` and \`max\`: seconds until the next hold was released, or 0 if all were released before the fault had ended.
+not exist. \`median\` and \`max\`: seconds from the moment in \`counted from\` until the next hold was released, or 0 if all were
+released before the fault had ended.
 When a leader is killed, its Lease lasts for another 15 s, which is most of the time that the kills cost.
 
 \`broken\` counts broken promises (${broken.length} in ${outcomes.length} ${outcomes.length === 1 ? 'fault' : 'faults'}):
