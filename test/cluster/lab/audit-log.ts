@@ -12,8 +12,8 @@ import { createInterface } from 'node:readline';
 import { LabError } from './errors.ts';
 import { state } from './paths.ts';
 
-const FOLDER = state('audit');
-const POLICY = join(FOLDER, 'policy.yaml');
+export const AUDIT_FOLDER = state('audit');
+const POLICY = join(AUDIT_FOLDER, 'policy.yaml');
 const LOG = 'audit.log';
 /** Names the period that the log is of: see `beginAudit`. */
 const PERIOD = 'period';
@@ -47,7 +47,7 @@ rules:
 export const AUDIT = {
   argv: [
     `--audit-policy-file=${POLICY}`,
-    `--audit-log-path=${join(FOLDER, LOG)}`,
+    `--audit-log-path=${join(AUDIT_FOLDER, LOG)}`,
     `--audit-log-maxsize=${MEGABYTES}`,
     `--audit-log-maxbackup=${ROTATED_FILES}`,
   ],
@@ -81,7 +81,7 @@ export interface AuditedUpdate {
 }
 
 /** From now on the log counts. Returns the period's name, for `readAudit`. */
-export function beginAudit(now: Date, folder = FOLDER): string {
+export function beginAudit(now: Date, folder = AUDIT_FOLDER): string {
   const period = now.toISOString();
   mkdirSync(folder, { recursive: true });
   for (const file of logFiles(folder).filter((name) => name !== LOG)) rmSync(join(folder, file));
@@ -94,7 +94,7 @@ export function beginAudit(now: Date, folder = FOLDER): string {
  *
  * @throws LabError if the log does not hold all of the period: one that lacks requests would make rights look unused
  */
-export async function readAudit(period: string, folder = FOLDER): Promise<AuditedRequest[]> {
+export async function readAudit(period: string, folder = AUDIT_FOLDER): Promise<AuditedRequest[]> {
   const named = join(folder, PERIOD);
   if (!existsSync(named) || readFileSync(named, 'utf8') !== period) {
     throw new LabError(
@@ -114,7 +114,7 @@ export async function readAudit(period: string, folder = FOLDER): Promise<Audite
 }
 
 /** What the log still has of the updates of Deployments in that namespace. */
-export async function readUpdates(namespace: string, folder = FOLDER): Promise<AuditedUpdate[]> {
+export async function readUpdates(namespace: string, folder = AUDIT_FOLDER): Promise<AuditedUpdate[]> {
   const updates: AuditedUpdate[] = [];
   for await (const line of linesOf(folder)) {
     // Most lines are about others.

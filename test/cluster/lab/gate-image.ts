@@ -53,6 +53,14 @@ export async function buildGateImage(
   });
 }
 
+/** Builds it without pushing it anywhere: a lab in a machine without a way out can only push it. */
+export async function storeGateImage(source: GateSource, log: (line: string) => void): Promise<void> {
+  const cache = cacheFolder();
+  await withLock(log, async () => {
+    await builtImage(source, cache, await buildahIn(cache, log), log);
+  });
+}
+
 /** The image in buildah's store; `tag` is of its content. The caller holds the lock. */
 async function builtImage(
   { folder, repository }: GateSource,

@@ -135,6 +135,13 @@ export async function up(options: LabOptions = {}): Promise<Lab> {
   });
 }
 
+/** Builds what `up` would build, and starts nothing. Returns the environment of the lab's programs. */
+export async function build(options: LabOptions = {}): Promise<Record<string, string>> {
+  const { log = quiet } = options;
+  await checkMachine(markedProcesses().length > 0, options, log);
+  return (await withLock(log, () => prepare(log, options))).tools.env;
+}
+
 export async function down(log: Log = quiet): Promise<void> {
   if (process.getuid?.() !== 0) {
     throw new LabError('only root can end the lab (sudo, or a root shell)');

@@ -42,8 +42,8 @@ export function spawnGate(
   main = MAIN,
 ): GateProcess {
   const child = spawn(process.execPath, [main, ...args], {
-    // The settings of who runs the tests are not those of the test.
-    env: { PATH: process.env['PATH'] ?? '', ...env },
+    // The settings of who runs the tests are not those of the test; where compiled code is kept is none of the gate.
+    env: { ...passedOn('PATH', 'NODE_COMPILE_CACHE'), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   running.add(child);
@@ -110,6 +110,12 @@ export async function startGate(lab: Lab, options: GateOptions = {}): Promise<Ga
     throw new Error(`the gate ended with ${over}: ${said}`);
   }
   return gate;
+}
+
+function passedOn(...names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    names.map((name) => [name, process.env[name] ?? '']).filter(([, value]) => value !== ''),
+  );
 }
 
 async function exitCode(child: ChildProcess): Promise<number> {

@@ -1,0 +1,77 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+
+export const CHECKOUT = resolve(import.meta.dirname, '../..');
+
+/** What became of tests. */
+export interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+export interface Run {
+  /** How many files at a time. */
+  readonly concurrency?: number;
+  readonly env?: Readonly<Record<string, string>>;
+  /** The same command elsewhere. */
+  readonly enter?: (argv: readonly string[]) => readonly string[];
+  /** Gets what it writes, instead of the terminal. */
+  readonly write?: (chunk: Buffer) => void;
+}
+
+/** Runs test files in processes of their own. */
+export async function runFiles(files: readonly string[], run: Run = {}): Promise<Counts> {
+  if (isEnding) throw new Error('no more test files: this run is ending');
+  const { concurrency = 1, env = {}, enter = (argv: readonly string[]) => argv, write } = run;
+  const folder = mkdtempSync(join(tmpdir(), 'pullgate-test-'));
+  const report = join(folder, 'counts.json');
+  const [program = '', ...args] = enter([
+    process.execPath,
+    '--test',
+    `--test-concurrency=${concurrency}`,
+    '--test-reporter=spec',
+    '--test-reporter-destination=stdout',
+    '--test-reporter=./test/counts-reporter.js',
+    `--test-reporter-destination=${report}`,
+    ...files,
+  ]);
+  const output = write === undefined ? 'inherit' : 'pipe';
+  const child = spawn(program, args, {
+    cwd: CHECKOUT,
+    env: { ...process.env, ...env },
+    stdio: ['ignore', output, output],
+  });
+  if (write !== undefined) for (const stream of [child.stdout, child.stderr]) stream?.on('data', write);
+  running.add(child);
+  try {
+    const [status] = (await once(child, 'close')) as [number | null];
+    const { tests, passed, skipped } = readCounts(report);
+    // A run that ended badly without naming a failed test has failed all the same.
+    return { passed, skipped, failed: status === 0 ? 0 : Math.max(1, tests - passed - skipped) };
+  } finally {
+    running.delete(child);
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const running = new Set<ReturnType<typeof spawn>>();
+
+let isEnding = false;
+
+/** When this process has to go. */
+export function endRunning(): void {
+  isEnding = true;
+  for (const child of running) child.kill('SIGTERM');
+}
+
+function readCounts(report: string): { tests: number; passed: number; skipped: number } {
+  try {
+    return JSON.parse(readFileSync(report, 'utf8')) as { tests: number; passed: number; skipped: number };
+  } catch {
+    return { tests: 0, passed: 0, skipped: 0 };
+  }
+}
