@@ -34,15 +34,15 @@ function world(cap: number, wants: ReadonlyMap<string, number>) {
   const budget = createBudget({
     ...{ cap, timeoutMs: 900_000, clock },
     running: () => places.length,
+    stuck: () => 0,
     places: () => places,
-    async takeBack(place) {
+    takeBack(place) {
       const [taken] = places.splice(
         places.findIndex(({ pod }) => pod === place.pod),
         1,
       );
       if (taken !== undefined) left.set(taken.key, (left.get(taken.key) ?? 0) + 1);
       queueMicrotask(lookAgain);
-      return true;
     },
     wake: (key) => void awake.push(key),
   });

@@ -90,6 +90,22 @@ test('what is free already, or will be in a moment, is not taken back again', ()
   assert.deepEqual(takeBack(taken, [demand('b', 3)], 1).surplus, []);
 });
 
+test('what cannot be ended counts for the share of its namespace, and is not taken back again', () => {
+  const stuck = Array.from({ length: 3 }, (_, n) => place(`a/stuck-${n}`, 60, 'stuck'));
+  assert.deepEqual(
+    names(takeBack([...stuck, place('a/ripe', 60), ...places(3, 'b', 60)], [demand('c', 1)]).surplus),
+    ['a/ripe'],
+  );
+  assert.deepEqual(takeBack(stuck, [demand('b', 2)]).surplus, []);
+});
+
+test('nothing is taken back for a namespace that has all the places it may have, as they are stuck', () => {
+  const stuck = Array.from({ length: 10 }, (_, n) => place(`a/stuck-${n}!`, 60, 'stuck'));
+  const taken = [...stuck, ...places(10, 'b', 60)];
+  assert.deepEqual(takeBack(taken, [demand('a', 5)]).surplus, []);
+  assert.equal(takeBack(taken, [demand('a', 5), demand('c', 2)]).surplus.length, 2);
+});
+
 /** One line for each namespace and class. */
 function merged(lines: readonly Line[]): Line[] {
   const groups = Map.groupBy(lines, ({ namespace, urgent }) => `${namespace} ${urgent}`);
@@ -104,7 +120,7 @@ const anyPlaces = fc.array(
     ns: fc.nat(3),
     urgent: fc.boolean(),
     seconds: fc.constantFrom(0, 9, 10, 60, 899, 900, 5000),
-    state: fc.constantFrom('queued' as const, 'pulling' as const, 'leaving' as const, 'creating' as const),
+    state: fc.constantFrom<Place['state']>('queued', 'pulling', 'leaving', 'creating', 'stuck'),
   }),
   { maxLength: 30 },
 );
@@ -139,6 +155,13 @@ test('only what may be ended is, each once, and never more than is wanted', () =
 test('nobody that nothing runs for waits while a namespace has two places that can be taken back', () => {
   fc.assert(
     fc.property(anySituation, ({ taken, demands, free }) => {
+      // What is stuck may be all that a namespace may have.
+      const cap = free + taken.filter(({ state }) => state !== 'stuck').length;
+      const stuckIn = new Set(taken.flatMap(({ pod, state }) => (state === 'stuck' ? [pod.namespace] : [])));
+      const has = (namespace: string) => taken.filter(({ pod }) => pod.namespace === namespace).length;
+      fc.pre(
+        !demands.some(({ namespace, wanted }) => stuckIn.has(namespace) && has(namespace) + wanted > cap),
+      );
       const { overdue, surplus } = takeBack(taken, demands, free);
       const gone = new Set([...overdue, ...surplus]);
       const left = taken.filter((one) => !gone.has(one) && one.state !== 'leaving');
@@ -169,7 +192,7 @@ test('once those who want something have it, nothing more is taken back: no plac
       const left = taken.filter((one) => !gone.has(one) && one.state !== 'leaving');
       const count = (namespace: string, urgentOnly: boolean) =>
         left.filter(({ pod, urgent }) => pod.namespace === namespace && (urgent || !urgentOnly)).length;
-      const reserved = Number(isReserved && left.every(({ urgent }) => urgent));
+      const reserved = Number(isReserved && left.every(({ urgent, state }) => urgent || state === 'stuck'));
       const standing = { taken: count, servedAt: () => 0 };
       const shares = shareAmong(free + taken.length - left.length, demands, standing, reserved);
       // Each that got a place has had it for long, and each that lost one wants it back.

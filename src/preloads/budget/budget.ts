@@ -21,15 +21,17 @@ export interface BudgetOptions {
   readonly timeoutMs: number;
   readonly clock: Clock;
   readonly running: () => number;
+  /** How many of these are `stuck`. */
+  readonly stuck: () => number;
   readonly places: () => readonly Place[];
-  /** Ends the pull, so that its place becomes free. Resolves to false if that is not possible now. */
-  readonly takeBack: (place: Place, why: 'overdue' | 'surplus') => Promise<boolean>;
+  /** Ends the pull, so that its place becomes free. If that is not possible, the place is soon `stuck`. */
+  readonly takeBack: (place: Place, why: 'overdue' | 'surplus') => void;
   readonly wake: (key: string) => void;
 }
 
 /** Short enough that nobody notices the wait. Long enough that thousands of waiting preloads take about 1% of a core. */
 const LEVEL_INTERVAL_MS = 250;
-/** After a place that could not be taken back. */
+/** While pods are being deleted: a deletion may fail, or not come to its end. */
 const RETRY_MS = 1000;
 
 /** The preloads of one namespace, urgent ones or others, that may not start all of their pulls, each with what it still wants. */
@@ -40,7 +42,7 @@ interface Queue extends Line {
 
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: the operations of one budget over one state
 export function createBudget(options: BudgetOptions): Budget {
-  const { cap, timeoutMs, clock, running, places, takeBack, wake } = options;
+  const { cap, timeoutMs, clock, running, stuck, places, takeBack, wake } = options;
   const queues = new Map<string, Queue>();
   const queueOf = new Map<string, Queue>();
   /** The turn in which a namespace or a preload was served last. */
@@ -52,6 +54,7 @@ export function createBudget(options: BudgetOptions): Budget {
 
   const servedAt = (id: string) => served.get(id) ?? 0;
   const reservedPlace = createReservedPlace(cap);
+  const free = () => cap - (running() - stuck());
 
   function enqueue(demand: Demand): Queue {
     const { key, namespace, urgent } = demand;
@@ -77,18 +80,30 @@ export function createBudget(options: BudgetOptions): Budget {
   }
 
   function granted(demand: Demand): number {
-    const free = cap - running();
-    if (demand.wanted === 0 || free <= 0) return 0;
-    if (demand.wanted <= free && queues.size === 0) return demand.wanted;
+    if (demand.wanted === 0 || free() <= 0) return 0;
+    if (demand.wanted <= free() && queues.size === 0 && stuck() === 0) return demand.wanted;
     const queue = enqueue(demand);
     return shareWithin(shares().get(queue) ?? 0, queue.members.values(), servedAt).get(demand.key) ?? 0;
   }
 
   function shares(): Map<Queue, number> {
-    const taken = places();
-    const { isReserved } = reservedPlace.look(taken, queues.values(), clock.monotonic());
-    const reserved = Number(isReserved && !taken.some(({ urgent }) => !urgent));
-    return shareAmong(cap - running(), [...queues.values()], { taken: takenIn(taken), servedAt }, reserved);
+    const found = places();
+    const counts = countsOf(found);
+    const { isReserved } = reservedPlace.look(found, queues.values(), clock.monotonic());
+    const reserved = Number(isReserved && !found.some(({ urgent, state }) => !urgent && state !== 'stuck'));
+    const taken: Standing['taken'] = (namespace, urgentOnly) =>
+      counts.get(namespace)?.[urgentOnly ? 'urgent' : 'all'] ?? 0;
+    const lines = within((namespace) => cap - (counts.get(namespace)?.all ?? 0));
+    const shared = shareAmong(free(), lines, { taken, servedAt }, reserved);
+    return new Map([...shared].map(([{ queue }, share]) => [queue, share]));
+  }
+
+  /** Returns the lines with no more wanted than there is room for in the namespace. */
+  function within(room: (namespace: string) => number): (Line & { readonly queue: Queue })[] {
+    return [...queues.values()].map((queue) => {
+      const { namespace, urgent } = queue;
+      return { namespace, urgent, wanted: Math.min(queue.wanted, Math.max(0, room(namespace))), queue };
+    });
   }
 
   function share(): void {
@@ -99,7 +114,7 @@ export function createBudget(options: BudgetOptions): Budget {
 
   /** Wakes about one waiting preload for each free place, not all of them. */
   function wakeServed(): void {
-    if (running() >= cap) return;
+    if (free() <= 0) return;
     for (const [queue, places] of shares())
       for (const key of shareWithin(places, queue.members.values(), servedAt).keys()) wake(key);
   }
@@ -125,22 +140,21 @@ export function createBudget(options: BudgetOptions): Budget {
     levelledAt = clock.monotonic();
     if (queues.size === 0) return;
     const now = clock.now();
-    const taken = places();
-    const { isReserved, inMs } = reservedPlace.look(taken, queues.values(), levelledAt);
+    const found = places();
+    const counts = countsOf(found);
+    // What is not stuck can make room for another one of its namespace.
+    const lines = within((namespace) => cap - (counts.get(namespace)?.stuck ?? 0));
+    const { isReserved, inMs } = reservedPlace.look(found, queues.values(), levelledAt);
     const { overdue, surplus, nextAt } = placesToTakeBack({
-      ...{ places: taken, free: cap - running(), lines: [...queues.values()] },
-      ...{ servedAt, now, timeoutMs, isReserved },
+      ...{ places: found, free: free(), lines, servedAt, now, timeoutMs, isReserved },
     });
-    const takenBack = [
-      ...overdue.map((place) => takeBack(place, 'overdue')),
-      ...surplus.map((place) => takeBack(place, 'surplus')),
-    ];
-    void Promise.all(takenBack).then((results) => {
-      if (results.includes(false)) levelAt(clock.monotonic() + RETRY_MS);
-    });
+    for (const place of overdue) takeBack(place, 'overdue');
+    for (const place of surplus) takeBack(place, 'surplus');
     wakeServed();
     const next = earliest(inMs, nextAt && nextAt - now);
     if (next !== undefined) levelAt(levelledAt + next);
+    const isEnding = overdue.length + surplus.length > 0 || found.some(({ state }) => state === 'leaving');
+    if (isEnding) levelAt(levelledAt + RETRY_MS);
   }
 
   return {
@@ -168,11 +182,22 @@ export function createBudget(options: BudgetOptions): Budget {
   };
 }
 
-function takenIn(places: readonly Place[]): Standing['taken'] {
-  const counts = new Map<string, { urgent: number; all: number }>();
-  for (const { pod, urgent } of places) {
-    const { urgent: before, all } = counts.get(pod.namespace) ?? { urgent: 0, all: 0 };
-    counts.set(pod.namespace, { urgent: before + Number(urgent), all: all + 1 });
+/** The places of one namespace. */
+interface Counts {
+  readonly urgent: number;
+  readonly all: number;
+  readonly stuck: number;
+}
+
+function countsOf(places: readonly Place[]): Map<string, Counts> {
+  const counts = new Map<string, Counts>();
+  for (const { pod, urgent, state } of places) {
+    const before = counts.get(pod.namespace) ?? { urgent: 0, all: 0, stuck: 0 };
+    counts.set(pod.namespace, {
+      urgent: before.urgent + Number(urgent),
+      all: before.all + 1,
+      stuck: before.stuck + Number(state === 'stuck'),
+    });
   }
-  return (namespace, urgentOnly) => counts.get(namespace)?.[urgentOnly ? 'urgent' : 'all'] ?? 0;
+  return counts;
 }

@@ -21,8 +21,8 @@ export function createPullPlaces(options: {
   readonly log: Logger;
   readonly limitProgress: LogLimit;
   readonly pods: PodIndex;
-  readonly writer: PodWriter;
-  readonly sharers: PullSharers;
+  readonly writer: Pick<PodWriter, 'isStuck' | 'isRemoving' | 'isQueued' | 'cancel' | 'delete'>;
+  readonly sharers: Pick<PullSharers, 'isUrgent'>;
   readonly wake: (key: string) => void;
 }): PullPlaces {
   const { cap, timeoutMs, clock, log, limitProgress, pods, writer, sharers, wake } = options;
@@ -30,25 +30,27 @@ export function createPullPlaces(options: {
   const overdue = new Set<string>();
 
   function stateOf(pod: PullerPod): Place['state'] {
-    if (pod.uid !== '') return writer.isRemoving(pod) ? 'leaving' : 'pulling';
+    if (pod.uid !== '') return writer.isStuck(pod) ? 'stuck' : writer.isRemoving(pod) ? 'leaving' : 'pulling';
     return writer.isQueued(pod) ? 'queued' : 'creating';
   }
 
-  async function takeBack({ pod, state }: Place, why: 'overdue' | 'surplus'): Promise<boolean> {
+  function takeBack({ pod, state }: Place, why: 'overdue' | 'surplus'): void {
     limitProgress(pod.namespace, (fields) =>
       log.info({ pod: podKey(pod), node: pod.node, why, ...fields }, 'taking back the place of a pull'),
     );
-    if (state === 'queued') {
-      writer.cancel(pod);
-      return true;
-    }
-    if (why === 'overdue') overdue.add(pod.uid);
-    return await writer.delete(pod);
+    if (state !== 'queued' && why === 'overdue') overdue.add(pod.uid);
+    if (state === 'queued') writer.cancel(pod);
+    else void writer.delete(pod);
   }
 
   const budget = createBudget({
     ...{ cap, timeoutMs, clock, takeBack, wake },
     running: () => pods.running,
+    stuck() {
+      let count = 0;
+      for (const [pod] of pods.underWay()) count += Number(writer.isStuck(pod));
+      return count;
+    },
     places: () =>
       Array.from(pods.underWay(), ([pod, since]) => ({
         ...{ pod, since, urgent: sharers.isUrgent(pod), state: stateOf(pod) },

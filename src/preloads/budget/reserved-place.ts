@@ -27,7 +27,9 @@ export function createReservedPlace(cap: number): ReservedPlace {
   return {
     look(places, lines, now) {
       const isWaiting = [...lines].some(({ urgent, wanted }) => !urgent && wanted > 0);
-      const isServed = places.some(({ urgent, state }) => !urgent && state !== 'leaving');
+      const isServed = places.some(
+        ({ urgent, state }) => !urgent && state !== 'leaving' && state !== 'stuck',
+      );
       starvingSince = isWaiting && !isServed ? (starvingSince ?? now) : undefined;
       if (!isWaiting && !isServed) isReserved = false;
       // The only place is never reserved, because urgent pulls would starve.

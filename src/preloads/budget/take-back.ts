@@ -13,8 +13,10 @@ export interface Place {
    * - `pulling`: its pod can be deleted.
    * - `leaving`: its pod is being deleted, so the place will be free in a moment.
    * - `creating`: the pod has been requested, and the API server has not answered.
+   * - `stuck`: its pod should be gone, and is still there. It counts for the share of its namespace, but not for the cap: a namespace
+   *   in which no pod can be deleted would keep the places of all others.
    */
-  readonly state: 'queued' | 'pulling' | 'leaving' | 'creating';
+  readonly state: 'queued' | 'pulling' | 'leaving' | 'creating' | 'stuck';
 }
 
 export interface TakenBack {
@@ -22,7 +24,7 @@ export interface TakenBack {
   readonly overdue: readonly Place[];
   /** More than its namespace's share. */
   readonly surplus: readonly Place[];
-  /** When time alone could change the answer. */
+  /** When time alone could change the answer, unless a deletion does not come to its end. */
   readonly nextAt: number | undefined;
 }
 
@@ -96,6 +98,7 @@ export function placesToTakeBack(input: {
 
   const staying = places.filter(({ state }) => state !== 'leaving');
   for (const { pod, urgent } of staying) count(pod.namespace, urgent, 1);
+  others -= staying.filter(({ urgent, state }) => !urgent && state === 'stuck').length;
   promise(free + places.length - staying.length);
 
   const isOverdue = ({ since, state }: Place) => state === 'pulling' && now - since >= timeoutMs;
@@ -116,16 +119,20 @@ export function placesToTakeBack(input: {
   for (const { namespace, urgent, wanted } of lines)
     account(namespace).wants[urgent ? 'urgent' : 'other'] += wanted;
 
-  const surplus = level([...accounts.values()], isReserved ? others : undefined);
+  const cap = free + places.filter(({ state }) => state !== 'stuck').length;
+  const surplus = level([...accounts.values()], { cap, others: isReserved ? others : undefined });
   const isLeft = wantedOf(lines) > surplus.length;
   return { overdue, surplus, nextAt: isLeft ? nextAt(staying, now, timeoutMs) : undefined };
 }
 
 /**
- * Moves places one by one from the namespace with the most to the one with the fewest.
- * @param others how many pulls that are not urgent have a place, if one is reserved for them
+ * Moves places one by one from the namespace with the most to the one with the fewest. One that has `cap` places, because some are stuck,
+ * gets no more but for its own. `others`: how many pulls that are not urgent have a place, if one is reserved for them.
  */
-function level(accounts: readonly Account[], others: number | undefined): Place[] {
+function level(
+  accounts: readonly Account[],
+  { cap, others }: { readonly cap: number; readonly others: number | undefined },
+): Place[] {
   let unreserved = others === undefined ? Number.POSITIVE_INFINITY : others - 1;
   const surplus: Place[] = [];
   function move(to: Account, from: Account, kind: 'urgent' | 'other', given: 'urgent' | 'other'): void {
@@ -145,9 +152,10 @@ function level(accounts: readonly Account[], others: number | undefined): Place[
       has,
     );
     if (poorest === undefined) return false;
+    const givers = poorest.all < cap ? accounts : [poorest];
     const giving = (what: 'urgent' | 'other', count: (of: Account) => number) =>
       least(
-        accounts.filter(({ ripe }) => ripe[what].length > 0),
+        givers.filter(({ ripe }) => ripe[what].length > 0),
         (of) => -count(of),
       );
     const mayLower = kind === 'urgent' && unreserved > 0;
@@ -161,6 +169,10 @@ function level(accounts: readonly Account[], others: number | undefined): Place[
     if (higher !== undefined) {
       move(poorest, higher, kind, 'urgent');
       unreserved += 1;
+      return true;
+    }
+    if (poorest.all >= cap) {
+      poorest.wants[kind] = 0;
       return true;
     }
     const richest = giving(kind, has);

@@ -1,38 +1,26 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../clock.ts';
 import type { ApiClient } from '../../cluster/api-client.ts';
-import {
-  ApiError,
-  describeError,
-  isAlreadyExists,
-  isConflict,
-  isNotFound,
-  isUnanswered,
-} from '../../cluster/api-error.ts';
+import { ApiError, describeError, isAlreadyExists, isUnanswered } from '../../cluster/api-error.ts';
 import type { JsonObject } from '../../json.ts';
 import { createLimiter } from '../../limiter.ts';
 import type { Logger } from '../../log.ts';
 import { createLogLimit, FAILURE_RATE } from '../../log-limit.ts';
+import { createPodDeletions, type PodDeletions } from './pod-deletions.ts';
 import { type PodIndex, podKey } from './pod-index.ts';
 import { POD_NOT_CREATED, POD_REJECTED, type PodRefusal } from './pull-result.ts';
 import { type PullerPod, parsePullerPod } from './puller-pod-status.ts';
 
 /** Creates and deletes puller pods, and keeps the index right meanwhile: the watch shows both only later. */
-export interface PodWriter {
+export interface PodWriter extends PodDeletions {
   /** Creates the pod unless one of that name is there. `settled` is called if it will not come, or not yet. */
   create(manifest: JsonObject, settled: () => void): void;
   /** Deletes the pod, and forgets what only the index knows of it. False if the API server could not do it now. */
   remove(pod: PullerPod): Promise<boolean>;
-  /** Deletes the pod; false if the API server could not do it now. */
-  delete(pod: PullerPod): Promise<boolean>;
   /** Whether the API server has not been asked for the pod yet. */
   isQueued(pod: PullerPod): boolean;
   /** Forgets a pod that is queued. */
   cancel(pod: PullerPod): void;
-  /** Whether the API server was asked to delete it. */
-  isRemoving(pod: PullerPod): boolean;
-  /** The watch shows that it is gone. */
-  gone(pod: PullerPod): void;
   stop(): void;
 }
 
@@ -41,21 +29,19 @@ export const RETRY_MS = 1000;
 /** A second apart. The watch is never that late while the API server answers. */
 const TAKEN_LIMIT = 5;
 const REMEMBERED_NAMES = 10_000;
-const DELETE_NOW = { gracePeriodSeconds: 0 };
 /**
  * Of the calls about namespaces that the client makes at a time (NAMESPACE_CALLS of src/cluster/api-client.ts) most are for
  * puller pods, which come and go by the thousand. Releases and status have the rest.
  */
 const CREATES_AT_A_TIME = 32;
-const DELETES_AT_A_TIME = 16;
 /** What the watch will show. */
 const UNREAD = { ignoreAnswer: true };
 /**
- * If a webhook is down or etcd is away, the failure is reported after this time. A webhook that does not answer has taken longer
- * already, because the API server waits 10 s for it by default, and up to 30.
+ * A webhook that is down, or a moment without etcd, is told when it lasts longer than this. A webhook that does not answer has taken longer
+ * already: the API server waits 10 s for it by default, and up to 30.
  */
 const TOLD_AFTER_MS = 5000;
-/** One attempt, so that its failure can be reported within 15 s, after a dry run of 4 s. Webhooks have 10 s by default. */
+/** One attempt, so that its failure can be told within 15 s, after a dry run of 4 s. Webhooks have 10 s by default. */
 const CREATE = { ...UNREAD, retry: false, deadlineMs: 10_600 };
 
 export function createPodWriter(options: {
@@ -68,9 +54,6 @@ export function createPodWriter(options: {
 }): PodWriter {
   const { client, clock, log, pods, onRefused } = options;
   const creating = createLimiter(CREATES_AT_A_TIME, clock);
-  const deleting = createLimiter(DELETES_AT_A_TIME, clock);
-  /** uids of pods that the API server was asked to delete. */
-  const removing = new Set<string>();
   /** Keys of pods that wait for their turn to be created. */
   const queued = new Set<string>();
   /** How often a name was taken already, by key of the pod. */
@@ -80,6 +63,11 @@ export function createPodWriter(options: {
   const timers = new Set<() => void>();
   const limitLog = createLogLimit(clock, FAILURE_RATE);
   let stopped = false;
+  const deletions = createPodDeletions({
+    ...{ client, clock },
+    isStopped: () => stopped,
+    onFailed: (pod, error) => report(pod, error, 'a puller pod could not be deleted'),
+  });
 
   /** Why the pod will not come, in words. Undefined for trouble of the API server that may be over in a moment. */
   function refusalOf(pod: PullerPod, error: unknown): readonly [PodRefusal, string] | undefined {
@@ -91,7 +79,7 @@ export function createPodWriter(options: {
     // Quota, policy webhook, admission: the words are the operator's to read.
     if (isRefusal(error)) return [POD_REJECTED, error.apiMessage];
     if (!isAlreadyExists(error)) return undefined;
-    // The watch will show the pod, or the pod is being deleted. Otherwise the pod is not Pullgate's, and its owner may have many.
+    // The watch will show it, or it is on its way out. Else it is somebody else's, who may have many.
     const times = (taken.get(podKey(pod)) ?? 0) + 1;
     taken.set(podKey(pod), times);
     return times < TAKEN_LIMIT ? undefined : [POD_REJECTED, `${error.apiMessage}, and it is not Pullgate's`];
@@ -124,23 +112,6 @@ export function createPodWriter(options: {
     timers.add(cancel);
   }
 
-  async function deletePod(pod: PullerPod): Promise<boolean> {
-    if (pod.uid === '' || removing.has(pod.uid)) return true;
-    removing.add(pod.uid);
-    const path = `/api/v1/namespaces/${pod.namespace}/pods/${pod.name}`;
-    try {
-      await deleting(pod.namespace, async () => {
-        if (!stopped) await client.delete(path, { ...DELETE_NOW, preconditions: { uid: pod.uid } }, UNREAD);
-      });
-    } catch (error) {
-      if (isNotFound(error) || isConflict(error)) return true;
-      removing.delete(pod.uid);
-      if (!stopped) report(pod, error, 'a puller pod could not be deleted');
-      return false;
-    }
-    return true;
-  }
-
   return {
     create(manifest, settled) {
       const pod: PullerPod = { ...parsePullerPod(manifest), createdAt: clock.now(), phase: 'Pending' };
@@ -159,15 +130,16 @@ export function createPodWriter(options: {
     async remove(pod) {
       const isGone = pods.isGone(pod);
       pods.forget(pod);
-      return isGone || (await deletePod(pod));
+      return isGone || (await deletions.delete(pod));
     },
-    delete: deletePod,
+    delete: deletions.delete,
     isQueued: (pod) => queued.has(podKey(pod)),
     cancel(pod) {
       if (queued.delete(podKey(pod))) pods.forget(pod);
     },
-    isRemoving: ({ uid }) => removing.has(uid),
-    gone: ({ uid }) => void removing.delete(uid),
+    isRemoving: deletions.isRemoving,
+    isStuck: deletions.isStuck,
+    gone: deletions.gone,
     stop() {
       stopped = true;
       for (const cancel of timers) cancel();

@@ -35,6 +35,7 @@ export function preloadParts({ grant = Number.POSITIVE_INFINITY, stored = preloa
     isQueued: () => false,
     cancel: () => undefined,
     isRemoving: () => false,
+    isStuck: () => false,
     gone: () => undefined,
     stop: () => undefined,
   };
