@@ -1,8 +1,11 @@
-import { parseCachedDeployment } from './api/cached-deployment.ts';
+import {
+  deploymentKeptElsewhere,
+  isDeploymentKeptElsewhere,
+  parseCachedDeployment,
+} from './api/cached-deployment.ts';
 import type { Deployment } from './api/deployment.ts';
 import { type ImagePreload, parseImagePreload } from './api/image-preload.ts';
 import { API_GROUP_PATH, PULLER_LABEL } from './api/names.ts';
-import { deploymentKeptElsewhere, isDeploymentKeptElsewhere } from './api/unfollowed-deployment.ts';
 import type { Clock } from './clock.ts';
 import type { ApiClient } from './cluster/api-client.ts';
 import type { GateEvent } from './cluster/events.ts';

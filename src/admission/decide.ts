@@ -1,8 +1,7 @@
 import { exceededBound, exceededMarks, withRoomForRecord } from '../api/bounds.ts';
 import { ownDecisionRecord, type RecordedDecision, writeDecisionRecord } from '../api/decision-record.ts';
 import { type Deployment, parseDeployment } from '../api/deployment.ts';
-import { withMarks } from '../api/held-object.ts';
-import { type Hold, ownHold, parseHold, type RunningTemplate } from '../api/hold.ts';
+import { type Hold, ownHold, parseHold, type RunningTemplate, withMarks } from '../api/hold.ts';
 import { imagesToPull, runningTemplate } from '../api/images-to-pull.ts';
 import {
   BYPASS_ANNOTATION,

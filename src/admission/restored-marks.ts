@@ -1,7 +1,6 @@
 import { ownDecisionRecord, parseDecisionRecord } from '../api/decision-record.ts';
 import type { Deployment } from '../api/deployment.ts';
-import { withMarks } from '../api/held-object.ts';
-import { parseHold } from '../api/hold.ts';
+import { parseHold, withMarks } from '../api/hold.ts';
 import { DECIDED_ANNOTATION, GROUP, HOLD_ANNOTATION } from '../api/names.ts';
 import type { JsonObject } from '../json.ts';
 

@@ -1,7 +1,6 @@
 import { asString, asStringMap, at, type JsonObject } from '../json.ts';
 import type { Deployment } from './deployment.ts';
-import { withMarks } from './held-object.ts';
-import { HOLD_CHARACTERS, type RunningTemplate } from './hold.ts';
+import { HOLD_CHARACTERS, type RunningTemplate, withMarks } from './hold.ts';
 import type { PullRules } from './images-to-pull.ts';
 import { DECIDED_ANNOTATION, HOLD_ANNOTATION } from './names.ts';
 import { preloadNeeds } from './preload-needs.ts';

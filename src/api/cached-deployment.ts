@@ -9,6 +9,7 @@ import {
   LEADER_ANNOTATIONS,
   NODE_SELECTOR_ANNOTATION,
 } from './names.ts';
+import { isFailedByGate } from './rollout.ts';
 import { SETTING_LIMIT } from './settings.ts';
 import { refusedTemplate, TEMPLATE_BYTES, trimTemplate } from './template/trimmed-template.ts';
 import { weighsMoreThan } from './template/weight.ts';
@@ -62,3 +63,16 @@ const LONGEST: ReadonlyMap<string, number> = new Map([
 ]);
 /** Of all others: numbers, percentages, `true`. An Event shows 63 characters of one that is wrong. */
 const WORD_CHARACTERS = 256;
+
+/**
+ * Returns what is remembered of a Deployment in a namespace without a mode: all of it while the gate still has to remove something
+ * that it wrote, and otherwise nothing. Such namespaces may have tens of thousands of Deployments.
+ */
+export function deploymentKeptElsewhere(deployment: Deployment): Deployment | undefined {
+  return isMarked(deployment) || isFailedByGate(deployment) ? deployment : undefined;
+}
+
+/** Returns whether anything is remembered, without hashing the template, which may have a megabyte. */
+export function isDeploymentKeptElsewhere(raw: unknown): boolean {
+  return deploymentKeptElsewhere(parseDeployment(raw)) !== undefined;
+}

@@ -14,6 +14,7 @@ import type { Logger } from '../log.ts';
 import { createLogLimit, FAILURE_RATE, PROGRESS_RATE } from '../log-limit.ts';
 import type { Assessment } from '../preloads/assess/assess.ts';
 import { floorOf, type PreloadSettings } from '../preloads/preload-spec.ts';
+import { recordedEndEvents } from './end-events.ts';
 import { createEnsurePreload, STALE_RETRY_MS } from './ensure-preload.ts';
 import { decisionEvents, exceededEvent, stepEvents } from './hold-events.ts';
 import { modeOf, parseNamespace } from './namespace-mode.ts';
@@ -26,8 +27,6 @@ import {
   preloadFor,
   type ReleaseReason,
 } from './next-step.ts';
-import { progressCondition } from './progress-condition.ts';
-import { endRecord, recordedEndEvents } from './recorded-end.ts';
 import {
   deploymentPath,
   type EndHoldsOptions,
@@ -36,7 +35,7 @@ import {
   isStale,
   STALE_ATTEMPTS,
 } from './release-holds.ts';
-import { releasePatch } from './release-patch.ts';
+import { endRecord, progressCondition, releasePatch } from './release-patch.ts';
 import { settingEvents } from './setting-events.ts';
 import { createUnendedHolds } from './unended-holds.ts';
 
@@ -181,7 +180,8 @@ export function createDeploymentController(options: DeploymentControllerOptions)
   ): Promise<void> {
     unended.tried(deployment);
     try {
-      const body = progressCondition(deployment, step, clock.now());
+      const failure = step.step === 'fail' ? step.message : undefined;
+      const body = progressCondition(deployment, failure, clock.now());
       await client.strategicPatch(`${deploymentPath(deployment)}/status`, body, {}, END);
     } catch (error) {
       // A release waits for it. Where it cannot fail, other Events say why.
@@ -206,7 +206,7 @@ export function createDeploymentController(options: DeploymentControllerOptions)
   ): Promise<void> {
     const assessment = assessmentFor(deployment, options.modeOf(deployment.namespace));
     const key = `${deployment.namespace}/${deployment.name}`;
-    const record = endRecord(deployment, step, clock.now());
+    const record = step.step === 'release' ? endRecord(deployment, step.reason, clock.now()) : undefined;
     unended.tried(deployment);
     try {
       const patch = releasePatch(deployment, step.paused, { decided: record });

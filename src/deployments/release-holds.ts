@@ -8,7 +8,7 @@ import type { GateEvent } from '../cluster/events.ts';
 import type { JsonObject } from '../json.ts';
 import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
-import { endedEvent } from './end-event.ts';
+import { endedEvent } from './end-events.ts';
 import { pausedAfterHold, releasePatch } from './release-patch.ts';
 import { runningTemplate } from './running-template.ts';
 

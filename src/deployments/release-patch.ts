@@ -1,5 +1,6 @@
+import { ownDecisionRecord, writeDecisionRecord } from '../api/decision-record.ts';
 import type { Deployment } from '../api/deployment.ts';
-import { HOLD_CHARACTERS, parseHold } from '../api/hold.ts';
+import { HOLD_CHARACTERS, ownHold, parseHold } from '../api/hold.ts';
 import { DECIDED_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION, KEEP_PAUSED_ANNOTATION } from '../api/names.ts';
 import type { JsonObject } from '../json.ts';
 
@@ -58,6 +59,37 @@ export function pausedAfterHold(deployment: Deployment): boolean {
   if (!deployment.paused) return false;
   if (deployment.annotations[KEEP_PAUSED_ANNOTATION] === 'true') return true;
   return parseHold(deployment.annotations[HOLD_ANNOTATION])?.userPaused ?? false;
+}
+
+/**
+ * Returns the record of the decision, with how the leader ends the hold that it began; undefined if there is no such record. A leader
+ * that crashes between the patch and its answer has reported nothing, and the next one knows of the end only by this record.
+ */
+export function endRecord(deployment: Deployment, reason: string, now: number): string | undefined {
+  const decided = ownDecisionRecord(deployment);
+  const hold = ownHold(deployment);
+  if (decided?.uid === undefined || hold === undefined) return undefined;
+  if (decided.at !== hold.since || decided.template !== hold.template) return undefined;
+  return writeDecisionRecord({ ...decided, ended: { reason, at: new Date(now).toISOString() } });
+}
+
+/**
+ * Returns the strategic merge patch for `deployments/status` that makes a waiting `kubectl rollout status` exit 1 at once,
+ * or wait again if there is no failure. The Deployment controller leaves a timed-out condition alone while the Deployment is paused. Refused (409) if
+ * the Deployment has changed since it was read: a rollout that was let go meanwhile has not failed.
+ */
+export function progressCondition(
+  { resourceVersion }: Deployment,
+  failure: string | undefined,
+  now: number,
+): unknown {
+  const time = new Date(now).toISOString().replace(/\.\d+Z$/, 'Z');
+  const condition =
+    failure === undefined
+      ? { status: 'Unknown', reason: 'DeploymentPaused', message: 'Deployment is paused' }
+      : { status: 'False', reason: 'ProgressDeadlineExceeded', message: failure };
+  const entry = { type: 'Progressing', ...condition, lastUpdateTime: time, lastTransitionTime: time };
+  return { metadata: { resourceVersion }, status: { conditions: [entry] } };
 }
 
 function annotationPath(name: string): string {

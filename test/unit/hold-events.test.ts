@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type RecordedDecision, writeDecisionRecord } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
-import { withMarks } from '../../src/api/held-object.ts';
+import { withMarks } from '../../src/api/hold.ts';
 import { DECIDED_ANNOTATION, MODE_LABEL } from '../../src/api/names.ts';
 import { NEEDS_LIMITS } from '../../src/api/preload-needs.ts';
 import {

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parseCachedDeployment } from '../../src/api/cached-deployment.ts';
+import {
+  deploymentKeptElsewhere,
+  isDeploymentKeptElsewhere,
+  parseCachedDeployment,
+} from '../../src/api/cached-deployment.ts';
 import type { Deployment } from '../../src/api/deployment.ts';
 import { parseImagePreload } from '../../src/api/image-preload.ts';
 import { HELD_LABEL } from '../../src/api/names.ts';
-import { deploymentKeptElsewhere, isDeploymentKeptElsewhere } from '../../src/api/unfollowed-deployment.ts';
 import { createObjectCache, type Scope } from '../../src/cluster/object-cache.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
 import { preloadKeptElsewhere } from '../../src/preloads/unfollowed-preload.ts';

@@ -24,7 +24,7 @@ import {
   nextStep,
   preloadFor,
 } from '../../src/deployments/next-step.ts';
-import { progressCondition } from '../../src/deployments/progress-condition.ts';
+import { progressCondition } from '../../src/deployments/release-patch.ts';
 import { asObject } from '../../src/json.ts';
 import { type Assessment, assess } from '../../src/preloads/assess/assess.ts';
 import { type DeploymentBuilder, deployment, UID } from '../support/unit/deployment-builder.ts';
@@ -58,7 +58,8 @@ const overdueWithNone = look({ preload: patient, nodes: nodes(2), now: 4000 });
 
 /** Its condition Progressing, as it would be stored after this step. */
 function after(step: NextStep & { step: 'fail' | 'recover' }, object = heldObject()): Deployment {
-  const { status } = progressCondition(parseDeployment(object), step, 0) as { status: object };
+  const failure = step.step === 'fail' ? step.message : undefined;
+  const { status } = progressCondition(parseDeployment(object), failure, 0) as { status: object };
   return parseDeployment({ ...object, status });
 }
 const words = (assessment: Assessment): string => {
@@ -247,11 +248,11 @@ test('what is told holds the image and the reason, the same whichever node faile
 
 test('the condition makes rollout status exit at once, or wait again', () => {
   const time = '2026-01-01T00:00:00Z';
-  const conditionOf = (step: NextStep & { step: 'fail' | 'recover' }) =>
-    (progressCondition(held(), step, Date.parse(time) + 123) as { status: { conditions: object[] } }).status
-      .conditions;
+  const conditionOf = (failure: string | undefined) =>
+    (progressCondition(held(), failure, Date.parse(time) + 123) as { status: { conditions: object[] } })
+      .status.conditions;
   const times = { lastUpdateTime: time, lastTransitionTime: time };
-  assert.deepEqual(conditionOf({ step: 'fail', message: 'pullgate: no' }), [
+  assert.deepEqual(conditionOf('pullgate: no'), [
     {
       type: 'Progressing',
       status: 'False',
@@ -260,14 +261,14 @@ test('the condition makes rollout status exit at once, or wait again', () => {
       ...times,
     },
   ]);
-  assert.partialDeepStrictEqual(conditionOf({ step: 'recover' }), [
+  assert.partialDeepStrictEqual(conditionOf(undefined), [
     { type: 'Progressing', status: 'Unknown', reason: 'DeploymentPaused', ...times },
   ]);
 });
 
 test('the condition is refused by the API server if the Deployment has changed since it was read', () => {
   const read = held(updated.metadata({ resourceVersion: '42' }));
-  assert.partialDeepStrictEqual(progressCondition(read, { step: 'recover' }, 0) as object, {
+  assert.partialDeepStrictEqual(progressCondition(read, undefined, 0) as object, {
     metadata: { resourceVersion: '42' },
   });
 });

@@ -1,6 +1,6 @@
 import { decide } from '../../../src/admission/decide.ts';
 import type { DecisionKind } from '../../../src/admission/decision.ts';
-import { withMarks } from '../../../src/api/held-object.ts';
+import { withMarks } from '../../../src/api/hold.ts';
 import type { Mode } from '../../../src/api/names.ts';
 import { asObject, type JsonObject } from '../../../src/json.ts';
 import { admissionReview } from '../../support/admission-review.ts';

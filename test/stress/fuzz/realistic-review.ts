@@ -1,4 +1,4 @@
-import { withMarks } from '../../../src/api/held-object.ts';
+import { withMarks } from '../../../src/api/hold.ts';
 import { asObject, type JsonObject } from '../../../src/json.ts';
 import { admissionReview } from '../../support/admission-review.ts';
 import type { Random } from '../../support/random.ts';

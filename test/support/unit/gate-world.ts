@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { parseCachedDeployment } from '../../../src/api/cached-deployment.ts';
-import { parseDeployment } from '../../../src/api/deployment.ts';
-import { type ImagePreload, parseImagePreload } from '../../../src/api/image-preload.ts';
-import { ATTEMPT_ANNOTATION, MODE_LABEL, type Mode, PRELOAD_LABEL } from '../../../src/api/names.ts';
 import {
   deploymentKeptElsewhere,
   isDeploymentKeptElsewhere,
-} from '../../../src/api/unfollowed-deployment.ts';
+  parseCachedDeployment,
+} from '../../../src/api/cached-deployment.ts';
+import { parseDeployment } from '../../../src/api/deployment.ts';
+import { type ImagePreload, parseImagePreload } from '../../../src/api/image-preload.ts';
+import { ATTEMPT_ANNOTATION, MODE_LABEL, type Mode, PRELOAD_LABEL } from '../../../src/api/names.ts';
 import type { GateEvent } from '../../../src/cluster/events.ts';
 import { createDeploymentController } from '../../../src/deployments/deployment-controller.ts';
 import { modeOf, parseNamespace } from '../../../src/deployments/namespace-mode.ts';

@@ -1,6 +1,6 @@
 import { type Deployment, parseDeployment } from '../../../src/api/deployment.ts';
-import { withMarks } from '../../../src/api/held-object.ts';
 import type { Hold } from '../../../src/api/hold.ts';
+import { withMarks } from '../../../src/api/hold.ts';
 import { runningTemplate } from '../../../src/api/images-to-pull.ts';
 import { preloadName } from '../../../src/api/preload-name.ts';
 import { templateHash } from '../../../src/api/template/template-hash.ts';

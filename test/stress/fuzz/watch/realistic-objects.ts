@@ -1,6 +1,6 @@
 import { writeDecisionRecord } from '../../../../src/api/decision-record.ts';
 import { parseDeployment } from '../../../../src/api/deployment.ts';
-import { withMarks } from '../../../../src/api/held-object.ts';
+import { withMarks } from '../../../../src/api/hold.ts';
 import {
   ATTEMPT_ANNOTATION,
   BYPASS_ANNOTATION,
