@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BYPASS_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION } from '../../src/api/names.ts';
+import { BYPASS_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION, REVERT_ANNOTATION } from '../../src/api/names.ts';
 import type { JsonObject } from '../../src/json.ts';
 import type { Pull } from '../cluster/simulated/kubelet.ts';
 import { generate } from '../stress/model/generate.ts';
@@ -231,6 +231,30 @@ test('an undo brings back annotations of others, and none of the gate', () => {
   assert.match(judge(undone(revived)).violations.join(), /undo: stored is .*then.*, not .*now/);
   const none = [{ from: 0, to: Number.POSITIVE_INFINITY, mode: 'none' as const }];
   assert.deepEqual(judge({ ...undone(revived), modes: none }).violations, [], 'where nobody opted in');
+});
+
+/** A user asks to go back ten seconds after the hold began, and this is what is stored. */
+function reverted(stored: State): History {
+  const history = historyOf([RUNNING, HELD, stored], EVERYWHERE);
+  const [asked] = history.updates;
+  assert.ok(asked);
+  const body = { metadata: { annotations: { [REVERT_ANNOTATION]: 'urgent 1' } } };
+  const times = { began: 29_990, ended: 30_010, resourceVersion: '3' };
+  const update = { verb: 'revert' as const, body, paused: undefined };
+  return { ...history, updates: [asked, { ...asked, ...times, text: 'revert', update }] };
+}
+
+test('a revert while held ends the hold and restores what ran, whole', () => {
+  assert.deepEqual(judge(reverted(RUNNING)), {
+    violations: [],
+    counts: { held: 1, reverted: 1, 'let through needing nothing': 1 },
+  });
+  assert.match(judge(reverted(HELD)).violations.join(), /revert: still held/);
+  for (const wrong of [RELEASED, { image: 'other' }, { ...RUNNING, replicas: 3 }])
+    assert.match(judge(reverted(wrong)).violations.join(), /revert: stored is .*, not .*"old"/);
+  const unheld = { ...RELEASED, annotations: { [REVERT_ANNOTATION]: 'urgent 1' } };
+  const none = [{ from: 0, to: Number.POSITIVE_INFINITY, mode: 'none' as const }];
+  assert.deepEqual(judge({ ...reverted(unheld), modes: none }).violations, [], 'where nobody opted in');
 });
 
 /** Puller pods on node b that its kubelet refuses. */

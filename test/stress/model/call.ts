@@ -30,7 +30,7 @@ export function createCaller(api: ApiClient, namespace: string): Caller {
     async update(name, { verb, body }) {
       const path = `${collection}/${name}`;
       const call =
-        verb === 'merge'
+        verb === 'merge' || verb === 'revert'
           ? () => api.mergePatch(path, body, {}, ONCE)
           : () => api.jsonPatch(path, replacing(body), {}, ONCE);
       try {

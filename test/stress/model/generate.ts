@@ -52,6 +52,7 @@ const KINDS: readonly (readonly [number, Make])[] = [
   [3, (random, of) => ({ do: 'keepPaused', of, on: random.chance(0.5) })],
   [2, (random, of) => ({ do: 'off', of, on: random.chance(0.4) })],
   [2, (_, of) => ({ do: 'bypass', of })],
+  [10, (_, of) => ({ do: 'revert', of })],
   [3, (_, of) => ({ do: 'again', of })],
   [3, (_, of) => ({ do: 'replace', of })],
   [3, setting],

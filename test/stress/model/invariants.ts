@@ -8,6 +8,7 @@ import {
   MIN_NODES_ANNOTATION,
   MODE_LABEL,
   MODE_OFF,
+  REVERT_ANNOTATION,
 } from '../../../src/api/names.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../../../src/json.ts';
 import { hasFailedOpen, whatIsUntold } from './failed-open.ts';
@@ -95,11 +96,11 @@ function foldVersions(history: History, versions: readonly Version[], book: Book
       before = now;
       continue;
     }
-    const user = causeOf(history, before, now);
+    const user = causeOf(history, believed, before, now);
     const wish =
       user === undefined
         ? afterOthers(believed.wish, before, now, book)
-        : afterUser(history, believed.wish, user, before, now, book);
+        : afterUser(history, believed, user, before, now, book);
     if (isHeld(now) && now.template !== before.template) book.count(isHeld(before) ? 'superseded' : 'held');
     checkMarks(wish, now, book);
     const past = versions.slice(0, versions.indexOf(now) + 1);
@@ -115,11 +116,16 @@ function foldVersions(history: History, versions: readonly Version[], book: Book
 const WATCH_LAG_MS = 15_000;
 
 /** The update that made this version; undefined if no user did. */
-function causeOf({ updates }: History, before: Version, now: Version): UserUpdate | undefined {
+function causeOf(
+  { updates }: History,
+  believed: Believed,
+  before: Version,
+  now: Version,
+): UserUpdate | undefined {
   const possible = updates.filter(({ of, began }) => of === now.name && began <= now.at);
   const answered = possible.filter(({ resourceVersion }) => resourceVersion === now.resourceVersion);
   if (before.own === now.own) return answered[0];
-  const fits = ({ update }: UserUpdate) => ownAfter(before.object, update).includes(now.own);
+  const fits = ({ update }: UserUpdate) => ownAfter(before, update, believed).includes(now.own);
   // The API server ended before it answered. A later update that changed nothing is answered with the same version, and so is
   // the second attempt, which may also be answered with a later version.
   const lost = ({ ended }: UserUpdate) => now.at <= ended + WATCH_LAG_MS;
@@ -157,16 +163,17 @@ function afterOthers(wish: boolean, before: Version, now: Version, book: Book): 
 
 function afterUser(
   history: History,
-  wish: boolean,
+  believed: Believed,
   user: UserUpdate,
   before: Version,
   now: Version,
   book: Book,
 ): boolean {
   const { update, text } = user;
+  const { wish } = believed;
   const sent = asSent(before.object, update);
   const unasked = isUnasked(history, user);
-  checkOwn(history, user, before, now, book);
+  checkOwn(history, believed, user, before, now, book);
   const raw = readStored(sent);
   if (unasked && raw.paused === now.paused && raw.hold?.text === now.hold?.text) {
     book.count('stored as sent');
@@ -188,21 +195,48 @@ function afterUser(
 }
 
 /** Nobody but the user writes the user's fields. */
-function checkOwn(history: History, user: UserUpdate, before: Version, now: Version, book: Book): void {
-  const [answered, passed] = ownAfter(before.object, user.update);
+function checkOwn(
+  history: History,
+  believed: Believed,
+  user: UserUpdate,
+  before: Version,
+  now: Version,
+  book: Book,
+): void {
+  const [answered, passed] = ownAfter(before, user.update, believed);
   const isAnswered =
     !isUnasked(history, user) && isGated(history, user) && now.labels[MODE_LABEL] !== MODE_OFF;
   if (now.own !== answered && (isAnswered || now.own !== passed))
     book.tell(now.at, `${user.text}: stored is ${now.own}, not ${answered}`);
+  if (user.update.verb !== 'revert' || !isAnswered || !mayGoBack(before)) return;
+  book.count('reverted');
+  if (now.hold !== undefined) book.tell(now.at, `${user.text}: still held`);
+}
+
+/** Whether a revert of this version restores what ran, and ends its hold. */
+function mayGoBack(before: Version): boolean {
+  return isHeld(before) && before.labels[MODE_LABEL] !== MODE_OFF;
 }
 
 /**
  * The user's fields after an update that the gate has answered, and after one that it was not asked about. They differ for `undo`: the
- * gate's annotations of an earlier revision do not count.
+ * gate's annotations of an earlier revision do not count. They differ for `revert` of a held Deployment: it has the template that ran.
  */
-function ownAfter(object: JsonObject, update: UserUpdate['update']): readonly [string, string] {
+function ownAfter(
+  before: Version,
+  update: UserUpdate['update'],
+  { held }: Believed,
+): readonly [string, string] {
+  const { object } = before;
   const sent = asSent(object, update);
   const raw = ownFields(sent);
+  if (update.verb === 'revert' && held !== undefined && mayGoBack(before)) {
+    const annotations = { ...asObject(at(object, 'metadata', 'annotations')) };
+    delete annotations[REVERT_ANNOTATION];
+    const metadata = { ...asObject(object['metadata']), annotations };
+    const spec = { ...asObject(object['spec']), template: at(held.from.object, 'spec', 'template') };
+    return [ownFields({ ...object, metadata, spec }), raw];
+  }
   if (update.verb !== 'undo') return [raw, raw];
   const isOurs = ([name]: readonly [string, unknown]) => name.startsWith(`${GROUP}/`);
   const annotations = (of: JsonObject) => Object.entries(asObject(at(of, 'metadata', 'annotations')));
@@ -222,7 +256,7 @@ function isGated({ modes }: History, { began, ended }: UserUpdate): boolean {
 
 /** What would be stored if nobody changed it on its way. */
 function asSent(object: JsonObject, { verb, body }: UserUpdate['update']): JsonObject {
-  if (verb === 'merge') return mergePatched(object, body) as JsonObject;
+  if (verb === 'merge' || verb === 'revert') return mergePatched(object, body) as JsonObject;
   const metadata = {
     ...(object['metadata'] as JsonObject),
     labels: at(body, 'metadata', 'labels'),

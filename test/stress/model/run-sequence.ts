@@ -5,6 +5,7 @@ import {
   HOLD_ANNOTATION,
   MODE_LABEL,
   type Mode,
+  REVERT_ANNOTATION,
   REVISION_ANNOTATION,
 } from '../../../src/api/names.ts';
 import { systemClock, wait } from '../../../src/clock.ts';
@@ -233,13 +234,18 @@ function createUser(options: {
   const asked = new Map<string, Workload>();
   let turn = 0;
 
-  async function send(name: string, text: string, update: UserUpdate['update']): Promise<boolean> {
+  /** Returns what is stored; undefined if it was refused. */
+  async function send(
+    name: string,
+    text: string,
+    update: UserUpdate['update'],
+  ): Promise<JsonObject | undefined> {
     const began = performance.now();
     const stored = await caller.update(name, update);
     const resourceVersion = asString(at(stored, 'metadata', 'resourceVersion'));
     updates.push({ text, of: name, update, began, ended: performance.now(), resourceVersion });
     if (stored === undefined) log('  refused');
-    return stored !== undefined;
+    return stored;
   }
 
   async function ask(step: UpdateStep): Promise<void> {
@@ -247,8 +253,9 @@ function createUser(options: {
     if (before === undefined) return;
     turn += 1;
     const { after, update } = updateFor(step, before, place, turn);
-    if (await send(step.of, stepText(step), update)) {
-      remember(after);
+    const stored = await send(step.of, stepText(step), update);
+    if (stored !== undefined) {
+      remember(step.do === 'revert' ? reverted(after, stored) : after);
       if (refused.get(step.of) === step) refused.delete(step.of);
     } else refused.set(step.of, step);
   }
@@ -256,6 +263,14 @@ function createUser(options: {
   function remember(workload: Workload): void {
     workloads.set(workload.name, workload);
     asked.set(templateText(manifestOf(workload, place)), workload);
+  }
+
+  /** What the user has in mind after a revert: the template that is stored. The annotation stays if nothing was held. */
+  function reverted(after: Workload, stored: JsonObject): Workload {
+    const { images, always, env, restarts } = asked.get(templateText(stored)) ?? after;
+    const { [REVERT_ANNOTATION]: reason, ...others } = after.annotations;
+    const isIgnored = at(stored, 'metadata', 'annotations', REVERT_ANNOTATION) === reason;
+    return { ...after, images, always, env, restarts, annotations: isIgnored ? after.annotations : others };
   }
 
   async function undo(name: string): Promise<void> {
@@ -275,7 +290,7 @@ function createUser(options: {
     if (sets[1] === undefined || before === undefined || meant === undefined) return;
     if (at(stored, 'spec', 'paused') === true) return;
     const { images, always, env, restarts } = meant;
-    if (await send(name, 'undo', undoTo(stored, sets[1])))
+    if ((await send(name, 'undo', undoTo(stored, sets[1]))) !== undefined)
       remember({ ...before, images, always, env, restarts });
   }
 

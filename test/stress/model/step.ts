@@ -16,6 +16,8 @@ export type UserStep =
   | { readonly do: 'scale'; readonly of: string; readonly replicas: number }
   | { readonly do: 'paused' | 'keepPaused' | 'off'; readonly of: string; readonly on: boolean }
   | { readonly do: 'bypass'; readonly of: string }
+  /** Asks to go back to what runs. */
+  | { readonly do: 'revert'; readonly of: string }
   /** The same manifest once more. */
   | { readonly do: 'again'; readonly of: string }
   /** The whole object, without any mark of the gate's. */

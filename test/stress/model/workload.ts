@@ -3,6 +3,7 @@ import {
   KEEP_PAUSED_ANNOTATION,
   MODE_LABEL,
   MODE_OFF,
+  REVERT_ANNOTATION,
   REVISION_ANNOTATION,
 } from '../../../src/api/names.ts';
 import { asObject, at, type JsonObject } from '../../../src/json.ts';
@@ -25,8 +26,11 @@ export interface Workload {
 
 /** What a step asks the API server for. */
 export interface Update {
-  /** `undo`: likewise the whole, with the annotations of an earlier revision. */
-  readonly verb: 'merge' | 'replace' | 'undo';
+  /**
+   * - `undo`: like `replace` the whole, with the annotations of an earlier revision.
+   * - `revert`: like `merge`, with the annotation that asks for the running template.
+   */
+  readonly verb: 'merge' | 'replace' | 'undo' | 'revert';
   readonly body: JsonObject;
   /** What it says of `spec.paused`; undefined if nothing. */
   readonly paused: boolean | undefined;
@@ -58,6 +62,7 @@ export type UpdateStep = Extract<
       | 'keepPaused'
       | 'off'
       | 'bypass'
+      | 'revert'
       | 'again'
       | 'replace'
       | 'setting';
@@ -115,6 +120,10 @@ export function updateFor(
       return annotate(KEEP_PAUSED_ANNOTATION, step.on ? 'true' : null);
     case 'bypass':
       return annotate(BYPASS_ANNOTATION, reason);
+    case 'revert': {
+      const { after, update } = annotate(REVERT_ANNOTATION, reason);
+      return { after, update: { ...update, verb: 'revert' } };
+    }
     case 'setting':
       return annotate(step.annotation, step.value);
     case 'off':
