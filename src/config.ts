@@ -33,7 +33,7 @@ export interface Config {
   /** Keys of taints that nodes have only until they are set up, besides the well-known ones. */
   readonly startupTaints: readonly string[];
   readonly pullerResources: PullerResources;
-  /** What release-all does with the holds that there are. Undefined: releases them, and reverts those that have failed. */
+  /** What release-all does with the holds that there are. Undefined: releases them, but reverts those that have failed or may not start. */
   readonly holds: 'release' | 'revert' | 'stop' | undefined;
   readonly settings: PreloadSettings;
   readonly logLevel: string;
@@ -238,7 +238,7 @@ export function command(): Command {
     .addOption(
       set(
         '--holds <end>',
-        'what release-all does with holds: release all, revert all, or stop and change nothing (default: release, but revert those whose image is known to be unavailable)',
+        'what release-all does with holds: release all, revert all, or stop and change nothing (default: release, but revert those whose image is known to be unavailable, or that wait for an approval or a time)',
       ).choices(['release', 'revert', 'stop']),
     )
     .addOption(set('--log-level <level>', 'least severe level to log').choices(LOG_LEVELS).default('info'));

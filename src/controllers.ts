@@ -1,3 +1,4 @@
+import { type Awaited, awaitedBeforeRelease } from './api/approval.ts';
 import {
   deploymentKeptElsewhere,
   isDeploymentKeptElsewhere,
@@ -14,9 +15,9 @@ import type { Config } from './config.ts';
 import {
   createDeploymentController,
   type DeploymentController,
-  type HoldsOpen,
 } from './deployments/deployment-controller.ts';
 import { modeEvent, modeOf, type Namespace, parseNamespace } from './deployments/namespace-mode.ts';
+import type { HoldsOpen } from './deployments/open-holds.ts';
 import type { Logger } from './log.ts';
 import type { Metrics } from './observe/metrics.ts';
 import type { PullTimes } from './preloads/assess/pull-times.ts';
@@ -117,6 +118,7 @@ export function createControllers(options: {
     deployments,
     nodes,
     modeOf: modeIn,
+    awaitedOf,
     maxConcurrentPulls: config.maxConcurrentPulls,
     nodeTimeoutSeconds: config.settings.nodeTimeoutSeconds,
     pullTimes,
@@ -132,6 +134,7 @@ export function createControllers(options: {
     deployments,
     preloads,
     modeOf: modeIn,
+    awaitedOf,
     assessmentOf: preloadController.assessmentOf,
     onPreloadAwaited: preloadController.preloadChanged,
     settings: config.settings,
@@ -141,6 +144,12 @@ export function createControllers(options: {
   function ownerOfPreloadChanged(preload: ImagePreload | undefined): void {
     if (preload?.owner === undefined) return;
     deploymentController.deploymentChanged(`${preload.namespace}/${preload.owner.name}`);
+  }
+
+  function awaitedOf(deployment: Deployment | undefined): Awaited | undefined {
+    if (deployment === undefined) return undefined;
+    const inNamespace = namespaces.get(deployment.namespace)?.requiresApproval === true;
+    return awaitedBeforeRelease(deployment, inNamespace, clock.now());
   }
 
   function followNamespaces(): void {

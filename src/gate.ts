@@ -6,7 +6,7 @@ import { GATE_SERVICE_ACCOUNT } from './api/names.ts';
 import type { Clock } from './clock.ts';
 import type { ApiClient } from './cluster/api-client.ts';
 import { createEventWriter, type EventWriter, type GateEvent } from './cluster/events.ts';
-import { mayBypass } from './cluster/subject-access-review.ts';
+import { isAllowed } from './cluster/subject-access-review.ts';
 import type { Config } from './config.ts';
 import type { Controllers } from './controllers.ts';
 import { runningTemplate } from './deployments/running-template.ts';
@@ -68,7 +68,7 @@ export function gateServer(
       exemptNamespaces: ['kube-system', own],
     },
     ...(config.bypassNeedsPermission && {
-      mayBypass: (user, namespace) => mayBypass(client, user, namespace, { log, limitLog }),
+      may: (user, namespace, verb) => isAllowed(client, user, { namespace, verb }, { log, limitLog }),
     }),
     preloadProgress: async ({ namespace, name, user, oldObject, dryRun }, ask) =>
       await requestPreload(

@@ -1,6 +1,6 @@
 import fastify, { type FastifyInstance, type FastifyRequest, type onRequestHookHandler } from 'fastify';
 import type { PullRules } from '../api/images-to-pull.ts';
-import { MODES, type Mode } from '../api/names.ts';
+import { type GateVerb, MODES, type Mode } from '../api/names.ts';
 import type { PreloadProgress } from '../api/preload-progress.ts';
 import type { RunningLookup } from '../api/running-lookup.ts';
 import type { Floor } from '../api/settings.ts';
@@ -17,7 +17,7 @@ import {
   parseAdmissionReview,
 } from './admission-review.ts';
 import { CALLER_GONE, createErrorAnswers, notFound } from './answer-error.ts';
-import { decide, endsGating, goesBack } from './decide.ts';
+import { asksForApproval, decide, endsGating, goesBack } from './decide.ts';
 import type { Ask, DecideInput, Decision, DecisionKind } from './decision.ts';
 import { unreadDenial } from './denial.ts';
 import { createLookUpTurns } from './look-up-turns.ts';
@@ -66,10 +66,10 @@ interface AdmissionServerOptions {
     readonly exemptNamespaces: readonly string[];
   };
   /**
-   * Never rejects: no answer counts as no. Called only if an update asks for a bypass, opts out, or exceeds a bound.
+   * Never rejects: no answer counts as no. Called only if an update asks for a bypass, opts out, exceeds a bound, or approves a rollout.
    * Absent if everybody may.
    */
-  readonly mayBypass?: (user: AdmissionUser, namespace: string) => Promise<boolean>;
+  readonly may?: (user: AdmissionUser, namespace: string, verb: GateVerb) => Promise<boolean>;
   /**
    * How far the preload is that an update in mode reject waits for. Sees to it that there is one, but not on a dry run.
    * Below the 5 s that the API server waits. What it throws becomes an error, and then failurePolicy decides.
@@ -101,19 +101,8 @@ interface AdmissionServerOptions {
  */
 // biome-ignore lint/complexity/noExcessiveLinesPerFunction: one route after the other, over one server
 export function createAdmissionServer(options: AdmissionServerOptions): FastifyInstance {
-  const {
-    tls,
-    gate,
-    mayBypass,
-    preloadProgress,
-    runningTemplate,
-    floor,
-    rules,
-    leaving,
-    onAnswer,
-    clock,
-    log,
-  } = options;
+  const { tls, gate, may, preloadProgress, runningTemplate, floor, rules, leaving, onAnswer, clock, log } =
+    options;
   const limitLog = createLogLimit(clock);
   const limitDecisions = createLogLimit(clock, DECISION_RATE);
   const { answerError, answerNoRequest } = createErrorAnswers(log, limitLog);
@@ -135,7 +124,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
   });
   drainOnClose(app, { leaving, clock });
   limitTime(app, clock);
-  const mayKeep = limitMemory(app, mayBypass !== undefined);
+  const mayKeep = limitMemory(app, may !== undefined);
   const lookUps = createLookUpTurns(LOOKUPS_AT_A_TIME, clock);
   const decided = new WeakMap<FastifyRequest, DecisionKind>();
 
@@ -180,7 +169,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
    * it may need.
    */
   function denialOfUnread(error: Error, url: string) {
-    if (mayBypass === undefined || url.startsWith(admitPath('audit'))) return undefined;
+    if (may === undefined || url.startsWith(admitPath('audit'))) return undefined;
     if (!(error instanceof UnreadReview)) return undefined;
     const { uid, code, message } = error;
     return uid === undefined ? undefined : { uid, code, message };
@@ -206,8 +195,8 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
     lookUp: LookUp,
   ): Promise<Decision> {
     const { object, oldObject, user, namespace, dryRun } = request;
-    const isAllowed = async (): Promise<boolean> =>
-      mayBypass === undefined || (await lookUp(() => mayBypass(user, namespace)).catch(noIfBusy));
+    const isAllowed = async (verb: GateVerb): Promise<boolean> =>
+      may === undefined || (await lookUp(() => may(user, namespace, verb)).catch(noIfBusy));
     const isAsked = endsGating(oldObject, object, now);
     const back = goesBack(oldObject, object, now);
     const input: DecideInput = {
@@ -217,7 +206,9 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
       username: user.username,
       gateUsername: gate.username,
       exemptNamespaces: gate.exemptNamespaces,
-      mayBypass: mayBypass === undefined || (isAsked && (await isAllowed())),
+      mayBypass: may === undefined || (isAsked && (await isAllowed('bypass'))),
+      mayApprove:
+        may === undefined || (asksForApproval(oldObject, object, now) && (await isAllowed('approve'))),
       ...(back !== undefined && {
         running: await lookUp(() => runningTemplate(request, back)).catch(unansweredIfBusy),
       }),
@@ -227,7 +218,7 @@ export function createAdmissionServer(options: AdmissionServerOptions): FastifyI
     };
     const decision = decide(input);
     // That an update exceeds a bound is known only now.
-    if (decision.kind === 'Refused' && !isAsked && (await isAllowed()))
+    if (decision.kind === 'Refused' && !isAsked && (await isAllowed('bypass')))
       return decide({ ...input, mayBypass: true });
     const { asks } = decision;
     if (asks === undefined) return decision;

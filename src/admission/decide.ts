@@ -4,6 +4,7 @@ import { type Deployment, parseDeployment } from '../api/deployment.ts';
 import { type Hold, ownHold, parseHold, type RunningTemplate, withMarks } from '../api/hold.ts';
 import { imagesToPull, runningTemplate } from '../api/images-to-pull.ts';
 import {
+  APPROVED_ANNOTATION,
   BYPASS_ANNOTATION,
   DECIDED_ANNOTATION,
   HELD_LABEL,
@@ -15,20 +16,16 @@ import {
 } from '../api/names.ts';
 import { preloadName } from '../api/preload-name.ts';
 import { asObject, at, type JsonObject } from '../json.ts';
+import { type ApprovalUpdate, approvalOf, approves, waitsInHold } from './approval.ts';
 import type { DecideInput, Decision, DecisionKind } from './decision.ts';
 import { forbidden, overLimit, rejection, revertDenial } from './denial.ts';
 import { decisionTime, originOf, withStoredMarks } from './restored-marks.ts';
 
 /** One update on its way to a decision. */
-interface Update {
+interface Update extends ApprovalUpdate {
   readonly input: DecideInput;
-  readonly old: Deployment;
   /** The object to decide on: that of the input, its restored marks put back. */
   readonly object: JsonObject;
-  /** `object`, parsed. */
-  readonly next: Deployment;
-  /** RFC 3339, when this request is decided: the same each time admission is called for it. */
-  readonly at: string;
   /** Whether admission has already decided on this request. */
   readonly isAgain: boolean;
 }
@@ -59,6 +56,15 @@ export function endsGating(oldObject: unknown, object: unknown, now: number): bo
   const next = parseDeployment(object);
   if (optsOut(old, next)) return true;
   return bypassReason(old, next) !== undefined && originOf(old, next, now) !== 'Restored';
+}
+
+/** Returns whether this update approves the template that it holds: what needs `mayApprove`. */
+export function asksForApproval(oldObject: unknown, object: unknown, now: number): boolean {
+  // Few updates have it, and parsing takes longer.
+  if (at(object, 'metadata', 'annotations', APPROVED_ANNOTATION) === undefined) return false;
+  const old = parseDeployment(oldObject);
+  const next = parseDeployment(object);
+  return approves(old, next) && originOf(old, next, now) !== 'Restored';
 }
 
 /** Returns the hash of the template that this update goes back to; undefined if it does not. Look the template up then. */
@@ -103,7 +109,7 @@ function decideHeld(update: Update, hold: Hold): Decision {
   const userPaused = wantsPause(next, hold);
   const paused = userPaused || next.annotations[KEEP_PAUSED_ANNOTATION] === 'true';
   const end = (decision: RecordedDecision, reason: string): Decision => {
-    const annotations = decidedMark(update, decision, reason);
+    const annotations = { ...decidedMark(update, decision, reason), [APPROVED_ANNOTATION]: null };
     return plain(decision, withMarks(object, { hold: null, paused, annotations }), reason);
   };
 
@@ -126,8 +132,12 @@ function decideHeld(update: Update, hold: Hold): Decision {
     ? `another pod template, held until the nodes have ${images.join(', ')}`
     : 'still held';
   const begun = superseded ? newHold(update, hold.from) : hold;
-  const held: Hold = { ...begun, userPaused };
-  const annotations = superseded ? decidedMark(update, 'Superseded', reason) : decidedBefore(old);
+  const approval = approvalOf(update, { ...begun, userPaused });
+  const held = approval.hold;
+  const annotations = {
+    ...(superseded ? decidedMark(update, 'Superseded', reason) : decidedBefore(old)),
+    ...approval.annotations,
+  };
   const marked = withMarks(object, { hold: held, paused: true, annotations });
   const exceeded = exceededBound(next, hold.from, input.rules) ?? exceededMarks(marked);
   if (exceeded !== undefined)
@@ -136,6 +146,7 @@ function decideHeld(update: Update, hold: Hold): Decision {
     ...plain(superseded ? 'Superseded' : 'Reheld', marked, reason),
     hold: held,
     images,
+    approval: approval.kind,
     bypassRefused: bypass !== undefined,
     resumeAsked: !next.paused,
   };
@@ -153,6 +164,7 @@ function goBack(update: Update, hold: Hold, paused: boolean, asked: string): Dec
   const reason = `${BACK}${isUnused ? ' (not the pod template of this update)' : ''}: ${asked}`;
   const annotations = {
     [REVERT_ANNOTATION]: null,
+    [APPROVED_ANNOTATION]: null,
     ...decidedMark(update, 'Reverted', reason, hold.from.template),
   };
   const back = { ...object, spec: { ...asObject(object['spec']), template: running.template } };
@@ -211,7 +223,7 @@ function decideUnheld(update: Update): Decision {
   const images = needed.map(({ image }) => image);
   const reason = images.join(', ');
   if (input.mode === 'audit') return { ...record('Audited', reason), images };
-  if (input.mode === 'reject') {
+  if (input.mode === 'reject' && !waitsInHold(next)) {
     const asks = { preload: preloadNameOf(update), from, object: update.object };
     const outcome = input.progress?.outcome;
     if (outcome?.kind === 'release') return record('Preloaded', outcome.message);
@@ -220,8 +232,9 @@ function decideUnheld(update: Update): Decision {
     return { ...plain('Rejected', input.object, denial.message), images, denial, asks, bypassRefused };
   }
   const userPaused = at(clean, 'spec', 'paused') === true;
-  const hold: Hold = { ...newHold(update, from), userPaused };
-  const annotations = decidedMark(update, 'Held', reason);
+  const approval = approvalOf(update, { ...newHold(update, from), userPaused });
+  const { hold } = approval;
+  const annotations = { ...decidedMark(update, 'Held', reason), ...approval.annotations };
   const held = withMarks(clean, { hold, paused: true, annotations });
   const exceeded = exceededMarks(held);
   if (exceeded !== undefined) return tooLarge(exceeded);
@@ -229,6 +242,7 @@ function decideUnheld(update: Update): Decision {
     ...plain('Held', held, reason),
     hold,
     images,
+    approval: approval.kind,
     bypassRefused: bypass !== undefined,
   };
 }

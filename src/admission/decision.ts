@@ -28,6 +28,8 @@ export interface DecideInput {
    * if `endsGating` says so, or if the decision without it is `Refused`.
    */
   readonly mayBypass: boolean;
+  /** Whether this user may approve a rollout. Ask the API server if `asksForApproval` says so. */
+  readonly mayApprove: boolean;
   readonly rules?: PullRules | undefined;
   readonly dryRun: boolean;
   /** Milliseconds since the epoch. */
@@ -54,6 +56,12 @@ export const OTHER_DECISIONS = {
     "Pullgate does not decide on this update: it is Pullgate's own, in an exempt namespace, or of an object that is being deleted.",
 } as const;
 
+/**
+ * What becomes of an approval. `OtherTemplate`: it names another pod template than the held one. `NotAllowed`: this user may not
+ * approve.
+ */
+export type ApprovalKind = 'Approved' | 'OtherTemplate' | 'NotAllowed';
+
 export type DecisionKind = RecordedDecision | keyof typeof OTHER_DECISIONS;
 
 export interface Decision {
@@ -70,6 +78,8 @@ export interface Decision {
   readonly denial?: Denial;
   /** What to look up, and to see to: then decide again, with `progress`. */
   readonly asks?: Ask;
+  /** What became of an approval that the update asks for; absent if it asks for none. */
+  readonly approval?: ApprovalKind | undefined;
   /** A bypass that was asked for and not granted. */
   readonly bypassRefused: boolean;
   /** The user asked for `paused: false` while the hold needs it true. */

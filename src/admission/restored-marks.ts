@@ -17,7 +17,7 @@ export type Origin = 'Request' | 'Again' | 'Restored';
  * The largest difference between now and the time of a record that this same request has written. A request lasts at most a minute
  * (kube-apiserver --request-timeout), and the clocks of two replicas may differ.
  */
-const REQUEST_MS = 120_000;
+export const REQUEST_MS = 120_000;
 
 /**
  * Returns the origin of the marks, which the decision record reveals. Each decision writes a new record, so an update whose record

@@ -1,8 +1,9 @@
-import { goBack, letThrough, resume } from '../api/commands.ts';
+import { requiresApproval } from '../api/approval.ts';
+import { approve, goBack, letThrough, resume } from '../api/commands.ts';
 import { parseDeployment } from '../api/deployment.ts';
 import { knownFailure } from '../api/rollout.ts';
 import type { Floor } from '../api/settings.ts';
-import { at } from '../json.ts';
+import { asStringMap, at } from '../json.ts';
 import type { Decision } from './decision.ts';
 import { settingWarnings } from './setting-warnings.ts';
 
@@ -16,6 +17,7 @@ const LINE_LIMIT = 256;
 const AUDIT_VALUE_LIMIT = 512;
 
 const GO_BACK = 'Go back: ';
+const APPROVAL_REFUSED = 'the approval was refused: this user may not approve';
 const BYPASS_REFUSED = 'the bypass was refused: this user may not bypass';
 
 interface DeploymentName {
@@ -61,7 +63,11 @@ function decisionWarnings(decision: Decision, deployment: Update, now: number): 
       );
     case 'Reheld':
       if (!decision.resumeAsked && !decision.bypassRefused)
-        return [...stillHeldWarnings(decision, deployment, now), ...ignored];
+        return [
+          ...approvalWarnings(decision, deployment),
+          ...stillHeldWarnings(decision, deployment, now),
+          ...ignored,
+        ];
       return holdWarnings(
         decision,
         deployment,
@@ -132,16 +138,40 @@ function holdWarnings(
 ): string[] {
   const { hold, images } = decision;
   if (hold === undefined) return [];
+  const approval = approvalWarnings(decision, deployment);
   const watch = `; watch: kubectl -n ${deployment.namespace} get ipl ${hold.preload} -w`;
   const lines = [line(`${what} until its nodes have ${images.join(', ')}`, watch)];
   if (far !== undefined) lines.push(line(far));
   if (decision.bypassRefused) lines.push(line(BYPASS_REFUSED));
-  lines.push(...ignored);
+  lines.push(...approval, ...ignored);
   lines.push(`Release it now: ${letThrough(deployment, new Date(now).toISOString())}`);
   const room = TOTAL_LIMIT - totalOf(lines) - GO_BACK.length;
   const template = at(decision.object, 'spec', 'template');
   const back = goBack(deployment, hold, template, room, new Date(now).toISOString());
   return back === undefined ? lines : [...lines, GO_BACK + back];
+}
+
+/** Returns what became of an approval, or that one is needed where the Deployment itself says so. */
+function approvalWarnings(
+  { approval, hold, object }: Decision,
+  { namespace, name }: DeploymentName,
+): string[] {
+  if (hold === undefined) return [];
+  const isNeeded =
+    hold.approved === undefined && requiresApproval(asStringMap(at(object, 'metadata', 'labels')));
+  if (approval === undefined && !isNeeded) return [];
+  const { templateDigest } = parseDeployment(object);
+  const command = `Approve it: ${approve({ namespace, name, templateDigest })}`;
+  switch (approval) {
+    case 'Approved':
+      return [line('approved: the rollout starts when its nodes have the images')];
+    case 'NotAllowed':
+      return [line(APPROVAL_REFUSED)];
+    case 'OtherTemplate':
+      return [line('the approval does not count: it names another pod template than the held one'), command];
+    case undefined:
+      return [line('the rollout then waits for an approval'), command];
+  }
 }
 
 /** Returns how far the preload of a held version is, or why it fails, for a user who applies that version again. */

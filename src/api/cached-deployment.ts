@@ -27,6 +27,7 @@ export function parseCachedDeployment(raw: unknown): Deployment {
     ...parsed,
     // A plain value: it can be compared, and keeps nothing else in memory.
     templateHash,
+    templateDigest: isMarked(parsed) ? parsed.templateDigest : '',
     annotations: read(annotations),
     template: refused === undefined ? templateToKeep(parsed, needed) : {},
     ...(refused !== undefined && { refused }),

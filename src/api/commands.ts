@@ -1,6 +1,6 @@
 import { asArray, asObject, asString, at } from '../json.ts';
 import type { Hold } from './hold.ts';
-import { BYPASS_ANNOTATION, REVERT_ANNOTATION } from './names.ts';
+import { APPROVED_ANNOTATION, BYPASS_ANNOTATION, REVERT_ANNOTATION } from './names.ts';
 import { templateHash } from './template/template-hash.ts';
 import { templateImages } from './template/template-images.ts';
 
@@ -29,6 +29,11 @@ export function resume({ namespace, name }: Named): string {
 export function letThrough({ namespace, name }: Named, moment?: string): string {
   const reason = moment === undefined ? '"urgent $(date)"' : `'urgent ${moment}'`;
   return `kubectl -n ${namespace} annotate deployment ${name} ${BYPASS_ANNOTATION}=${reason} --overwrite`;
+}
+
+/** Approves the rollout of the held pod template. */
+export function approve({ namespace, name, templateDigest }: Named & { templateDigest: string }): string {
+  return `kubectl -n ${namespace} annotate deployment ${name} ${APPROVED_ANNOTATION}=${templateDigest} --overwrite`;
 }
 
 /**

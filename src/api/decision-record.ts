@@ -1,6 +1,6 @@
 import { asString, at, isObject } from '../json.ts';
 import type { Deployment } from './deployment.ts';
-import { DECIDED_ANNOTATION } from './names.ts';
+import { DECIDED_ANNOTATION, USERNAME_LIMIT } from './names.ts';
 
 /**
  * The decisions about a changed template, or about a hold that a user ends, each with what happens to the update. `npm run docs`
@@ -46,14 +46,12 @@ export interface EndOfHold {
   readonly at: string;
 }
 
-/** The longest name of a ServiceAccount has 338 characters: a prefix of 22, 63 of the namespace, 253 of its own. */
-const BY_LIMIT = 340;
 /** Annotations share 256 KiB; a reason is for people. */
 const REASON_LIMIT = 512;
 /** The longest reason for which a leader ends a hold has 16 characters. */
 const END_LIMIT = 32;
 /** Each character of both can become six (`\u0007`); the rest has at most 300. */
-export const DECIDED_CHARACTERS = 6 * (BY_LIMIT + REASON_LIMIT) + 300;
+export const DECIDED_CHARACTERS = 6 * (USERNAME_LIMIT + REASON_LIMIT) + 300;
 
 export function writeDecisionRecord({ uid, template, decision, by, at, reason, ended }: Decided): string {
   return JSON.stringify({
@@ -61,7 +59,7 @@ export function writeDecisionRecord({ uid, template, decision, by, at, reason, e
     uid,
     template,
     decision,
-    by: by.slice(0, BY_LIMIT),
+    by: by.slice(0, USERNAME_LIMIT),
     at,
     reason: reason.slice(0, REASON_LIMIT),
     ended,
@@ -88,7 +86,15 @@ export function parseDecisionRecord(annotation: string | undefined): Decided | u
   if (Number.isNaN(Date.parse(time))) return undefined;
   const reason = (asString(json['reason']) ?? '').slice(0, REASON_LIMIT);
   const ended = parseEnd(json['ended']);
-  return { uid, template, decision, by: by.slice(0, BY_LIMIT), at: time, reason, ...(ended && { ended }) };
+  return {
+    uid,
+    template,
+    decision,
+    by: by.slice(0, USERNAME_LIMIT),
+    at: time,
+    reason,
+    ...(ended && { ended }),
+  };
 }
 
 function parseEnd(json: unknown): EndOfHold | undefined {

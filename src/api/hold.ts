@@ -1,6 +1,6 @@
 import { asObject, asString, asStringMap, at, isObject, type JsonObject } from '../json.ts';
 import type { Deployment } from './deployment.ts';
-import { HELD_LABEL, HOLD_ANNOTATION } from './names.ts';
+import { HELD_LABEL, HOLD_ANNOTATION, USERNAME_LIMIT } from './names.ts';
 
 /** What a rollout is compared with: the template that runs while the new one is held. */
 export interface RunningTemplate {
@@ -27,11 +27,22 @@ export interface Hold {
   readonly since: string;
   /** What the user wants `spec.paused` to be, and what the release restores. */
   readonly userPaused: boolean;
+  /** Admission writes it for a user who may approve. */
+  readonly approved?: Approval;
+}
+
+export interface Approval {
+  /** The `templateDigest` that is approved. */
+  readonly template: string;
+  /** The user, as the API server authenticated it. */
+  readonly by: string;
+  /** RFC 3339. */
+  readonly at: string;
 }
 
 export function writeHold(hold: Hold): string {
-  const { v, uid, preload, template, from, since, userPaused } = hold;
-  return JSON.stringify({ v, uid, preload, template, from, since, userPaused });
+  const { v, uid, preload, template, from, since, userPaused, approved } = hold;
+  return JSON.stringify({ v, uid, preload, template, from, since, userPaused, approved });
 }
 
 /**
@@ -61,6 +72,7 @@ export function parseHold(annotation: string | undefined): Hold | undefined {
     return undefined;
   // It becomes part of an API path and of a command to paste, and any user who may edit the Deployment could have written it.
   if (!PRELOAD_NAME.test(preload)) return undefined;
+  const approved = parseApproval(json['approved']);
   return {
     v: 1,
     uid,
@@ -69,7 +81,16 @@ export function parseHold(annotation: string | undefined): Hold | undefined {
     from: { template: running, images: asStringMap(at(json, 'from', 'images')) },
     since,
     userPaused: json['userPaused'] === true,
+    ...(approved && { approved }),
   };
+}
+
+function parseApproval(json: unknown): Approval | undefined {
+  const template = asString(at(json, 'template'));
+  const by = asString(at(json, 'by'));
+  const time = asString(at(json, 'at'));
+  if (!template || !by || !time || Number.isNaN(Date.parse(time))) return undefined;
+  return { template, by: by.slice(0, USERNAME_LIMIT), at: time };
 }
 
 /** Returns the hold on the Deployment if it was made for this very one. */

@@ -47,7 +47,16 @@ export interface ImagePreloadSpec extends PreloadNeeds {
   readonly ttlSecondsAfterFinished: number;
 }
 
-const PHASES = ['Pending', 'Preloading', 'Ready', 'Failed', 'Superseded', 'Finished'] as const;
+const PHASES = [
+  'Pending',
+  'Preloading',
+  'Ready',
+  'WaitingForApproval',
+  'WaitingForTime',
+  'Failed',
+  'Superseded',
+  'Finished',
+] as const;
 export type PreloadPhase = (typeof PHASES)[number];
 
 /** Times are RFC 3339. */

@@ -17,11 +17,15 @@ export const MODES = ['pause', 'reject', 'audit'] as const;
 export type Mode = (typeof MODES)[number];
 export const MODE_OFF = 'off';
 export const HELD_LABEL = 'pullgate.io/held';
+export const APPROVAL_LABEL = 'pullgate.io/approval';
+export const APPROVAL_REQUIRED = 'required';
 
 export const HOLD_ANNOTATION = 'pullgate.io/hold';
 export const DECIDED_ANNOTATION = 'pullgate.io/decided';
 export const BYPASS_ANNOTATION = 'pullgate.io/bypass';
 export const REVERT_ANNOTATION = 'pullgate.io/revert';
+export const APPROVED_ANNOTATION = 'pullgate.io/approved';
+export const NOT_BEFORE_ANNOTATION = 'pullgate.io/not-before';
 export const KEEP_PAUSED_ANNOTATION = 'pullgate.io/keep-paused';
 export const PARALLELISM_ANNOTATION = 'pullgate.io/parallelism';
 export const MIN_NODES_ANNOTATION = 'pullgate.io/min-nodes';
@@ -34,6 +38,8 @@ export const LEADER_ANNOTATIONS: readonly string[] = [
   HOLD_ANNOTATION,
   DECIDED_ANNOTATION,
   KEEP_PAUSED_ANNOTATION,
+  APPROVED_ANNOTATION,
+  NOT_BEFORE_ANNOTATION,
   PARALLELISM_ANNOTATION,
   MIN_NODES_ANNOTATION,
   NODE_TIMEOUT_ANNOTATION,
@@ -47,7 +53,7 @@ export const DEPLOYMENT_ANNOTATIONS: readonly string[] = [
   BYPASS_ANNOTATION,
   REVERT_ANNOTATION,
 ];
-export const DEPLOYMENT_LABELS: readonly string[] = [MODE_LABEL, HELD_LABEL];
+export const DEPLOYMENT_LABELS: readonly string[] = [MODE_LABEL, HELD_LABEL, APPROVAL_LABEL];
 
 export const MADE_FOR_ANNOTATION = 'pullgate.io/made-for';
 
@@ -63,6 +69,9 @@ export const IMAGES_NOT_READY_TAINT = 'pullgate.io/images-not-ready';
 export const RENEW_ANNOTATION = 'pullgate.io/renew';
 export const REGISTERED_BY_LABEL = 'pullgate.io/registered-by';
 
+/** What a user may need the permission for, as verbs on imagepreloads.pullgate.io in the namespace of the Deployment. */
+export type GateVerb = 'bypass' | 'approve';
+
 /** The PriorityClass of puller pods: low, non-preempting. A pod that names a missing one is refused. */
 export const PRIORITY_CLASS = 'pullgate-preload';
 
@@ -75,6 +84,8 @@ export const LEASE = 'pullgate';
 export const CERTIFICATES_SECRET = 'pullgate-certificates';
 /** deploy/webhook-configuration.yaml. */
 export const WEBHOOK_CONFIGURATION = 'pullgate';
+/** Characters. The longest name of a ServiceAccount has 338: a prefix of 22, 63 of the namespace, 253 of its own. */
+export const USERNAME_LIMIT = 340;
 /** Set by the Deployment controller, counted up by each rollout that it begins. */
 export const REVISION_ANNOTATION = 'deployment.kubernetes.io/revision';
 
@@ -111,6 +122,15 @@ export const MARKS: readonly Mark[] = [
     meaning: 'Opts this Deployment out. A hold ends within 5 s.',
   },
   {
+    name: APPROVAL_LABEL,
+    kind: 'label',
+    on: 'Namespace or Deployment',
+    writtenBy: 'you',
+    values: '`required`',
+    meaning:
+      'A held rollout whose images are on the nodes [waits for an approval](../use.md#approve-a-rollout). In mode `reject`, updates that wait for one are held as in mode `pause`.',
+  },
+  {
     name: HELD_LABEL,
     kind: 'label',
     on: 'Deployment',
@@ -125,7 +145,7 @@ export const MARKS: readonly Mark[] = [
     writtenBy: 'Pullgate (webhook)',
     values: 'compact JSON',
     meaning:
-      'The hold: the ImagePreload that it waits for, the hashes of the held and of the running pod template, the running images, when it began, and whether the Deployment was paused before.',
+      'The hold: the ImagePreload that it waits for, the hashes of the held and of the running pod template, the running images, when it began, whether the Deployment was paused before, and who approved it when.',
   },
   {
     name: DECIDED_ANNOTATION,
@@ -152,6 +172,15 @@ export const MARKS: readonly Mark[] = [
     values: 'a reason',
     meaning:
       'Ends the hold and restores the whole running pod template. Pullgate removes the annotation in the same request.',
+  },
+  {
+    name: APPROVED_ANNOTATION,
+    kind: 'annotation',
+    on: 'Deployment',
+    writtenBy: 'you',
+    values: 'the hash of the held pod template',
+    meaning:
+      'Approves the rollout of that pod template, in the update that sets it. Pullgate records the approval in the hold, and removes the annotation when the hold ends or another pod template is held.',
   },
   {
     name: KEEP_PAUSED_ANNOTATION,

@@ -5,6 +5,7 @@ import {
   MIN_NODES_ANNOTATION,
   NODE_SELECTOR_ANNOTATION,
   NODE_TIMEOUT_ANNOTATION,
+  NOT_BEFORE_ANNOTATION,
   PARALLELISM_ANNOTATION,
 } from './names.ts';
 import { contradictsTemplate, type LabelRequirement, parseNodeSelector } from './node-selector.ts';
@@ -48,6 +49,14 @@ const COUNT_OR_PERCENT: Range<CountOrPercent> = {
 
 export function secondsUpTo(largest: number): Range<number> {
   return { ...wholeNumberUpTo(largest), allowed: `a whole number of seconds from 1 to ${largest}` };
+}
+
+/** RFC 3339. People leave the seconds out. */
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)$/;
+
+function parseTime(text: string): number | undefined {
+  const time = TIME.test(text) ? Date.parse(text) : Number.NaN;
+  return Number.isNaN(time) ? undefined : time;
 }
 
 export function wholeNumberUpTo(largest: number): Range<number> {
@@ -101,6 +110,12 @@ export const SETTINGS = {
       parse: parseNodeSelector,
     },
   },
+  notBefore: {
+    annotation: NOT_BEFORE_ANNOTATION,
+    flag: undefined,
+    help: 'a held rollout whose images are on the nodes does not start before this time',
+    range: { allowed: 'a time with a time zone, such as 2027-01-31T22:00:00Z', parse: parseTime },
+  },
 } as const;
 
 type SettingName = keyof typeof SETTINGS;
@@ -117,6 +132,8 @@ export function settingsOf(
   floor?: Floor,
 ): {
   readonly settings: Settings;
+  /** In ms since the epoch. One that cannot be read is infinitely far away: a rollout that starts too early may do harm. */
+  readonly notBefore: number | undefined;
   readonly invalid: readonly InvalidSetting[];
 } {
   const invalid: InvalidSetting[] = [];
@@ -147,6 +164,9 @@ export function settingsOf(
     SETTINGS.nodeSelector.range,
     floor === undefined ? fitting(template) : NONE,
   );
+  const later = read('notBefore', SETTINGS.notBefore.range);
+  const notBefore =
+    annotations[NOT_BEFORE_ANNOTATION] === undefined ? undefined : (later ?? Number.POSITIVE_INFINITY);
   return {
     settings: {
       ...(parallelism !== undefined && { parallelism }),
@@ -155,6 +175,7 @@ export function settingsOf(
       ...(deadlineSeconds !== undefined && { deadlineSeconds }),
       ...(nodeSelector !== undefined && { nodeSelector }),
     },
+    notBefore,
     invalid,
   };
 }
@@ -194,6 +215,11 @@ export function invalidSettingText({ annotation, value, allowed }: InvalidSettin
   const quoted = JSON.stringify(value.slice(0, SHOWN_CHARACTERS));
   const shown = quoted.length > SHOWN_CHARACTERS ? `${quoted.slice(0, SHOWN_CHARACTERS)}..."` : quoted;
   const flag = Object.values(SETTINGS).find((setting) => setting.annotation === annotation)?.flag;
-  const instead = flag === undefined ? 'it is ignored' : `the flag ${flag} is used instead`;
+  const instead =
+    flag !== undefined
+      ? `the flag ${flag} is used instead`
+      : annotation === NOT_BEFORE_ANNOTATION
+        ? 'a held rollout waits until it is corrected or removed'
+        : 'it is ignored';
   return `${annotation} is ${shown}; it must be ${allowed}; ${instead}`;
 }

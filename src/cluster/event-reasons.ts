@@ -55,6 +55,21 @@ export const EVENT_REASONS = {
     when: 'As many nodes as required have the images.',
     remedy: 'Nothing.',
   },
+  WaitingForApproval: {
+    types: ['Normal'],
+    when: 'The images are on the nodes, and the rollout [waits for an approval](../use.md#approve-a-rollout).',
+    remedy: 'Approve the rollout with the command in the Event, or go back.',
+  },
+  WaitingForTime: {
+    types: ['Normal'],
+    when: 'The images are on the nodes, and the rollout waits for the time in the annotation `pullgate.io/not-before`.',
+    remedy: 'Nothing. To start the rollout earlier, change or remove the annotation.',
+  },
+  RolloutApproved: {
+    types: ['Normal'],
+    when: 'A user approved a held rollout. The Event has the user.',
+    remedy: 'Nothing. The rollout starts when its images are on the nodes.',
+  },
   PodsMayBeRefused: {
     types: ['Warning'],
     when: "A webhook, a policy or the Pod Security level refused a pod of the new version in a dry run, and admitted a pod of the running version. The hold continues. Pullgate makes the dry run with its own account, so a policy about accounts may treat the Deployment's pods differently.",

@@ -1,4 +1,4 @@
-import { GROUP } from '../api/names.ts';
+import { type GateVerb, GROUP } from '../api/names.ts';
 import { at } from '../json.ts';
 import type { Logger } from '../log.ts';
 import type { LogLimit } from '../log-limit.ts';
@@ -15,11 +15,11 @@ export interface User {
 // Admission waits for it, and the API server waits 5 s for admission.
 const DEADLINE_MS = 1000;
 
-/** Whether the user may `bypass` `imagepreloads.pullgate.io` in the namespace. Never throws: no answer counts as no. */
-export async function mayBypass(
+/** Returns whether the user has this verb on `imagepreloads.pullgate.io` in the namespace. Never throws: no answer counts as no. */
+export async function isAllowed(
   client: ApiClient,
   user: User,
-  namespace: string,
+  { namespace, verb }: { readonly namespace: string; readonly verb: GateVerb },
   { log, limitLog }: { readonly log: Logger; readonly limitLog: LogLimit },
 ): Promise<boolean> {
   const review = {
@@ -30,7 +30,7 @@ export async function mayBypass(
       uid: user.uid,
       groups: user.groups,
       extra: user.extra,
-      resourceAttributes: { group: GROUP, resource: 'imagepreloads', verb: 'bypass', namespace },
+      resourceAttributes: { group: GROUP, resource: 'imagepreloads', verb, namespace },
     },
   };
   const path = '/apis/authorization.k8s.io/v1/subjectaccessreviews';
@@ -38,10 +38,10 @@ export async function mayBypass(
     const answer = await client.create(path, review, {}, { deadlineMs: DEADLINE_MS, retry: false });
     return at(answer, 'status', 'allowed') === true;
   } catch (err) {
-    limitLog('bypass', (fields) =>
+    limitLog(verb, (fields) =>
       log.warn(
-        { ...fields, err, user: user.username, namespace },
-        'could not find out whether the user may bypass; the bypass is refused',
+        { ...fields, err, user: user.username, namespace, verb },
+        `could not find out whether the user has the verb ${verb}, so it is refused`,
       ),
     );
     return false;

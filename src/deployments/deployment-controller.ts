@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { type Awaited, allowedAt, lookAgainAt } from '../api/approval.ts';
 import { type Deployment, isMarked, parseDeployment } from '../api/deployment.ts';
 import { ownHold } from '../api/hold.ts';
 import type { ImagePreload } from '../api/image-preload.ts';
@@ -14,6 +15,7 @@ import type { Logger } from '../log.ts';
 import { createLogLimit, FAILURE_RATE, PROGRESS_RATE } from '../log-limit.ts';
 import type { Assessment } from '../preloads/assess/assess.ts';
 import { floorOf, type PreloadSettings } from '../preloads/preload-spec.ts';
+import { approvedEvent, awaitedEvent } from './approval-events.ts';
 import { recordedEndEvents } from './end-events.ts';
 import { createEnsurePreload, STALE_RETRY_MS } from './ensure-preload.ts';
 import { decisionEvents, exceededEvent, stepEvents } from './hold-events.ts';
@@ -27,6 +29,7 @@ import {
   preloadFor,
   type ReleaseReason,
 } from './next-step.ts';
+import { createOpenHolds, type HoldsOpen } from './open-holds.ts';
 import {
   deploymentPath,
   type EndHoldsOptions,
@@ -50,19 +53,14 @@ export interface DeploymentControllerOptions {
   readonly preloads: Store<ImagePreload>;
   /** Undefined where nobody opted in. */
   readonly modeOf: (namespace: string) => Mode | undefined;
+  /** What the hold of the Deployment waits for besides its images. */
+  readonly awaitedOf: (deployment: Deployment) => Awaited | undefined;
   readonly assessmentOf: (preloadKey: string) => Assessment | undefined;
   /** Called with the key of an ImagePreload that is needed and not served yet. */
   readonly onPreloadAwaited: (preloadKey: string) => void;
   readonly settings: PreloadSettings;
   /** A hold was taken off, after so long. Not what was none, such as a copy of another Deployment's. */
   readonly onHoldEnded?: ((reason: ReleaseReason | DropReason, seconds: number) => void) | undefined;
-}
-
-/** The holds that there are. */
-export interface HoldsOpen {
-  readonly open: number;
-  /** 0 without any. */
-  readonly oldestSeconds: number;
 }
 
 /** Carries holds through: makes their ImagePreloads and releases them. */
@@ -93,7 +91,7 @@ export function createDeploymentController(options: DeploymentControllerOptions)
   const limitProgress = createLogLimit(clock, PROGRESS_RATE);
   const unended = createUnendedHolds({ clock, writeEvent });
   const rules = { alwaysPullImages: options.settings.alwaysPullImages };
-  const since = new WeakMap<Deployment, number>();
+  const open = createOpenHolds(clock);
   /** Ends of holds whose patch was sent and not confirmed: the answer may have been lost. By the Deployment's key. */
   const unconfirmed = new LRUCache<string, EndedHold>({ max: 1000 });
   const preload = createEnsurePreload({
@@ -118,7 +116,9 @@ export function createDeploymentController(options: DeploymentControllerOptions)
     const mode = options.modeOf(deployment.namespace);
     const assessment = assessmentFor(deployment, mode);
     if (mode !== undefined) writeEvents(deployment, mode, assessment);
-    const step = nextStep({ deployment, mode, assessment, rules });
+    const awaited = options.awaitedOf(deployment);
+    const step = nextStep({ deployment, mode, assessment, awaited, rules });
+    open.awaits(deployment, step.step === 'await' ? step.awaited : undefined);
     try {
       const retryIn = await apply(deployment, step);
       stale.delete(key);
@@ -134,14 +134,30 @@ export function createDeploymentController(options: DeploymentControllerOptions)
   }
 
   function writeEvents(deployment: Deployment, mode: Mode, assessment: Assessment | undefined): void {
+    const approved = approvedEvent(deployment);
+    // In mode reject, an update that waits for an approval or a time is held as in mode pause.
+    const isHeldAnyway =
+      options.awaitedOf(deployment) !== undefined || ownHold(deployment)?.approved !== undefined;
     const events = [
-      ...decisionEvents(deployment, mode, assessment, clock.now()),
+      ...decisionEvents(deployment, isHeldAnyway ? 'pause' : mode, assessment, clock.now()),
       ...recordedEndEvents(deployment, clock.now()),
+      ...(approved === undefined ? [] : [approved]),
       ...settingEvents(deployment, floorOf(options.settings)),
     ];
     for (const event of events) writeEvent(event);
     const exceeded = exceededBeside(deployment, mode, rules);
     if (exceeded !== undefined) writeEvent(exceededEvent(deployment, exceeded));
+  }
+
+  /** Returns in how many ms to look again. */
+  function awaitEnd(
+    deployment: Deployment,
+    { hold, awaited }: NextStep & { step: 'await' },
+  ): number | undefined {
+    const assessment = assessmentFor(deployment, options.modeOf(deployment.namespace));
+    writeEvent(awaitedEvent(deployment, hold, awaited, assessment));
+    const again = lookAgainAt(awaited, clock.now());
+    return again && Math.max(0, again - clock.now());
   }
 
   function assessmentFor(deployment: Deployment, mode: Mode | undefined): Assessment | undefined {
@@ -150,7 +166,10 @@ export function createDeploymentController(options: DeploymentControllerOptions)
     const key = `${deployment.namespace}/${needed.name}`;
     const there = preloads.get(key);
     if (there === undefined || there.deleting) return undefined;
-    return preload.isTheOne(there, deployment, needed) ? options.assessmentOf(key) : undefined;
+    if (!preload.isTheOne(there, deployment, needed)) return undefined;
+    const assessment = options.assessmentOf(key);
+    // Once a rollout is approved, the images are looked at again.
+    return assessment?.allowedAt === allowedAt(deployment, clock.now()) ? assessment : undefined;
   }
 
   async function apply(deployment: Deployment, step: NextStep): Promise<number | undefined> {
@@ -159,6 +178,8 @@ export function createDeploymentController(options: DeploymentControllerOptions)
         return undefined;
       case 'preload':
         return await preload.ensure(deployment, step.preload);
+      case 'await':
+        return awaitEnd(deployment, step);
       case 'release':
         // Seen by a cache that may lag behind the one of the Deployments: a hold just made is not released for that.
         if (step.reason === 'OptedOut' && (await isStillHeldBy(deployment))) return STALE_RETRY_MS;
@@ -258,26 +279,8 @@ export function createDeploymentController(options: DeploymentControllerOptions)
     }
   }
 
-  /**
-   * In ms since the epoch; NaN without a hold. Kept, because a hold has up to 32 KiB and each scrape of the metrics needs all of
-   * them.
-   */
-  function heldSince(deployment: Deployment): number {
-    const known = since.get(deployment);
-    if (known !== undefined) return known;
-    const begun = Date.parse(ownHold(deployment)?.since ?? '');
-    since.set(deployment, begun);
-    return begun;
-  }
-
-  function holds(): HoldsOpen {
-    const begun = [...deployments.values()].map(heldSince).filter((time) => !Number.isNaN(time));
-    const ages = begun.map((time) => (clock.now() - time) / 1000);
-    return { open: ages.length, oldestSeconds: ages.reduce((oldest, age) => Math.max(oldest, age), 0) };
-  }
-
   return {
-    holds,
+    holds: () => open.count(deployments.values()),
     deploymentChanged: (key) => queue.add(key),
     namespaceChanged(namespace) {
       for (const { name } of deployments.inNamespace(namespace)) queue.add(`${namespace}/${name}`);

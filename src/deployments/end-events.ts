@@ -1,3 +1,4 @@
+import type { Awaited } from '../api/approval.ts';
 import { ownDecisionRecord } from '../api/decision-record.ts';
 import { type Deployment, isMarked } from '../api/deployment.ts';
 import type { Hold } from '../api/hold.ts';
@@ -10,17 +11,27 @@ import { deploymentReference, preloadReference } from '../cluster/object-referen
 import { EVENT_LIFE_MS, isExpectedEnd } from './hold-events.ts';
 
 /** The Event for a hold that ends because Pullgate is stopped or uninstalled. */
-export function endedEvent(
-  deployment: Deployment,
-  hold: Hold,
-  end: 'release' | 'revert',
-  now: number,
-): GateEvent {
+export function endedEvent({
+  deployment,
+  hold,
+  awaited,
+  end,
+  now,
+}: {
+  readonly deployment: Deployment;
+  readonly hold: Hold;
+  /** What the rollout waited for besides its images. */
+  readonly awaited: Awaited | undefined;
+  readonly end: 'release' | 'revert';
+  readonly now: number;
+}): GateEvent {
   const failure = knownFailure(deployment);
   const unavailable =
     failure === undefined ? '' : `; the image of the held version is known to be unavailable: ${failure}`;
+  const waited = awaited && (awaited.kind === 'Approval' ? 'an approval' : 'a later time');
+  const why = waited === undefined ? unavailable : `; the rollout waited for ${waited}${unavailable}`;
   const seconds = Math.max(0, Math.round((now - Date.parse(hold.since)) / 1000));
-  const reverted = `Pullgate stops, so the running pod template was restored after ${seconds} s${unavailable}`;
+  const reverted = `Pullgate stops, so the running pod template was restored after ${seconds} s${why}`;
   return {
     type: 'Warning',
     reason: end === 'revert' ? 'HoldReverted' : 'RolloutReleased',
@@ -29,8 +40,11 @@ export function endedEvent(
     related: preloadReference(deployment, awaitedPreload(deployment, hold)),
     note:
       end === 'revert'
-        ? noteEnding(reverted, 'apply the new version again when its image is available')
-        : `Pullgate stops, so the rollout was released after ${seconds} s${unavailable}`,
+        ? noteEnding(
+            reverted,
+            `apply the new version again${failure === undefined ? '' : ' when its image is available'}`,
+          )
+        : `Pullgate stops, so the rollout was released after ${seconds} s${why}`,
     dedupKey: `${hold.template} ${hold.since}`,
   };
 }

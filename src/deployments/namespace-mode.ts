@@ -1,6 +1,7 @@
+import { requiresApproval } from '../api/approval.ts';
 import { MODE_LABEL, MODES, type Mode } from '../api/names.ts';
 import type { GateEvent } from '../cluster/events.ts';
-import { asString, at } from '../json.ts';
+import { asString, asStringMap, at } from '../json.ts';
 import { elide } from '../text.ts';
 
 /** What Pullgate reads of a Namespace. */
@@ -9,17 +10,20 @@ export interface Namespace {
   readonly uid: string;
   /** The mode label as it stands, cut at the length that API servers allow. */
   readonly mode: string | undefined;
+  readonly requiresApproval: boolean;
 }
 
 /** apimachinery, util/validation: LabelValueMaxLength. */
 const LABEL_LIMIT = 63;
 
 export function parseNamespace(raw: unknown): Namespace {
-  const mode = asString(at(raw, 'metadata', 'labels', MODE_LABEL));
+  const labels = at(raw, 'metadata', 'labels');
+  const mode = asString(at(labels, MODE_LABEL));
   return {
     name: asString(at(raw, 'metadata', 'name')) ?? '',
     uid: asString(at(raw, 'metadata', 'uid')) ?? '',
     mode: mode === undefined ? undefined : elide(mode, LABEL_LIMIT),
+    requiresApproval: requiresApproval(asStringMap(labels)),
   };
 }
 

@@ -1,3 +1,4 @@
+import type { Awaited } from '../api/approval.ts';
 import { exceededBound } from '../api/bounds.ts';
 import { ownDecisionRecord } from '../api/decision-record.ts';
 import type { Deployment } from '../api/deployment.ts';
@@ -22,6 +23,8 @@ export interface NextStepInput {
   readonly deployment: Deployment;
   /** Of the namespace; undefined where nobody opted in. */
   readonly mode: Mode | undefined;
+  /** What the hold waits for besides its images. */
+  readonly awaited?: Awaited | undefined;
   /** Of the preload that `preloadFor` names; undefined until there is one. */
   readonly assessment: Assessment | undefined;
   readonly rules?: PullRules | undefined;
@@ -56,6 +59,7 @@ export type DropReason = 'Foreign' | 'Unreadable' | 'Resumed' | 'LimitExceeded';
 /**
  * The one thing to do next about a Deployment.
  * - `preload`: see that this ImagePreload exists.
+ * - `await`: the images are ready, but the rollout also waits for an approval or a time.
  * - `fail` / `recover`: make a waiting `kubectl rollout status` fail, or wait again.
  */
 export type NextStep =
@@ -68,6 +72,7 @@ export type NextStep =
       readonly paused: boolean;
     }
   | { readonly step: 'preload'; readonly preload: NeededPreload }
+  | { readonly step: 'await'; readonly awaited: Awaited; readonly hold: Hold }
   | { readonly step: 'fail'; readonly message: string }
   | { readonly step: 'recover' };
 
@@ -75,10 +80,11 @@ export type NextStep =
 const HOLDING: ReadonlySet<Mode | undefined> = new Set<Mode>(['pause', 'reject']);
 
 /** Pure: looks at what is stored, never at what happened, so it may run at any time and any number of times. */
-export function nextStep({ deployment, mode, assessment, rules = {} }: NextStepInput): NextStep {
+export function nextStep(input: NextStepInput): NextStep {
+  const { deployment, mode, assessment, rules = {} } = input;
   if (deployment.deleting) return { step: 'nothing' };
   const annotation = deployment.annotations[HOLD_ANNOTATION];
-  if (annotation === undefined) return withoutHold({ deployment, mode, assessment, rules });
+  if (annotation === undefined) return withoutHold(input);
 
   const hold = parseHold(annotation);
   const paused = pausedAfterHold(deployment);
@@ -94,21 +100,32 @@ export function nextStep({ deployment, mode, assessment, rules = {} }: NextStepI
     return { step: 'release', reason: 'LimitExceeded', hold, paused };
   // Admission ends such a hold itself; this one was stored while it was away.
   if (!needsPull(deployment, hold, rules)) return { step: 'release', reason: 'Reverted', hold, paused };
-  if (assessment === undefined) {
-    const preload = heldFor(deployment, hold);
-    return isFailedBefore(deployment, hold, preload) ? { step: 'recover' } : { step: 'preload', preload };
-  }
+  return assessment === undefined
+    ? withoutAssessment(deployment, hold)
+    : assessedStep(input, assessment, hold);
+}
 
+function withoutAssessment(deployment: Deployment, hold: Hold): NextStep {
+  const preload = heldFor(deployment, hold);
+  return isFailedBefore(deployment, hold, preload) ? { step: 'recover' } : { step: 'preload', preload };
+}
+
+function assessedStep({ deployment, awaited }: NextStepInput, assessment: Assessment, hold: Hold): NextStep {
   const { outcome, progress } = assessment;
-  const release = releaseReason(deployment, assessment);
+  const release = releaseReason(deployment, assessment, awaited);
   // The Deployment controller fails no rollout that is paused: what is not the gate's is from before the hold.
   const failed = isFailed(deployment);
   if (release !== undefined) {
     // The other way round, a rollout of an old ReplicaSet would begin with its deadline exceeded.
-    return failed ? { step: 'recover' } : { step: 'release', reason: release, hold, paused };
+    return failed
+      ? { step: 'recover' }
+      : { step: 'release', reason: release, hold, paused: pausedAfterHold(deployment) };
   }
   if (outcome.kind === 'fail') return failStep(deployment, failureMessage(outcome, progress));
-  return failed ? { step: 'recover' } : { step: 'nothing' };
+  if (failed) return { step: 'recover' };
+  return outcome.kind === 'release' && awaited !== undefined
+    ? { step: 'await', awaited, hold }
+    : { step: 'nothing' };
 }
 
 /**
@@ -211,7 +228,13 @@ function withoutHold({ deployment, mode, assessment, rules = {} }: NextStepInput
     : { step: 'preload', preload };
 }
 
-function releaseReason(deployment: Deployment, { outcome, progress }: Assessment): ReleaseReason | undefined {
+/** An approval and a time go before everything that the images and the pods say. */
+function releaseReason(
+  deployment: Deployment,
+  { outcome, progress }: Assessment,
+  awaited: Awaited | undefined,
+): ReleaseReason | undefined {
+  if (awaited !== undefined) return undefined;
   if (outcome.kind === 'release') return outcome.reason;
   if (outcome.kind === 'fail') return undefined;
   // No pod runs, so there is nothing to keep. If the Deployment stayed held, the next scale-up would start pods of the old version.

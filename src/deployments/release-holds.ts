@@ -1,3 +1,4 @@
+import { type Awaited, awaitedBeforeRelease } from '../api/approval.ts';
 import { type Deployment, isMarked, parseDeployment } from '../api/deployment.ts';
 import { type Hold, ownHold } from '../api/hold.ts';
 import { knownFailure } from '../api/rollout.ts';
@@ -9,6 +10,7 @@ import type { JsonObject } from '../json.ts';
 import { createLimiter } from '../limiter.ts';
 import type { Logger } from '../log.ts';
 import { endedEvent } from './end-events.ts';
+import { parseNamespace } from './namespace-mode.ts';
 import { pausedAfterHold, releasePatch } from './release-patch.ts';
 import { runningTemplate } from './running-template.ts';
 
@@ -28,7 +30,7 @@ export interface EndHoldsOptions {
   readonly writeEvent: (event: GateEvent) => void;
   /**
    * How each hold ends: its rollout starts, or the running template is restored. By default a hold is released, unless its image is
-   * known to be unavailable.
+   * known to be unavailable, or it waits for an approval or a time.
    */
   readonly end?: 'release' | 'revert' | undefined;
 }
@@ -56,13 +58,15 @@ async function endWhateverComes(read: Deployment, options: EndHoldsOptions): Pro
   for (let attempt = 1; ; attempt += 1) {
     const hold = ownHold(deployment);
     const failure = knownFailure(deployment);
-    const template = hold === undefined ? undefined : await templateToRestore(deployment, hold, options);
+    const awaited = hold === undefined ? undefined : await awaitedBy(deployment, options);
+    const template =
+      hold === undefined ? undefined : await templateToRestore(deployment, hold, awaited, options);
     try {
       const paused = pausedAfterHold(deployment);
       await client.jsonPatch(deploymentPath(deployment), releasePatch(deployment, paused, { template }));
       const end = template === undefined ? 'release' : 'revert';
       log.info({ ...fieldsOf(deployment), reason: 'Shutdown', failure }, `hold ${end}`);
-      if (hold !== undefined) writeEvent(endedEvent(deployment, hold, end, clock.now()));
+      if (hold !== undefined) writeEvent(endedEvent({ deployment, hold, awaited, end, now: clock.now() }));
       return;
     } catch (error) {
       if (isNotFound(error)) return;
@@ -73,13 +77,24 @@ async function endWhateverComes(read: Deployment, options: EndHoldsOptions): Pro
   }
 }
 
+/** Returns what the hold waits for besides its images. */
+async function awaitedBy(
+  deployment: Deployment,
+  { client, clock }: EndHoldsOptions,
+): Promise<Awaited | undefined> {
+  const namespace = parseNamespace(await client.get(`/api/v1/namespaces/${deployment.namespace}`));
+  return awaitedBeforeRelease(deployment, namespace.requiresApproval, clock.now());
+}
+
 /** Returns the template to go back to; undefined for a hold to release. */
 async function templateToRestore(
   deployment: Deployment,
   hold: Hold,
+  awaited: Awaited | undefined,
   { client, clock, end }: EndHoldsOptions,
 ): Promise<JsonObject | undefined> {
-  const wanted = end ?? (knownFailure(deployment) === undefined ? 'release' : 'revert');
+  const mayStart = awaited === undefined && knownFailure(deployment) === undefined;
+  const wanted = end ?? (mayStart ? 'release' : 'revert');
   if (wanted === 'release') return undefined;
   const running = await runningTemplate(client, deployment, hold.from.template, clock);
   if (running.kind === 'found') return running.template;

@@ -1,7 +1,13 @@
 import { ownDecisionRecord, writeDecisionRecord } from '../api/decision-record.ts';
 import type { Deployment } from '../api/deployment.ts';
 import { HOLD_CHARACTERS, ownHold, parseHold } from '../api/hold.ts';
-import { DECIDED_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION, KEEP_PAUSED_ANNOTATION } from '../api/names.ts';
+import {
+  APPROVED_ANNOTATION,
+  DECIDED_ANNOTATION,
+  HELD_LABEL,
+  HOLD_ANNOTATION,
+  KEEP_PAUSED_ANNOTATION,
+} from '../api/names.ts';
 import type { JsonObject } from '../json.ts';
 
 export interface JsonPatchOperation {
@@ -41,6 +47,9 @@ export function releasePatch(
       { op: 'remove', path: annotationPath(HOLD_ANNOTATION) },
     );
   }
+  // What it approved is over. Left there, it could not be set again for the same template.
+  if (annotations[APPROVED_ANNOTATION] !== undefined)
+    operations.push({ op: 'remove', path: annotationPath(APPROVED_ANNOTATION) });
   if (decided !== undefined)
     operations.push({ op: 'add', path: annotationPath(DECIDED_ANNOTATION), value: decided });
   if (labels[HELD_LABEL] !== undefined) {

@@ -2,7 +2,12 @@ import { Gauge, type Registry } from 'prom-client';
 
 /** What is looked up at each scrape. Undefined: this replica cannot tell, and shows nothing, such as one that does not lead. */
 export interface State {
-  holds(): { readonly open: number /** 0 without any. */; readonly oldestSeconds: number } | undefined;
+  /** By what they wait for: images, an approval or a time. */
+  holds():
+    | Readonly<
+        Record<string, { readonly open: number /** 0 without any. */; readonly oldestSeconds: number }>
+      >
+    | undefined;
   pulls(): { readonly running: number; readonly limit: number } | undefined;
   /** One for each collection that is followed, such as `deployments`. */
   watches(): Iterable<{ readonly resource: string; readonly silentSeconds: number }>;
@@ -15,17 +20,24 @@ export interface State {
 
 /** Shows the state of this replica in the registry. To be called once, when there is something to look up. */
 export function exposeState(registry: Registry, state: State): void {
-  gauge(
+  labelledGauge(
     registry,
     'pullgate_holds',
-    'Rollouts that are held now. Only the leader reports it',
-    () => state.holds()?.open,
+    'Rollouts that are held now, by what they wait for: `images`, `approval` or `time`. Only the leader reports it',
+    'waiting_for',
+    function* () {
+      for (const [waitingFor, { open }] of Object.entries(state.holds() ?? {})) yield [waitingFor, open];
+    },
   );
-  gauge(
+  labelledGauge(
     registry,
     'pullgate_hold_oldest_age_seconds',
-    'Seconds since the oldest hold began, or 0 if there is none. Only the leader reports it',
-    () => state.holds()?.oldestSeconds,
+    'Seconds since the oldest hold began or was approved, or 0 if there is none, by what it waits for. Only the leader reports it',
+    'waiting_for',
+    function* () {
+      for (const [waitingFor, { oldestSeconds }] of Object.entries(state.holds() ?? {}))
+        yield [waitingFor, oldestSeconds];
+    },
   );
   gauge(
     registry,

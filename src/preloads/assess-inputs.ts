@@ -1,3 +1,4 @@
+import { type Awaited, allowedAt } from '../api/approval.ts';
 import type { Deployment } from '../api/deployment.ts';
 import type { ImagePreload, PreloadImage } from '../api/image-preload.ts';
 import type { Clock } from '../clock.ts';
@@ -40,6 +41,8 @@ export function createAssessInputs(options: {
   readonly lookups: WorkloadLookups;
   readonly pullTimes: PullTimes;
   readonly maxConcurrentPulls: number;
+  /** What the hold of the Deployment waits for besides its images. */
+  readonly awaitedOf: (owner: Deployment | undefined) => Awaited | undefined;
 }): AssessInputs {
   const { clock, nodes, pods, troubles, lookups, pullTimes, maxConcurrentPulls } = options;
   let nodesVersion = 0;
@@ -107,6 +110,8 @@ export function createAssessInputs(options: {
         preferred: ordered ? await lookups.nodesOf(preload, state, owner) : new Set(),
         noNodesSince: noNodesSince(preload),
         servedSince: state.servedSince,
+        awaited: options.awaitedOf(owner),
+        allowedAt: owner && allowedAt(owner, clock.now()),
         times: pullTimes,
         now: clock.now(),
         judged: state.judged,

@@ -1,3 +1,4 @@
+import type { Awaited } from '../api/approval.ts';
 import type { Deployment } from '../api/deployment.ts';
 import { type ImagePreload, withStatus } from '../api/image-preload.ts';
 import type { Mode } from '../api/names.ts';
@@ -28,7 +29,7 @@ import type { PullerPod } from './pods/puller-pod-status.ts';
 import type { PullerResources } from './pods/puller-resources.ts';
 import { preloadEvents } from './preload-events.ts';
 import { createPreloadPods } from './preload-pods.ts';
-import { createPreloadStates, ownerKey, type PreloadState } from './preload-state.ts';
+import { createPreloadStates, ownerKey, type PreloadState, restMs } from './preload-state.ts';
 import { preloadStatus } from './preload-status.ts';
 import { createPreloadWriter } from './preload-writer.ts';
 import { logProgress } from './progress-log.ts';
@@ -50,6 +51,8 @@ export interface PreloadControllerOptions {
   readonly nodes: Store<Node>;
   /** Undefined where nobody opted in. */
   readonly modeOf: (namespace: string) => Mode | undefined;
+  /** What the hold of the Deployment waits for besides its images. */
+  readonly awaitedOf: (owner: Deployment | undefined) => Awaited | undefined;
   /** Pulls at a time in the whole cluster. */
   readonly maxConcurrentPulls: number;
   /** For how long a pull may keep its place among them while others want one, whatever its preload says. */
@@ -79,9 +82,6 @@ export interface PreloadController extends Trim<ImagePreload> {
   stop(): Promise<void>;
 }
 
-/** After each look at a preload; for one image on 5,000 nodes 150 ms, which is little beside a pull, and then at most 1% of a core. */
-const REST_MS = 25;
-const PULLS_PER_MS_OF_REST = 40;
 /** Nodes report something all the time, and each time every preload has to look at all of them. */
 const NODES_INTERVAL_MS = 1000;
 /** What somebody waits for. */
@@ -110,7 +110,14 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
       if (!stopped) wakeSharers(pod, 0);
     },
   });
-  const queue = createWorkQueue({ name: 'preload', reconcile, restMs, clock, log, random });
+  const queue = createWorkQueue({
+    name: 'preload',
+    reconcile,
+    restMs: (key) => restMs(states.get(key)),
+    clock,
+    log,
+    random,
+  });
   const writer = createPodWriter({ client, clock, log, pods, onRefused: endedPulls.refused });
   const preloadWriter = createPreloadWriter({ client, clock, log });
   const states = createPreloadStates({
@@ -143,19 +150,13 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     ...{ clock, nodes, pods, troubles, lookups },
     pullTimes: options.pullTimes,
     maxConcurrentPulls: options.maxConcurrentPulls,
+    awaitedOf: options.awaitedOf,
   });
   const ending = createEnding({
     ...{ clock, random, writeEvent, inputs, pods, ownPods, preloadPods, preloadWriter, places, served },
     ownerOf,
     forget: states.forget,
   });
-
-  /** To look at thousands of nodes takes milliseconds, for each image. */
-  function restMs(key: string): number {
-    const state = states.get(key);
-    const pulls = (state?.eligible?.nodes.eligible.length ?? 0) * (state?.pulls.length ?? 0);
-    return REST_MS + pulls / PULLS_PER_MS_OF_REST;
-  }
 
   async function reconcile(key: string): Promise<number | undefined> {
     const preload = preloads.get(key);
@@ -226,7 +227,6 @@ export function createPreloadController(options: PreloadControllerOptions): Prel
     endedPulls.timedOut(assessment.plan.timedOut);
     if (activity !== 'rolling')
       for (const event of preloadEvents(known, assessment, ownerOf(known))) writeEvent(event);
-
     preloadPods.endStray(state);
     preloadPods.start(key, known, state, assessment.plan, rules.resources);
     for (const pod of assessment.plan.remove) void writer.remove(pod);

@@ -1,3 +1,4 @@
+import { describeTime } from '../api/approval.ts';
 import {
   type Condition,
   DIGESTS_LIMIT,
@@ -32,7 +33,7 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
   const time = rfc3339(now);
   const ended = activity === 'standalone' && isAnswered(assessment);
   const { progress } = assessment;
-  const { phase, reason, message } = summary(assessment);
+  const { phase, reason, message } = withAwaited(summary(assessment), assessment);
   const condition = (type: string, value: Condition['status'], why: string, text: string): Condition => {
     const same = before?.conditions.find((old) => old.type === type && old.status === value);
     // Kept over a new reason too, as the API conventions ask: it is the time of the status.
@@ -84,6 +85,21 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
     startedAt: before?.startedAt ?? time,
     ...(finishedAt !== undefined && { finishedAt }),
   };
+}
+
+/** Nothing is awaited before the outcome allows a release. */
+function withAwaited(
+  words: ReturnType<typeof summary>,
+  { awaited, outcome }: Assessment,
+): ReturnType<typeof summary> {
+  if (awaited === undefined || outcome.kind !== 'release') return words;
+  return awaited.kind === 'Approval'
+    ? {
+        ...words,
+        phase: 'WaitingForApproval',
+        message: `${words.message}; the rollout waits for an approval`,
+      }
+    : { ...words, phase: 'WaitingForTime', message: `${words.message}; ${describeTime(awaited.until)}` };
 }
 
 /** The condition that carries the outcome: `True` allows the release, `False` rules it out for now, and `Unknown` means wait. */

@@ -1,9 +1,14 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type ImagePreload, type ImagePreloadStatus, parseImagePreload } from '../api/image-preload.ts';
+import {
+  type ImagePreload,
+  type ImagePreloadStatus,
+  type PreloadPhase,
+  parseImagePreload,
+} from '../api/image-preload.ts';
 import { API_GROUP_PATH } from '../api/names.ts';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
-import { isConflict, isNotFound } from '../cluster/api-error.ts';
+import { isConflict, isInvalid, isNotFound } from '../cluster/api-error.ts';
 import type { Logger } from '../log.ts';
 import { createLogLimit, FAILURE_RATE } from '../log-limit.ts';
 
@@ -30,6 +35,7 @@ export interface PreloadWriter {
 /** The status is for people: once a second is as fast as they read. */
 const STATUS_INTERVAL_MS = 1000;
 const STATUS_RETRY_MS = 5000;
+const WAITING_PHASES: ReadonlySet<PreloadPhase> = new Set(['WaitingForApproval', 'WaitingForTime']);
 
 export function createPreloadWriter({
   client,
@@ -41,6 +47,24 @@ export function createPreloadWriter({
   readonly log: Logger;
 }): PreloadWriter {
   const limitLog = createLogLimit(clock, FAILURE_RATE);
+  async function put(preload: ImagePreload, status: ImagePreloadStatus): Promise<void> {
+    const patch = [
+      { op: 'test', path: '/metadata/uid', value: preload.uid },
+      { op: 'add', path: '/status', value: status },
+    ];
+    await client.jsonPatch(`${preloadPath(preload)}/status`, patch, {}, { ignoreAnswer: true });
+  }
+
+  /** The CRD of the version before knows no approvals. */
+  async function putKnown(preload: ImagePreload, status: ImagePreloadStatus): Promise<void> {
+    try {
+      await put(preload, status);
+    } catch (error) {
+      if (!isInvalid(error) || !WAITING_PHASES.has(status.phase)) throw error;
+      await put(preload, { ...status, phase: 'Ready' });
+    }
+  }
+
   return {
     async writeStatus(preload, written, status) {
       if (isDeepStrictEqual(status, written.status)) return undefined;
@@ -49,11 +73,7 @@ export function createPreloadWriter({
       written.statusAt = clock.monotonic();
       const key = `${preload.namespace}/${preload.name}`;
       try {
-        const patch = [
-          { op: 'test', path: '/metadata/uid', value: preload.uid },
-          { op: 'add', path: '/status', value: status },
-        ];
-        await client.jsonPatch(`${preloadPath(preload)}/status`, patch, {}, { ignoreAnswer: true });
+        await putKnown(preload, status);
       } catch (error) {
         if (isNotFound(error)) return undefined;
         // Not thrown: pulls do not wait until their status can be told.

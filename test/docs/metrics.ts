@@ -1,5 +1,6 @@
 import { Registry } from 'prom-client';
 import { MODES } from '../../src/api/names.ts';
+import { WAITING_FOR } from '../../src/deployments/open-holds.ts';
 import { asArray, asString, at } from '../../src/json.ts';
 import { createMetrics } from '../../src/observe/metrics.ts';
 import { exposeState } from '../../src/observe/state-metrics.ts';
@@ -18,6 +19,7 @@ const LABELS: Readonly<Record<string, string>> = {
     '`Pulled`, `Failed` or `TimedOut`, of one attempt: if the first pull of a node fails and the second succeeds, the node counts once for each.',
   verb: '`get` (includes lists), `watch`, `create`, `patch`, `delete`',
   code: 'the HTTP status, or `error`',
+  waiting_for: `${list(WAITING_FOR)}. A hold waits for an approval or a time only once its images are on the nodes.`,
   resource: '`namespaces`, `nodes`, `deployments`, `imagepreloads`, `pods`. Only the leader watches them.',
   certificate: '`serving`, or `ca` for the authority that signed it',
 };

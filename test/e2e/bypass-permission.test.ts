@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import {
+  APPROVAL_LABEL,
+  APPROVED_ANNOTATION,
   BYPASS_ANNOTATION,
   MIN_NODES_ANNOTATION,
   MODE_LABEL,
@@ -82,7 +84,12 @@ async function heldFor(
 }
 
 test('the API server has nothing to say against the expressions of the policies', async () => {
-  for (const name of ['pullgate-bypass-permission', 'pullgate-status', 'pullgate-made-for']) {
+  for (const name of [
+    'pullgate-bypass-permission',
+    'pullgate-approval-permission',
+    'pullgate-status',
+    'pullgate-made-for',
+  ]) {
     const policy = await until(
       `the API server has checked the types of ${name}`,
       20,
@@ -212,6 +219,54 @@ describe('edit a namespace without the verb bypass, with the component bypass-pe
     const off = await shop.tryKubectl('--as=deployer', 'label', 'deployment', 'web', `${MODE_LABEL}=off`);
     assert.equal(off.code, 1);
     assert.match(off.stderr, OFF_DENIED);
+  });
+});
+
+describe('approve another pod template, or without the verb `approve` [approval-refused]', () => {
+  test('ignored with a warning; a user with the verb approves, and the requirement stays', async (t) => {
+    const shop = await createNamespace(t, lab, api);
+    await editor(shop, 'deployer');
+    await editor(shop, 'lead', { resource: 'imagepreloads', verbs: ['approve'] });
+    const web = await deploy(shop, 'web');
+    const require = `${APPROVAL_LABEL}=required`;
+    assert.equal((await shop.tryKubectl('--as=deployer', 'label', 'deployment', 'web', require)).code, 0);
+    const image = await shop.push('v2');
+    await shop.kubectl('--as=deployer', 'set', 'image', 'deployment/web', `app=${image}`);
+    const { note } = await told(shop, 'web', 'WaitingForApproval', 60);
+    const [, value = ''] = /pullgate\.io\/approved=([0-9a-f]+)/.exec(note) ?? [];
+    const approve = (user: string, template: string) =>
+      shop.tryKubectl(
+        ...[
+          'annotate',
+          'deployment',
+          'web',
+          `${APPROVED_ANNOTATION}=${template}`,
+          '--overwrite',
+          `--as=${user}`,
+        ],
+      );
+    assert.match(
+      (await approve('lead', 'another')).stderr,
+      /it names another pod template than the held one/,
+    );
+    assert.match(
+      (await approve('deployer', value)).stderr,
+      /the approval was refused: this user may not approve/,
+    );
+    const removed = await shop.tryKubectl(
+      '--as=deployer',
+      'label',
+      'deployment',
+      'web',
+      `${APPROVAL_LABEL}-`,
+    );
+    assert.match(removed.stderr, /ValidatingAdmissionPolicy 'pullgate-approval-permission' .* verb approve/);
+    assert.ok(isHeld(await web.read()));
+    assert.match((await approve('lead', value)).stderr, /approved: the rollout starts/);
+    await web.released(10);
+    assert.match((await told(shop, 'web', 'RolloutApproved')).note, /^approved by lead$/);
+    const ended = await shop.tryKubectl('--as=lead', 'label', 'deployment', 'web', `${APPROVAL_LABEL}-`);
+    assert.equal(ended.code, 0, ended.stderr);
   });
 });
 

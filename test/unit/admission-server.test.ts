@@ -40,7 +40,7 @@ const serving = await createServingCertificate(authority, { hosts: ['127.0.0.1']
 
 const AUTHORITY = { ca: authority.certificatePem };
 
-type MayBypass = (user: AdmissionUser, namespace: string) => Promise<boolean>;
+type May = (user: AdmissionUser, namespace: string) => Promise<boolean>;
 type RunningTemplateOf = (request: AdmissionRequest, hash: string) => Promise<RunningLookup>;
 type PreloadProgressOf = (request: AdmissionRequest, ask: Ask) => Promise<PreloadProgress>;
 
@@ -48,7 +48,7 @@ const notExpected = () => Promise.reject(new Error('nothing is to be looked up')
 
 async function start(
   /** null where no permission is needed. */
-  mayBypass: MayBypass | null = async () => true,
+  may: May | null = async () => true,
   clock: Clock = systemClock,
   preloadProgress: PreloadProgressOf = notExpected,
   leaving?: AbortSignal,
@@ -59,7 +59,7 @@ async function start(
   const app = createAdmissionServer({
     tls: { cert: serving.certificatePem, key: serving.keyPem },
     gate: { username: 'system:serviceaccount:pullgate:pullgate', exemptNamespaces: ['kube-system'] },
-    ...(mayBypass !== null && { mayBypass }),
+    ...(may !== null && { may }),
     preloadProgress,
     runningTemplate,
     leaving,

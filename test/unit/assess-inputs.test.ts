@@ -26,6 +26,7 @@ function withInputs(stored: ImagePreload = preload(), { handler = '', maxConcurr
   const asked = new Set<string>();
   const inputs = createAssessInputs({
     ...{ clock, pods, maxConcurrentPulls, pullTimes: PULL_TIMES },
+    awaitedOf: () => undefined,
     nodes: { values: () => cluster.values() },
     troubles: { of: () => undefined, read: () => undefined },
     lookups: {

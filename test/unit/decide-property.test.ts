@@ -14,7 +14,7 @@ import { runningTemplate } from '../../src/api/images-to-pull.ts';
 import { MODES, type Mode } from '../../src/api/names.ts';
 import type { PreloadProgress } from '../../src/api/preload-progress.ts';
 import type { RunningLookup } from '../../src/api/running-lookup.ts';
-import { templateHash } from '../../src/api/template/template-hash.ts';
+import { templateDigest, templateHash } from '../../src/api/template/template-hash.ts';
 import { readManifests } from '../../src/install/manifests.ts';
 import { asArray, asObject, asString, at, type JsonObject } from '../../src/json.ts';
 import { UID } from '../support/unit/deployment-builder.ts';
@@ -23,6 +23,7 @@ const GATE = 'gate';
 const NOW = Date.UTC(2026, 0, 1);
 const HOLD = 'pullgate.io/hold';
 const DECIDED = 'pullgate.io/decided';
+const APPROVED = 'pullgate.io/approved';
 const BYPASS = 'pullgate.io/bypass';
 const HELD = 'pullgate.io/held';
 
@@ -102,8 +103,9 @@ const hold: fc.Arbitrary<string> = fc
     running: template,
     age: fc.oneof(age, fc.constant(-1000)),
     userPaused: fc.boolean(),
+    approved: fc.boolean(),
   })
-  .map(({ uid, preload, template, running, age, userPaused }) =>
+  .map(({ uid, preload, template, running, age, userPaused, approved }) =>
     writeHold({
       v: 1,
       uid,
@@ -112,6 +114,9 @@ const hold: fc.Arbitrary<string> = fc
       from: runningTemplate(running),
       since: time(age),
       userPaused,
+      ...(approved && {
+        approved: { template: templateDigest(template), by: 'another-developer', at: time(age) },
+      }),
     }),
   );
 /** Of this Deployment, of another one or of version 0.1; of long ago, of this very moment, or from a clock that is ahead. */
@@ -138,6 +143,8 @@ const annotations = fc.record(
     [BYPASS]: fc.constantFrom('', 'urgent', 'again'),
     'pullgate.io/keep-paused': fc.constantFrom('true', 'false'),
     'pullgate.io/min-nodes': fc.constantFrom('1', '50%'),
+    'pullgate.io/approved': fc.constantFrom('', 'of another template'),
+    'pullgate.io/not-before': fc.constantFrom('2027-01-31T22:00:00Z', 'tonight'),
     'deployment.kubernetes.io/revision': fc.constantFrom('1', '2'),
     'example.com/note': fc.string(),
   },
@@ -147,6 +154,7 @@ const labels = fc.record(
   {
     [HELD]: fc.constantFrom('true', 'odd'),
     'pullgate.io/mode': fc.constantFrom('off', 'pause'),
+    'pullgate.io/approval': fc.constantFrom('required', 'please'),
     app: fc.string(),
   },
   { requiredKeys: [] },
@@ -159,15 +167,18 @@ const deployment: fc.Arbitrary<JsonObject> = fc
     paused: maybe(fc.boolean()),
     replicas: maybe(fc.constantFrom(0, 1, 3)),
     deletionTimestamp: fc.option(fc.constant('2026-01-01T00:00:00Z'), { nil: undefined, freq: 20 }),
+    approves: fc.boolean(),
     template,
   })
-  .map(({ annotations, labels, deletionTimestamp, ...spec }) =>
-    plainJson({
+  .map(({ annotations: others, labels, deletionTimestamp, approves, ...spec }) => {
+    const approval = { 'pullgate.io/approved': templateDigest(spec.template) };
+    const annotations = approves ? { ...others, ...approval } : others;
+    return plainJson({
       metadata: { namespace: 'shop', name: 'web', uid: UID, annotations, labels, deletionTimestamp },
       spec,
       status: { replicas: 1 },
-    }),
-  );
+    });
+  });
 
 const mode = fc.constantFrom(...MODES);
 const progress: fc.Arbitrary<PreloadProgress> = fc.record(
@@ -203,14 +214,20 @@ const update: fc.Arbitrary<DecideInput> = fc
     keep: fc.subarray(['template', 'annotations', 'labels', 'paused']),
     username: fc.oneof({ weight: 9, arbitrary: fc.constant('a-developer') }, fc.constant(GATE)),
     mayBypass: fc.boolean(),
+    mayApprove: fc.boolean(),
+    approves: fc.boolean(),
   })
-  .map(({ oldObject, other, keep, progress, ...rest }) => {
+  .map(({ oldObject, other, keep, progress, approves, ...rest }) => {
     const metadata = { ...asObject(other['metadata']) };
     const spec = { ...asObject(other['spec']) };
     for (const part of keep) {
       const [from, to] =
         part === 'annotations' || part === 'labels' ? ['metadata', metadata] : ['spec', spec];
       to[part] = at(oldObject, from, part);
+    }
+    if (approves) {
+      const approval = { [APPROVED]: templateDigest(spec['template']) };
+      metadata['annotations'] = { ...asObject(metadata['annotations']), ...approval };
     }
     return {
       ...rest,
@@ -258,8 +275,62 @@ const isOwn = (name: string) => name.startsWith('pullgate.io/');
 
 /** The marks that a user sets, which admission may put back but never writes. */
 function wishes(object: unknown): Readonly<Record<string, string>> {
-  const { [HOLD]: _h, [DECIDED]: _d, ...annotations } = parseDeployment(object).annotations;
+  const { [HOLD]: _h, [DECIDED]: _d, [APPROVED]: _a, ...annotations } = parseDeployment(object).annotations;
   return Object.fromEntries(Object.entries(annotations).filter(([name]) => isOwn(name)));
+}
+
+/** What only a hold can wait for. */
+function waits(object: unknown): boolean {
+  const { annotations, labels } = parseDeployment(object);
+  return labels['pullgate.io/approval'] === 'required' || annotations['pullgate.io/not-before'] !== undefined;
+}
+
+test('an approval is recorded for the held template alone, in the update that sets it, and of a user who may', () => {
+  let approvals = 0;
+  const asked = fc.constantFrom('own', 'other', 'none');
+  fc.assert(
+    fc.property(template, template, fc.boolean(), asked, fc.boolean(), fc.boolean(), (...given) => {
+      const [stored, updated, isSame, asks, isApproved, mayApprove] = given;
+      const next = isSame ? stored : updated;
+      const [digest, before] = [templateDigest(next), templateDigest(stored)];
+      const approved = isApproved ? { approved: { template: before, by: 'a-lead', at: time(1000) } } : {};
+      const annotation = isApproved ? { [APPROVED]: before } : {};
+      const value = { own: { [APPROVED]: digest }, other: { [APPROVED]: 'of another' }, none: annotation }[
+        asks
+      ];
+      const hold = writeHold({ ...holdOn(stored), ...approved });
+      const decision = decide({
+        ...{ mode: 'pause', username: 'a-developer', gateUsername: GATE, exemptNamespaces: [] },
+        ...{ mayBypass: false, mayApprove, dryRun: false, now: NOW },
+        oldObject: objectOf(stored, { [HOLD]: hold, ...annotation }),
+        object: objectOf(next, { [HOLD]: hold, ...value }),
+      });
+      const kept = parseDeployment(decision.object).annotations[APPROVED];
+      const isNew = asks === 'own' && mayApprove;
+      const by = isApproved && before === digest ? 'a-lead' : isNew ? 'a-developer' : undefined;
+      const isHeld = decision.hold !== undefined;
+      assert.equal(decision.hold?.approved?.by, isHeld ? by : undefined);
+      assert.equal(kept, isHeld && by !== undefined ? digest : undefined, 'else nobody could approve it');
+      approvals += Number(isHeld && by === 'a-developer');
+    }),
+    RUNS,
+  );
+  assert.ok(approvals > 20, `${approvals}`);
+});
+
+/** A hold of this Deployment on the template, while another one runs. */
+function holdOn(template: JsonObject): Hold {
+  return {
+    ...{ v: 1, uid: UID, preload: 'web-0123456789ab', template: templateHash(template) },
+    from: { template: 'another', images: {} },
+    since: time(5000),
+    userPaused: false,
+  };
+}
+
+function objectOf(template: JsonObject, annotations: JsonObject): JsonObject {
+  const metadata = { namespace: 'shop', name: 'web', uid: UID, labels: { [HELD]: 'true' }, annotations };
+  return plainJson({ metadata, spec: { paused: true, replicas: 2, template } });
 }
 
 test('it touches nothing but spec.paused and its own annotations and label', () => {
@@ -352,6 +423,11 @@ test('modes reject and audit begin no hold and pause nothing; one that is there 
         assert.deepEqual(decision, decide({ ...input, mode: 'pause' }));
         return;
       }
+      const inPause = decide({ ...input, mode: 'pause' });
+      if (mode === 'reject' && waits(inPause.object)) {
+        assert.deepEqual(decision, inPause);
+        return;
+      }
       assert.equal(decision.hold, undefined);
       assert.ok(!['Held', 'Superseded', 'Reheld'].includes(decision.kind), decision.kind);
       const { paused } = marks(decision.object);
@@ -366,6 +442,10 @@ test('mode reject denies exactly what mode pause would hold and mode audit would
     fc.property(update, (input) => {
       const of = (mode: Mode) => decide({ ...input, mode }).kind;
       const held = of('pause') === 'Held';
+      if (held && waits(decide({ ...input, mode: 'pause' }).object)) {
+        assert.equal(of('reject'), 'Held');
+        return;
+      }
       const isReady = input.progress?.outcome.kind === 'release';
       assert.equal(of('reject'), held ? (isReady ? 'Preloaded' : 'Rejected') : of('pause'));
       assert.equal(of('audit'), held ? 'Audited' : of('pause'));
@@ -621,6 +701,7 @@ function admitted(oldObject: JsonObject, object: JsonObject, meddled: JsonObject
     gateUsername: GATE,
     exemptNamespaces: [],
     mayBypass: true,
+    mayApprove: true,
   } as const;
   const first = plainJson(decide({ ...input, object, now }).object);
   if (meddled === undefined) return first;

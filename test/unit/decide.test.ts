@@ -28,6 +28,7 @@ function update(old: JsonObject, object: JsonObject, more: Update = {}): Decisio
     gateUsername: GATE,
     exemptNamespaces: ['kube-system'],
     mayBypass: true,
+    mayApprove: true,
     dryRun: false,
     now: NOW,
     ...more,

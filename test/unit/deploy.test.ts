@@ -334,7 +334,7 @@ test('component fail-closed: refuses in the modes that hold, and leaves audit al
   const patched = [...String(at(asArray(patches)[0], 'patch')).matchAll(/webhooks\/(\d)/g)].map(([, index]) =>
     at(webhooks[Number(index)], 'name'),
   );
-  assert.deepEqual(patched, ['pause.pullgate.io', 'reject.pullgate.io']);
+  assert.deepEqual(patched, ['pause.pullgate.io', 'reject.pullgate.io', 'approval.pullgate.io']);
 });
 
 test('component namespaced: takes away the binding of what it does to workloads, and names the role to bind', () => {

@@ -45,7 +45,7 @@ test('what was no hold of that Deployment has not lasted', async () => {
     await world.pass(1000);
     assert.equal(world.web().paused, false, 'it was dropped');
     assert.deepEqual(world.ended.holds, []);
-    assert.deepEqual(world.deploymentController.holds(), { open: 0, oldestSeconds: 0 });
+    assert.deepEqual(world.deploymentController.holds().images, { open: 0, oldestSeconds: 0 });
   }
 });
 
@@ -63,7 +63,11 @@ test('the holds that are open are counted, and the age of the oldest', async () 
   world.hold({ ...other, metadata }, WEB.replace(/web$/, 'other'));
   world.hold(deployment().metadata({ name: 'free', uid: 'uid-3' }).object, WEB.replace(/web$/, 'free'));
   await world.pass(59_900);
-  assert.deepEqual(world.deploymentController.holds(), { open: 2, oldestSeconds: 60 });
+  assert.deepEqual(world.deploymentController.holds(), {
+    images: { open: 2, oldestSeconds: 60 },
+    approval: { open: 0, oldestSeconds: 0 },
+    time: { open: 0, oldestSeconds: 0 },
+  });
   assert.equal(world.preloadController.running(), 1, 'both need the same');
 });
 
@@ -71,7 +75,7 @@ test('counting the holds reads each of them once, as anybody may ask for the met
   const world = await holding();
   world.deploymentController.holds();
   const parse = context.mock.method(JSON, 'parse');
-  for (let n = 0; n < 10; n += 1) assert.equal(world.deploymentController.holds().open, 1);
+  for (let n = 0; n < 10; n += 1) assert.equal(world.deploymentController.holds().images.open, 1);
   assert.equal(parse.mock.callCount(), 0);
 });
 

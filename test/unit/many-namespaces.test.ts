@@ -136,6 +136,7 @@ test('of a namespace that changes, its own Deployments are looked at and no othe
     },
     preloads: { get: () => undefined, values: () => [].values(), inNamespace: () => [].values() },
     modeOf: () => 'pause',
+    awaitedOf: () => undefined,
     assessmentOf: () => undefined,
     onPreloadAwaited: () => undefined,
     settings: PRELOAD_SETTINGS,

@@ -58,6 +58,7 @@ function following(count: number) {
     deployments: Object.assign(new EmptyStore<Deployment>(), { get: () => ROLLING }),
     nodes: new EmptyStore<Node>(),
     modeOf: () => 'reject',
+    awaitedOf: () => undefined,
     maxConcurrentPulls: 200,
     nodeTimeoutSeconds: 900,
     pullTimes: PULL_TIMES,

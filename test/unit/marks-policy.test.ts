@@ -3,6 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import {
+  APPROVAL_LABEL,
+  APPROVED_ANNOTATION,
   BYPASS_ANNOTATION,
   DEADLINE_ANNOTATION,
   DEPLOYMENT_ANNOTATIONS,
@@ -13,6 +15,7 @@ import {
   MIN_NODES_ANNOTATION,
   MODE_LABEL,
   NODE_TIMEOUT_ANNOTATION,
+  NOT_BEFORE_ANNOTATION,
   PARALLELISM_ANNOTATION,
   REVERT_ANNOTATION,
 } from '../../src/api/names.ts';
@@ -64,6 +67,13 @@ const nothing: readonly (readonly [string, DeploymentBuilder, RegExp])[] = [
   ['keep-paused: yes', web.annotate(KEEP_PAUSED_ANNOTATION, 'yes'), /does nothing unless it is "true"/],
   ['an empty bypass', web.annotate(BYPASS_ANNOTATION, ''), /bypass is empty/],
   ['a revert without a hold', web.annotate(REVERT_ANNOTATION, 'x'), /this Deployment is not held/],
+  ['approval: yes', web.label(APPROVAL_LABEL, 'yes'), /approval does nothing unless it is "required"/],
+  ['an approval without a hold', web.annotate(APPROVED_ANNOTATION, 'x'), /this Deployment is not held/],
+  [
+    'a not-before without a time zone',
+    web.annotate(NOT_BEFORE_ANNOTATION, '2027-01-31T22:00'),
+    /not-before is not valid/,
+  ],
   ['a count of nodes that is none', web.annotate(MIN_NODES_ANNOTATION, '0'), /min-nodes is not valid/],
   ['a time that is none', web.annotate(DEADLINE_ANNOTATION, '1h'), /deadline-seconds is not valid/],
 ];
@@ -81,6 +91,8 @@ test('what means something is no reason to warn', () => {
   assert.deepEqual(warnings(web), []);
   const marked = web
     .label(MODE_LABEL, 'off')
+    .label(APPROVAL_LABEL, 'required')
+    .annotate(NOT_BEFORE_ANNOTATION, '2027-01-31T22:00:00+01:00')
     .annotate(KEEP_PAUSED_ANNOTATION, 'true')
     .annotate(BYPASS_ANNOTATION, 'urgent')
     .annotate(PARALLELISM_ANNOTATION, '25%')

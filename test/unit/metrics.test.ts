@@ -7,7 +7,7 @@ import { exposeState, type State } from '../../src/observe/state-metrics.ts';
 import { PULL_FAILURE_REASONS } from '../../src/preloads/pods/failure-reasons.ts';
 
 const LEADER: State = {
-  holds: () => ({ open: 2, oldestSeconds: 61.5 }),
+  holds: () => ({ images: { open: 2, oldestSeconds: 61.5 }, approval: { open: 1, oldestSeconds: 900 } }),
   pulls: () => ({ running: 7, limit: 200 }),
   watches: () => [
     { resource: 'nodes', silentSeconds: 3 },
@@ -49,7 +49,18 @@ test('the names follow the conventions: base units, and _total for what only gro
 
 test('no label can name an image, a node, a Deployment or a namespace', () => {
   const { registry } = all();
-  const allowed = ['mode', 'decision', 'reason', 'result', 'verb', 'code', 'resource', 'certificate', 'le'];
+  const allowed = [
+    'mode',
+    'decision',
+    'reason',
+    'result',
+    'verb',
+    'code',
+    'resource',
+    'certificate',
+    'waiting_for',
+    'le',
+  ];
   const labels = own(registry).flatMap(labelsOf);
   assert.ok(labels.length > 5);
   assert.deepEqual(
@@ -124,8 +135,10 @@ test('the state is looked up at each scrape', async () => {
   assert.deepEqual(await samples(registry, 'pullgate_pulls_running'), ['pullgate_pulls_running 5']);
   const text = await registry.metrics();
   for (const line of [
-    'pullgate_holds 2',
-    'pullgate_hold_oldest_age_seconds 61.5',
+    'pullgate_holds{waiting_for="images"} 2',
+    'pullgate_holds{waiting_for="approval"} 1',
+    'pullgate_hold_oldest_age_seconds{waiting_for="images"} 61.5',
+    'pullgate_hold_oldest_age_seconds{waiting_for="approval"} 900',
     'pullgate_pulls_limit 200',
     'pullgate_leader 1',
     'pullgate_watch_age_seconds{resource="nodes"} 3',
@@ -140,7 +153,7 @@ test('a replica that ceases to lead shows no holds and pulls any more, rather th
   const { registry } = all({
     ...LEADER,
     isLeader: () => leads,
-    holds: () => (leads ? { open: 0, oldestSeconds: 0 } : undefined),
+    holds: () => (leads ? { images: { open: 0, oldestSeconds: 0 } } : undefined),
     pulls: () => (leads ? { running: 0, limit: 200 } : undefined),
   });
   const names = [

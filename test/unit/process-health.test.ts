@@ -12,6 +12,9 @@ import { manualClock } from '../support/unit/manual-clock.ts';
 const authority = await createAuthority({ now: new Date(), days: 1 });
 const certificates = { serving: authority.certificatePem, ca: authority.certificatePem };
 
+const NONE = { open: 0, oldestSeconds: 0 };
+const HOLDS = { images: { open: 1, oldestSeconds: 5 }, approval: NONE, time: NONE };
+
 /** A gate beside a cluster that has come so far. */
 function beside(watches: () => readonly Watch[], syncingMs: () => number | undefined = () => undefined) {
   const registry = new Registry();
@@ -20,7 +23,7 @@ function beside(watches: () => readonly Watch[], syncingMs: () => number | undef
     start: () => undefined,
     synced: Promise.resolve(),
     syncingMs,
-    holds: () => ({ open: 1, oldestSeconds: 5 }),
+    holds: () => HOLDS,
     pulls: () => ({ running: 2, limit: 200 }),
     watches,
     stop: async () => undefined,
@@ -63,7 +66,7 @@ test('its metrics are those of a leader', async () => {
   const { body } = await server.inject('/metrics');
   for (const line of [
     'pullgate_leader 1',
-    'pullgate_holds 1',
+    'pullgate_holds{waiting_for="images"} 1',
     'pullgate_pulls_running 2',
     'pullgate_watch_age_seconds{resource="pods"} 1',
     'pullgate_hold_duration_seconds_count{reason="Ready"} 1',

@@ -100,6 +100,7 @@ function cluster() {
       object,
       running,
       mayBypass: true,
+      mayApprove: true,
       dryRun: false,
       now,
     });

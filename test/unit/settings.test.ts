@@ -15,7 +15,11 @@ const set = (name: string, value: string) => {
 };
 
 test('a Deployment without such an annotation sets nothing', () => {
-  assert.deepEqual(settingsOf(parseDeployment(deployment().object)), { settings: {}, invalid: [] });
+  assert.deepEqual(settingsOf(parseDeployment(deployment().object)), {
+    settings: {},
+    notBefore: undefined,
+    invalid: [],
+  });
 });
 
 for (const [name, value, want] of [

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { systemClock } from '../../src/clock.ts';
 import { createApiClient } from '../../src/cluster/api-client.ts';
-import { mayBypass } from '../../src/cluster/subject-access-review.ts';
+import { isAllowed } from '../../src/cluster/subject-access-review.ts';
 import { createLogLimit } from '../../src/log-limit.ts';
 import {
   answer,
@@ -23,7 +23,12 @@ async function ask(handler: Handler) {
   double.route('POST', PATH, handler);
   try {
     const start = performance.now();
-    const allowed = await mayBypass(client, USER, 'shop', { log, limitLog: createLogLimit(systemClock) });
+    const allowed = await isAllowed(
+      client,
+      USER,
+      { namespace: 'shop', verb: 'bypass' },
+      { log, limitLog: createLogLimit(systemClock) },
+    );
     return { allowed, lines, requests: double.requests, took: performance.now() - start };
   } finally {
     await client.close();

@@ -17,12 +17,14 @@ import { until } from '../support/unit/until.ts';
 const WEBHOOKS = `/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/${WEBHOOK_CONFIGURATION}`;
 const { namespace, name } = parseDeployment(updated.object);
 const WEB = `/apis/apps/v1/namespaces/${namespace}/deployments/${name}`;
+const NAMESPACE = `/api/v1/namespaces/${namespace}`;
 const API = WEB.replace(new RegExp(`${name}$`), 'api');
 
 function installed() {
   const clock = manualClock();
   const api = memoryApi(clock);
   api.put(WEBHOOKS, { metadata: { name: WEBHOOK_CONFIGURATION }, webhooks: [{ name: 'pause.pullgate.io' }] });
+  api.put(NAMESPACE, { metadata: { name: namespace } });
   api.put(WEB, heldObject());
   const events: GateEvent[] = [];
   return { clock, api, events, log: logDouble().log };
@@ -73,6 +75,29 @@ test('what an API server still had held by a webhook that it did not know to be 
   world.clock.advance(10_000);
   await running;
   assert.equal(isHeld(world.api.objects.get(API)), false);
+});
+
+test('a hold that waits for an approval or a time goes back to the running version, and its Event says so', async () => {
+  const later = updated.annotate('pullgate.io/not-before', '2030-01-01T00:00:00Z');
+  for (const [object, labels, why] of [
+    [
+      updated.label('pullgate.io/approval', 'required'),
+      {},
+      /; the rollout waited for an approval; apply the new version again$/,
+    ],
+    [updated, { 'pullgate.io/approval': 'required' }, /waited for an approval/],
+    [later, {}, /waited for a later time/],
+  ] as const) {
+    const world = installed();
+    world.api.put(NAMESPACE, { metadata: { name: namespace, labels } });
+    world.api.put(WEB, heldObject(object));
+    world.api.put(...replicaSetOf(deployment().object));
+    await toItsEnd(world);
+    const stored = parseDeployment(world.api.objects.get(WEB));
+    assert.equal(isHeld(world.api.objects.get(WEB)), false);
+    assert.equal(stored.templateHash, parseDeployment(deployment().object).templateHash);
+    assert.match(world.events[0]?.note ?? '', why);
+  }
 });
 
 test('a Deployment that is paused by its user stays as it is', async () => {

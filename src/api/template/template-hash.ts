@@ -1,14 +1,27 @@
 import { hash } from 'node:crypto';
 
+/** The first 12 hexadecimal digits (48 bits) of the digest: two templates of one Deployment are compared, never all of a cluster. */
+export function templateHash(template: unknown): string {
+  return hashOfDigest(templateDigest(template));
+}
+
+export function hashOfDigest(digest: string): string {
+  return digest.slice(0, SHORT);
+}
+
+const SHORT = 12;
+const LONG = 32;
+
 /**
- * Hash of a pod template: 12 hexadecimal digits (48 bits; two templates of one Deployment are compared, never
- * all templates of a cluster). Key order, nulls, and empty maps and lists do not count: API servers
+ * Hash of a pod template: 32 hexadecimal digits (128 bits), so that nobody can find a second template for the one that somebody else
+ * approves. Key order, nulls, and empty maps and lists do not count: API servers
  * of different versions write the same template with `"creationTimestamp": null` or without, `{}` or nothing.
  */
-export function templateHash(template: unknown): string {
+export function templateDigest(template: unknown): string {
   const budget = { values: ORDERED_VALUES };
   const ordered = canonical(template, budget);
-  return shortHash(JSON.stringify((budget.values < 0 ? template : ordered) ?? null));
+  const text = JSON.stringify((budget.values < 0 ? template : ordered) ?? null);
+  return hash('sha256', text, 'hex').slice(0, LONG);
 }
 
 /**
@@ -19,7 +32,7 @@ export function templateHash(template: unknown): string {
 const ORDERED_VALUES = 20_000;
 
 export function shortHash(text: string): string {
-  return hash('sha256', text, 'hex').slice(0, 12);
+  return hash('sha256', text, 'hex').slice(0, SHORT);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { type Awaited, lookAgainAt } from '../../api/approval.ts';
 import { resolveCountOrPercent } from '../../api/count-or-percent.ts';
 import type { ImagePreload, ImageStatus, PreloadImage } from '../../api/image-preload.ts';
 import type { EligibleNodes, ExcludedNodes } from '../nodes/eligible-nodes.ts';
@@ -61,6 +62,10 @@ export interface AssessInput {
   readonly noNodesSince: number | undefined;
   /** ms since the epoch, when the gate began to serve it: the deadline does not run while it waits for others. */
   readonly servedSince: number;
+  /** What the rollout waits for besides its images. */
+  readonly awaited?: Awaited | undefined;
+  /** ms since the epoch, when the approval or the time came that the rollout waited for; undefined if it waits for none. */
+  readonly allowedAt?: number | undefined;
   readonly times: PullTimes;
   readonly now: number;
   /** Of the same preload. Undefined: what was pulled is believed to be there for as long as its pod is. */
@@ -105,6 +110,9 @@ export interface Plan {
 }
 
 export interface Assessment {
+  /** As in the input. */
+  readonly allowedAt?: number | undefined;
+  readonly awaited?: Awaited | undefined;
   readonly outcome: Outcome;
   readonly progress: Progress;
   readonly plan: Plan;
@@ -120,7 +128,8 @@ export function assess(input: AssessInput): Assessment {
   const open = nodes.filter(({ settled }) => !settled).map((node) => openNode(input, node, anyReady));
   const gone = new Set(open.filter(({ left }) => left !== undefined).map(({ name }) => name));
   const staying = nodes.filter(({ node }) => !gone.has(node.name));
-  const deadline = lastReadyAt(input, nodes) + preload.spec.deadlineSeconds * 1000;
+  const began = Math.max(lastReadyAt(input, nodes), input.allowedAt ?? 0);
+  const deadline = began + preload.spec.deadlineSeconds * 1000;
   const counted = countedNodes(preload, staying, now >= deadline);
   const ready = counted.reduce((sum, node) => sum + Number(node.ready), 0);
   const desired = counted.length;
@@ -159,10 +168,14 @@ export function assess(input: AssessInput): Assessment {
   const touched = nodes.filter((node) => !lacksAll(node, wantedOf));
   const due = wakeTimes(pulls, open, refusals);
   due.push(staying.length === 0 ? noNodesUntil(noNodes) : deadline);
+  const awaitedAt = input.awaited && lookAgainAt(input.awaited, now);
+  if (awaitedAt !== undefined) due.push(awaitedAt);
   for (const { againAt } of nodes) if (againAt !== undefined) due.push(againAt);
   const future = due.filter((time) => time > now);
 
   return {
+    allowedAt: input.allowedAt,
+    awaited: input.awaited,
     outcome,
     progress: {
       ...{ desired, required, ready, newlyReady, failures },

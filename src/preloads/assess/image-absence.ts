@@ -53,6 +53,7 @@ export function createImageAbsences(absentMs: number): ImageAbsences {
   };
 }
 
-function lists({ images }: Node, image: string, imageID: string): boolean {
+/** Returns whether the node's own list has the image. */
+export function lists({ images }: Node, image: string, imageID: string): boolean {
   return images.has(image) || images.has(normalizeImage(image)) || images.has(imageID);
 }

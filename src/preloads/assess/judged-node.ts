@@ -4,7 +4,7 @@ import type { Node } from '../nodes/node.ts';
 import { NO_PODS } from '../pods/pod-index.ts';
 import type { Failure } from '../pods/pull-failure.ts';
 import type { PullerPod } from '../pods/puller-pod-status.ts';
-import type { ImageAbsences } from './image-absence.ts';
+import { type ImageAbsences, lists } from './image-absence.ts';
 import { type ImageFilter, imageFilter, nameBits } from './image-filter.ts';
 import type { PullTimes } from './pull-times.ts';
 import { judgeSlot, overtaken, type Slot } from './slot.ts';
@@ -21,6 +21,7 @@ export interface JudgedNode {
   /** Nothing runs there or has failed: time alone changes nothing about it. */
   readonly settled: boolean;
   readonly withSecret: boolean;
+  readonly allowedAt: number | undefined;
   /** When it has to be judged again, in ms since the epoch, although nothing may have changed by then. */
   readonly againAt: number | undefined;
 }
@@ -36,6 +37,8 @@ interface JudgeInput {
   readonly withSecret: boolean;
   readonly times: PullTimes;
   readonly now: number;
+  /** See `AssessInput`. */
+  readonly allowedAt?: number | undefined;
   /** Undefined: a pull is believed for as long as its pod is there. */
   readonly absences?: ImageAbsences | undefined;
 }
@@ -86,6 +89,11 @@ export function judgeNode(
     const slot = judgeSlot(mine, () => input.knownFailure(image.image, node.name), input.times);
     if (slot.state === 'pulled') {
       const { imageID } = slot;
+      const [first] = mine;
+      if (first !== undefined && isOutdated(input, first) && !lists(node, image.image, imageID)) {
+        remove.push(...found);
+        return MISSING;
+      }
       const voidFrom = absences?.voidFrom({ node, image: image.image, imageID, pods: mine, now });
       if (voidFrom !== undefined && voidFrom <= now) return judge(image, found);
       if (voidFrom !== undefined) againAt = Math.min(againAt ?? voidFrom, voidFrom);
@@ -107,6 +115,7 @@ export function judgeNode(
     ready: slots.every(({ state }) => state === 'present' || state === 'pulled'),
     settled: remove.length === 0 && slots.every(({ state }) => state !== 'pulling' && state !== 'failed'),
     withSecret: input.withSecret,
+    allowedAt: input.allowedAt,
     againAt,
   };
 }
@@ -120,12 +129,23 @@ export function isOfThisBoot({ createdAt, bootId }: PullerPod, node: Node): bool
   return createdAt >= node.createdAt && !isOtherBoot;
 }
 
+/**
+ * A pull that is older than this when its rollout is approved may no longer be there: the kubelet removes images that no container uses
+ * when a disk fills up (--image-gc-high-threshold), and its list names 50 images at most.
+ */
+const OUTDATED_MS = 600_000;
+
+function isOutdated({ allowedAt, now }: JudgeInput, { createdAt }: PullerPod): boolean {
+  // Not with a clock that is ahead: no pull could be new enough.
+  return allowedAt !== undefined && allowedAt <= now && createdAt < allowedAt - OUTDATED_MS;
+}
+
 const PRESENT: Slot = { state: 'present' };
 const MISSING: Slot = { state: 'missing' };
 
 /** A node where nothing has happened. */
 function untouched(
-  { withSecret }: JudgeInput,
+  { withSecret, allowedAt }: JudgeInput,
   node: Node,
   { list, noPods, allMissing }: WantedImages,
 ): JudgedNode {
@@ -133,7 +153,8 @@ function untouched(
   const listed = list.map(({ isListed }) => !withSecret && isListed(node, filter));
   const slots = listed.includes(true) ? listed.map((is) => (is ? PRESENT : MISSING)) : allMissing;
   const ready = !listed.includes(false);
-  return { node, slots, pods: noPods, remove: NO_PODS, ready, settled: true, withSecret, againAt: undefined };
+  const common = { node, slots, ready, withSecret, allowedAt };
+  return { ...common, pods: noPods, remove: NO_PODS, settled: true, againAt: undefined };
 }
 
 /** Returns whether none of the images is on the node or on its way there. */
@@ -151,7 +172,7 @@ export function isWorthKeeping({ ready, pods }: JudgedNode): boolean {
 
 function isAsBefore(
   before: JudgedNode,
-  { withSecret, now }: JudgeInput,
+  { withSecret, allowedAt, now }: JudgeInput,
   node: Node,
   images: readonly WantedImage[],
 ): boolean {
@@ -159,6 +180,7 @@ function isAsBefore(
     before.node === node &&
     now < (before.againAt ?? Number.POSITIVE_INFINITY) &&
     before.withSecret === withSecret &&
+    before.allowedAt === allowedAt &&
     images.every(({ podsOn }, index) => podsOn(node.name) === before.pods[index])
   );
 }

@@ -83,6 +83,7 @@ function heldObject(oldObject: JsonObject, object: JsonObject): JsonObject {
     gateUsername: GATE_USER,
     exemptNamespaces: [],
     mayBypass: false,
+    mayApprove: false,
     dryRun: false,
     now: Date.parse('2026-01-06T10:00:00Z'),
   }).object;

@@ -33,7 +33,7 @@ const ageing = (minutes: number, from = 0) => `${from}+${STEP_SECONDS}x${samples
 const none = (minutes: number) => `_x${samples(minutes)}`;
 const then = (...parts: string[]) => parts.join(' ');
 
-const AGE = 'pullgate_hold_oldest_age_seconds{pod="a"}';
+const AGE = 'pullgate_hold_oldest_age_seconds{pod="a",waiting_for="images"}';
 const FAILURES = 'pullgate_node_pull_failures_total{pod="a",reason="NotFound"}';
 const leads = (pod: string) => `pullgate_leader{pod="${pod}"}`;
 const ready = (pod: string) => `pullgate_ready{pod="${pod}"}`;

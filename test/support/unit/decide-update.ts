@@ -19,6 +19,7 @@ export function decideUpdate(
     gateUsername: 'gate',
     exemptNamespaces: [],
     mayBypass: true,
+    mayApprove: true,
     dryRun: false,
     now: NOW,
     ...more,

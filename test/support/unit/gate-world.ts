@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { awaitedBeforeRelease } from '../../../src/api/approval.ts';
 import {
   deploymentKeptElsewhere,
   isDeploymentKeptElsewhere,
   parseCachedDeployment,
 } from '../../../src/api/cached-deployment.ts';
-import { parseDeployment } from '../../../src/api/deployment.ts';
+import { type Deployment, parseDeployment } from '../../../src/api/deployment.ts';
 import { type ImagePreload, parseImagePreload } from '../../../src/api/image-preload.ts';
 import { ATTEMPT_ANNOTATION, MODE_LABEL, type Mode, PRELOAD_LABEL } from '../../../src/api/names.ts';
 import type { GateEvent } from '../../../src/cluster/events.ts';
@@ -101,11 +102,19 @@ export function gateWorld({
     (key, now, before) => preloadController.podChanged(key, now, before),
     { isFollowed, keepElsewhere: podKeptElsewhere },
   );
+  const awaitedOf = (deployment: Deployment | undefined) =>
+    deployment &&
+    awaitedBeforeRelease(
+      deployment,
+      namespaces.get(deployment.namespace)?.requiresApproval === true,
+      clock.now(),
+    );
   const common = { client: api.client, clock, random, log, writeEvent, deployments, preloads };
   const preloadController = createPreloadController({
     ...common,
     nodes: nodeStore,
     modeOf: (namespace) => modeOf(namespaces.get(namespace)),
+    awaitedOf,
     maxConcurrentPulls,
     nodeTimeoutSeconds: settings.nodeTimeoutSeconds ?? 900,
     pullTimes,
@@ -118,6 +127,7 @@ export function gateWorld({
   const deploymentController = createDeploymentController({
     ...common,
     modeOf: (namespace) => modeOf(namespaces.get(namespace)),
+    awaitedOf,
     assessmentOf: preloadController.assessmentOf,
     onPreloadAwaited: preloadController.preloadChanged,
     settings: { ...PRELOAD_SETTINGS, ...settings },
@@ -131,8 +141,8 @@ export function gateWorld({
   }
 
   /** Labels the namespace; undefined takes the label away. */
-  function optIn(mode: Mode | undefined, name = 'shop'): void {
-    const labels = mode === undefined ? {} : { [MODE_LABEL]: mode };
+  function optIn(mode: Mode | undefined, name = 'shop', more: Readonly<Record<string, string>> = {}): void {
+    const labels = mode === undefined ? more : { ...more, [MODE_LABEL]: mode };
     api.put(`/api/v1/namespaces/${name}`, { metadata: { name, uid: `uid-${name}`, labels } });
   }
 

@@ -1,0 +1,61 @@
+import { LRUCache } from 'lru-cache';
+import type { Awaited } from '../api/approval.ts';
+import type { Deployment } from '../api/deployment.ts';
+import { ownHold } from '../api/hold.ts';
+import type { Clock } from '../clock.ts';
+
+/** What a hold waits for. The values of the label `waiting_for` of its metrics. */
+export const WAITING_FOR = ['images', 'approval', 'time'] as const;
+export type WaitingFor = (typeof WAITING_FOR)[number];
+
+/** The holds that there are, by what they wait for. */
+export type HoldsOpen = Readonly<
+  Record<WaitingFor, { readonly open: number /** 0 without any. */; readonly oldestSeconds: number }>
+>;
+
+/** Counts the holds of the Deployments. */
+export interface OpenHolds {
+  /** The Deployment's hold waits for this besides its images, which are ready; undefined if it does not. */
+  awaits(deployment: Pick<Deployment, 'uid'>, awaited: Awaited | undefined): void;
+  count(deployments: Iterable<Deployment>): HoldsOpen;
+}
+
+/** One that is forgotten is counted as waiting for its images until its next reconcile. */
+const REMEMBERED = 10_000;
+
+export function createOpenHolds(clock: Pick<Clock, 'now'>): OpenHolds {
+  const awaiting = new LRUCache<string, WaitingFor>({ max: REMEMBERED });
+  /** When a hold began to wait for its images, in ms since the epoch; NaN without a hold. Parsed once: a hold has up to 32 KiB. */
+  const since = new WeakMap<Deployment, number>();
+
+  function waitsSince(deployment: Deployment): number {
+    const known = since.get(deployment);
+    if (known !== undefined) return known;
+    const hold = ownHold(deployment);
+    const began = Date.parse(hold?.approved?.at ?? hold?.since ?? '');
+    since.set(deployment, began);
+    return began;
+  }
+
+  return {
+    awaits({ uid }, awaited) {
+      if (awaited === undefined) awaiting.delete(uid);
+      else awaiting.set(uid, awaited.kind === 'Approval' ? 'approval' : 'time');
+    },
+    count(deployments) {
+      const holds = { images: none(), approval: none(), time: none() };
+      for (const deployment of deployments) {
+        const began = waitsSince(deployment);
+        if (Number.isNaN(began)) continue;
+        const entry = holds[awaiting.get(deployment.uid) ?? 'images'];
+        entry.open += 1;
+        entry.oldestSeconds = Math.max(entry.oldestSeconds, (clock.now() - began) / 1000);
+      }
+      return holds;
+    },
+  };
+}
+
+function none(): { open: number; oldestSeconds: number } {
+  return { open: 0, oldestSeconds: 0 };
+}
