@@ -156,9 +156,9 @@ for (const [name, code] of [
   ['SIGHUP', 129],
 ] as const) {
   process.once(name, async () => {
-    endRunning();
+    // Those in the machine end with it. On their own they would leave processes there that nobody waits for.
+    await endRunning(async () => second?.stop());
     endActiveCommands();
-    await second?.stop();
     await second?.remove();
     process.exit(code);
   });

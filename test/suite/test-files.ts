@@ -62,9 +62,10 @@ const running = new Set<ReturnType<typeof spawn>>();
 
 let isEnding = false;
 
-/** When this process has to go. */
-export function endRunning(): void {
+/** When this process has to go: from now on no test file starts, and those that run end, unless they did so by `first`. */
+export async function endRunning(first: () => Promise<void>): Promise<void> {
   isEnding = true;
+  await first();
   for (const child of running) child.kill('SIGTERM');
 }
 
