@@ -1,10 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { systemClock } from '../../src/clock.ts';
-import { type ApiClient, createApiClient } from '../../src/cluster/api-client.ts';
-import { loadKubeconfig } from '../../src/cluster/kubeconfig.ts';
+import type { ApiClient } from '../../src/cluster/api-client.ts';
 import { endActiveCommands } from '../cluster/lab/command.ts';
 import { type Lab, up } from '../cluster/lab/lab.ts';
+import { connect } from '../support/e2e/gated-lab.ts';
 import { GATE_LOG, gateLogTail, gatePid, startGate, stopGate } from './gate-process.ts';
 import { type Observer, observe } from './observe.ts';
 import { createTerminal } from './progress.ts';
@@ -110,10 +109,7 @@ async function prepare(): Promise<Made> {
   terminal.print(`Cluster:  ${lab.context}, Kubernetes ${lab.kubernetesVersion} at ${lab.server}`);
   terminal.print(`Nodes:    ${lab.nodes().join(', ')}`);
   terminal.print(`Every command below can be run by hand after: export KUBECONFIG=${lab.kubeconfig}`);
-  const client = createApiClient(await loadKubeconfig(lab.kubeconfig, lab.context), {
-    clock: systemClock,
-    random: Math.random,
-  });
+  const client = await connect(lab);
   const stores = new Map(
     await Promise.all(lab.nodes().map(async (node) => [node, await lab.nodeImages(node)] as const)),
   );

@@ -13,11 +13,10 @@ import { parseDeployment } from '../../src/api/deployment.ts';
 import { parseHold } from '../../src/api/hold.ts';
 import type { PreloadProgress } from '../../src/api/preload-progress.ts';
 import type { RunningLookup } from '../../src/api/running-lookup.ts';
-import { createAuthority } from '../../src/certificates/authority.ts';
-import { createServingCertificate } from '../../src/certificates/serving-certificate.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
 import { asArray, asObject, at, type JsonObject } from '../../src/json.ts';
 import { admissionReview } from '../support/admission-review.ts';
+import { testTls } from '../support/tls.ts';
 import { deployment } from '../support/unit/deployment-builder.ts';
 import { logDouble } from '../support/unit/log-double.ts';
 import { manualClock } from '../support/unit/manual-clock.ts';
@@ -35,10 +34,9 @@ function review(oldObject: JsonObject, object: JsonObject, more: JsonObject = {}
   });
 }
 
-const authority = await createAuthority({ now: new Date(), days: 1 });
-const serving = await createServingCertificate(authority, { hosts: ['127.0.0.1'], now: new Date(), days: 1 });
+const tls = await testTls();
 
-const AUTHORITY = { ca: authority.certificatePem };
+const AUTHORITY = { ca: tls.ca };
 
 type May = (user: AdmissionUser, namespace: string) => Promise<boolean>;
 type RunningTemplateOf = (request: AdmissionRequest, hash: string) => Promise<RunningLookup>;
@@ -57,7 +55,7 @@ async function start(
   const { log, lines } = logDouble();
   const answers: { mode: string; decision: string; seconds: number }[] = [];
   const app = createAdmissionServer({
-    tls: { cert: serving.certificatePem, key: serving.keyPem },
+    tls: tls,
     gate: { username: 'system:serviceaccount:pullgate:pullgate', exemptNamespaces: ['kube-system'] },
     ...(may !== null && { may }),
     preloadProgress,
@@ -69,7 +67,7 @@ async function start(
   });
   await app.listen({ host: '127.0.0.1', port: 0 });
   const { port } = app.server.address() as AddressInfo;
-  const agent = new Agent({ keepAlive: true, ca: authority.certificatePem });
+  const agent = new Agent({ keepAlive: true, ca: tls.ca });
   const close = async () => {
     agent.destroy();
     await app.close();
@@ -738,7 +736,7 @@ function rawRequest(
   { port }: Target,
   header: string,
 ): { readonly socket: TLSSocket; readonly text: Promise<string> } {
-  const socket = connect({ host: '127.0.0.1', port, ca: authority.certificatePem, servername: '' });
+  const socket = connect({ host: '127.0.0.1', port, ca: tls.ca, servername: '' });
   socket.write(`POST ${PATH} HTTP/1.1\r\nhost: gate\r\ncontent-type: application/json\r\n${header}\r\n`);
   const chunks: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -857,7 +855,7 @@ describe('a replica that leaves', () => {
     );
     leaving.abort();
     const after = await Promise.all([ask(gate, update()), ask(gate, update())]);
-    after.push(await ask({ ...gate, agent: new Agent({ ca: authority.certificatePem }) }, update()));
+    after.push(await ask({ ...gate, agent: new Agent({ ca: tls.ca }) }, update()));
     for (const { status, headers } of after) {
       assert.equal(status, 200);
       assert.equal(headers['connection'], 'close');
@@ -915,7 +913,7 @@ describe('closing', () => {
     const spare = connect({
       host: '127.0.0.1',
       port: gate.port,
-      ca: authority.certificatePem,
+      ca: tls.ca,
       servername: '',
     });
     await once(spare, 'secureConnect');

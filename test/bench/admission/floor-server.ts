@@ -1,20 +1,18 @@
 import { once } from 'node:events';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { createAuthority } from '../../../src/certificates/authority.ts';
-import { createServingCertificate } from '../../../src/certificates/serving-certificate.ts';
+import { testTls } from '../../support/tls.ts';
 import type { FloorAnswer, Listening } from './message.ts';
 
 /** The least that any webhook in Node does: it reads a review, parses it, and answers what it was told to. */
-const authority = await createAuthority({ now: new Date(), days: 1 });
-const serving = await createServingCertificate(authority, { hosts: ['127.0.0.1'], now: new Date(), days: 1 });
+const tls = await testTls();
 let answer = Buffer.from('{}');
 process.on('message', (message: FloorAnswer) => {
   answer = Buffer.from(message.answer);
 });
 process.on('disconnect', () => process.exit());
 
-const server = createServer({ cert: serving.certificatePem, key: serving.keyPem }, (request, response) => {
+const server = createServer(tls, (request, response) => {
   const parts: Buffer[] = [];
   request.on('data', (part: Buffer) => parts.push(part));
   request.on('end', () => {
@@ -28,5 +26,5 @@ const server = createServer({ cert: serving.certificatePem, key: serving.keyPem 
 });
 server.listen(0, '127.0.0.1');
 await once(server, 'listening');
-const listening: Listening = { port: (server.address() as AddressInfo).port, ca: authority.certificatePem };
+const listening: Listening = { port: (server.address() as AddressInfo).port, ca: tls.ca };
 process.send?.(listening);

@@ -1,20 +1,18 @@
 import type { AddressInfo } from 'node:net';
 import { destination } from 'pino';
 import { GATE_NAMESPACE } from '../../../src/api/names.ts';
-import { createAuthority } from '../../../src/certificates/authority.ts';
-import { createServingCertificate } from '../../../src/certificates/serving-certificate.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { readConfig } from '../../../src/config.ts';
 import { gateServer } from '../../../src/gate.ts';
 import { createLogger } from '../../../src/log.ts';
+import { testTls } from '../../support/tls.ts';
 import { DECISIONS, reviewCase, SIZES_KB } from './cases.ts';
 import type { Listening } from './message.ts';
 import { clientOf } from './stored-objects.ts';
 
 /** The gate's admission in a process of its own, wired as `src/gate.ts` has it; its log goes to stdout, as in a container. */
 const config = readConfig([process.execPath, 'gate', '--kubeconfig', 'none']);
-const authority = await createAuthority({ now: new Date(), days: 1 });
-const serving = await createServingCertificate(authority, { hosts: ['127.0.0.1'], now: new Date(), days: 1 });
+const tls = await testTls();
 const cases = DECISIONS.flatMap((decision) => SIZES_KB.map((sizeKb) => reviewCase(decision, sizeKb)));
 const server = gateServer(
   {
@@ -24,12 +22,12 @@ const server = gateServer(
     log: createLogger(config.logLevel, destination({ sync: true })),
   },
   { client: clientOf(cases, config.settings), namespace: GATE_NAMESPACE, writeEvent: () => undefined },
-  { cert: serving.certificatePem, key: serving.keyPem },
+  tls,
 );
 await server.listen({ host: '127.0.0.1', port: 0 });
 process.on('disconnect', () => process.exit());
 const listening: Listening = {
   port: (server.server.address() as AddressInfo).port,
-  ca: authority.certificatePem,
+  ca: tls.ca,
 };
 process.send?.(listening);

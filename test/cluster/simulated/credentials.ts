@@ -1,8 +1,7 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { createAuthority } from '../../../src/certificates/authority.ts';
-import { createServingCertificate } from '../../../src/certificates/serving-certificate.ts';
+import { testTls } from '../../support/tls.ts';
 
 /** Files of one scale cluster. All who use it are its admin, by one token. */
 export interface Credentials {
@@ -29,11 +28,9 @@ export async function writeCredentials(folder: string, server: string): Promise<
   const token = randomBytes(16).toString('hex');
   write(files.tokens, `${token},admin,admin,"system:masters"\n`);
 
-  const life = { now: new Date(), days: 1 };
-  const authority = await createAuthority(life);
-  const serving = await createServingCertificate(authority, { hosts: ['127.0.0.1', 'localhost'], ...life });
-  write(files.certificate, serving.certificatePem);
-  write(files.key, serving.keyPem);
+  const tls = await testTls('127.0.0.1', 'localhost');
+  write(files.certificate, tls.cert);
+  write(files.key, tls.key);
   const pair = generateKeyPairSync('rsa', {
     modulusLength: 2048,
     publicKeyEncoding: { type: 'spki', format: 'pem' },
@@ -41,7 +38,7 @@ export async function writeCredentials(folder: string, server: string): Promise<
   });
   write(files.serviceAccountPublic, pair.publicKey);
   write(files.serviceAccountPrivate, pair.privateKey);
-  write(files.kubeconfig, JSON.stringify(kubeconfig(server, authority.certificatePem, token), null, 2));
+  write(files.kubeconfig, JSON.stringify(kubeconfig(server, tls.ca, token), null, 2));
   return files;
 }
 

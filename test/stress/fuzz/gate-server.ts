@@ -2,9 +2,8 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import { createAdmissionServer } from '../../../src/admission/admission-server.ts';
 import type { PreloadProgress } from '../../../src/api/preload-progress.ts';
-import { createAuthority } from '../../../src/certificates/authority.ts';
-import { createServingCertificate } from '../../../src/certificates/serving-certificate.ts';
 import { systemClock } from '../../../src/clock.ts';
+import { testTls } from '../../support/tls.ts';
 import { answerParent, tell, watchedLog } from './child.ts';
 import { ADMIN, GATE_USER } from './realistic-review.ts';
 
@@ -22,11 +21,10 @@ const OUTCOMES: readonly PreloadProgress['outcome'][] = [
   { kind: 'stale' },
 ];
 
-const authority = await createAuthority({ now: new Date(), days: 1 });
-const serving = await createServingCertificate(authority, { hosts: ['127.0.0.1'], now: new Date(), days: 1 });
+const tls = await testTls();
 const log = watchedLog((line) => /"level":[56]0/.test(line));
 const app = createAdmissionServer({
-  tls: { cert: serving.certificatePem, key: serving.keyPem },
+  tls,
   gate: { username: GATE_USER, exemptNamespaces: ['kube-system', 'pullgate'] },
   // The turns of the event loop that a look-up takes.
   may: async ({ username }) => {
@@ -49,6 +47,6 @@ await app.listen({ host: '127.0.0.1', port: 0 });
 answerParent();
 const ready: ServerReady = {
   port: (app.server.address() as AddressInfo).port,
-  ca: authority.certificatePem,
+  ca: tls.ca,
 };
 tell({ kind: 'ready', ready });

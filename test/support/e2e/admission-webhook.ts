@@ -1,11 +1,10 @@
 import { once } from 'node:events';
 import { createServer } from 'node:https';
 import { json } from 'node:stream/consumers';
-import { createAuthority } from '../../../src/certificates/authority.ts';
-import { createServingCertificate } from '../../../src/certificates/serving-certificate.ts';
 import { isNotFound } from '../../../src/cluster/api-error.ts';
 import { asObject, at, type JsonObject } from '../../../src/json.ts';
 import { PAUSE_IMAGE } from '../../cluster/lab/images.ts';
+import { testTls } from '../tls.ts';
 import type { Namespace, Scope } from './namespace.ts';
 import { until } from './until.ts';
 
@@ -34,28 +33,20 @@ export async function podWebhook(
   review: Review,
 ): Promise<() => Promise<void>> {
   const { api, name } = namespace;
-  const authority = await createAuthority({ now: new Date(), days: 1 });
-  const serving = await createServingCertificate(authority, {
-    hosts: ['127.0.0.1'],
-    now: new Date(),
-    days: 1,
-  });
+  const tls = await testTls();
   let asked = 0;
-  const server = createServer(
-    { cert: serving.certificatePem, key: serving.keyPem },
-    async (request, response) => {
-      asked += 1;
-      const body = await json(request);
-      const answer = {
-        uid: at(body, 'request', 'uid'),
-        ...(await answerTo(review, at(body, 'request', 'object'))),
-      };
-      response.setHeader('content-type', 'application/json');
-      response.end(
-        JSON.stringify({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response: answer }),
-      );
-    },
-  );
+  const server = createServer(tls, async (request, response) => {
+    asked += 1;
+    const body = await json(request);
+    const answer = {
+      uid: at(body, 'request', 'uid'),
+      ...(await answerTo(review, at(body, 'request', 'object'))),
+    };
+    response.setHeader('content-type', 'application/json');
+    response.end(
+      JSON.stringify({ apiVersion: 'admission.k8s.io/v1', kind: 'AdmissionReview', response: answer }),
+    );
+  });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
@@ -81,7 +72,7 @@ export async function podWebhook(
         name: 'pods.policy.test',
         clientConfig: {
           url: `https://127.0.0.1:${port}/`,
-          caBundle: Buffer.from(authority.certificatePem).toString('base64'),
+          caBundle: Buffer.from(tls.ca).toString('base64'),
         },
         namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': name } },
         rules: [{ operations: ['CREATE'], apiGroups: [''], apiVersions: ['v1'], resources: ['pods'] }],

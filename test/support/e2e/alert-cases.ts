@@ -47,6 +47,7 @@ const rejected = (name: string, errorType: string) =>
   `apiserver_admission_webhook_rejection_count{${API_SERVER},name="${name}",error_type="${errorType}",operation="UPDATE"}`;
 
 const DAY_SECONDS = 86_400;
+const ONE_CALL_FAILED = '1 calls failed in 15 minutes. With failurePolicy Fail they were refused.';
 
 /** For each alert at least one case in which it fires, and one near miss. */
 export const ALERT_CASES: readonly AlertCase[] = [
@@ -157,11 +158,7 @@ export const ALERT_CASES: readonly AlertCase[] = [
     when: 'the gate answers one update with an error in minute 5',
     series: { [ERRORS]: then(steady(0, 5), steady(1, 25)) },
     minutes: 30,
-    fires: {
-      from: 5,
-      to: 19,
-      description: '1 calls failed in 15 minutes. With failurePolicy Fail they were refused.',
-    },
+    fires: { from: 5, to: 19, description: ONE_CALL_FAILED },
   },
   {
     alert: 'PullgateWebhookErrors',
@@ -177,22 +174,14 @@ export const ALERT_CASES: readonly AlertCase[] = [
     when: 'an API server lets its first update pass in minute 20, because no replica answers',
     series: { [UP]: steady(1, 40), [FAIL_OPEN]: then(none(20), steady(1, 20)) },
     minutes: 40,
-    fires: {
-      from: 20,
-      to: 34.5,
-      description: '1 calls failed in 15 minutes. With failurePolicy Fail they were refused.',
-    },
+    fires: { from: 20, to: 34.5, description: ONE_CALL_FAILED },
   },
   {
     alert: 'PullgateWebhookErrors',
     when: 'an API server lets a further update pass in minute 20',
     series: { [UP]: steady(1, 40), [FAIL_OPEN]: then(steady(3, 20), steady(4, 20)) },
     minutes: 40,
-    fires: {
-      from: 20,
-      to: 34,
-      description: '1 calls failed in 15 minutes. With failurePolicy Fail they were refused.',
-    },
+    fires: { from: 20, to: 34, description: ONE_CALL_FAILED },
   },
   {
     alert: 'PullgateWebhookErrors',
@@ -202,11 +191,7 @@ export const ALERT_CASES: readonly AlertCase[] = [
       [rejected('pause.pullgate.io', 'calling_webhook_error')]: then(none(20), steady(1, 20)),
     },
     minutes: 40,
-    fires: {
-      from: 20,
-      to: 34.5,
-      description: '1 calls failed in 15 minutes. With failurePolicy Fail they were refused.',
-    },
+    fires: { from: 20, to: 34.5, description: ONE_CALL_FAILED },
   },
   {
     alert: 'PullgateWebhookErrors',

@@ -1,11 +1,10 @@
 import { once } from 'node:events';
 import { createServer } from 'node:https';
-import { createAuthority } from '../../../src/certificates/authority.ts';
-import { createServingCertificate } from '../../../src/certificates/serving-certificate.ts';
 import type { ApiClient } from '../../../src/cluster/api-client.ts';
 import type { JsonObject } from '../../../src/json.ts';
 import { HUB_ADDRESS } from '../../cluster/lab/addresses.ts';
 import type { Lab } from '../../cluster/lab/lab.ts';
+import { testTls } from '../tls.ts';
 import { registerApi } from './aggregated-api.ts';
 import type { Scope } from './namespace.ts';
 import { until } from './until.ts';
@@ -25,11 +24,7 @@ export interface Queues {
 /** Serves the external metrics API over HTTPS until the scope ends, with one metric. */
 export async function serveQueues(scope: Scope, lab: Lab, api: ApiClient): Promise<Queues> {
   const lengths = new Map<string, number>();
-  const now = new Date();
-  const authority = await createAuthority({ now, days: 1 });
-  const serving = await createServingCertificate(authority, { hosts: [HUB_ADDRESS], now, days: 1 });
-  const pair = { cert: serving.certificatePem, key: serving.keyPem };
-  const server = createServer(pair, (request, response) => {
+  const server = createServer(await testTls(HUB_ADDRESS), (request, response) => {
     const answer = answerTo(new URL(request.url ?? '', `https://${HUB_ADDRESS}`).pathname, lengths);
     response.writeHead(answer === undefined ? 404 : 200, { 'content-type': 'application/json' });
     response.end(JSON.stringify(answer ?? {}));

@@ -1,4 +1,5 @@
 import { after, before } from 'node:test';
+import { GATE_NAMESPACE, GATE_SERVICE_ACCOUNT } from '../../../src/api/names.ts';
 import { systemClock } from '../../../src/clock.ts';
 import { type ApiClient, createApiClient } from '../../../src/cluster/api-client.ts';
 import { loadKubeconfig } from '../../../src/cluster/kubeconfig.ts';
@@ -48,7 +49,14 @@ export function gatedLab(options: GateOptions = {}): GatedLab {
   };
 }
 
-export async function connect(lab: Lab): Promise<ApiClient> {
-  const cluster = await loadKubeconfig(lab.kubeconfig, lab.context);
+/** A client of the lab's admin, or of a user whom the admin impersonates, as `kubectl --as` does. */
+export async function connect(lab: Lab, user?: string): Promise<ApiClient> {
+  const admin = await loadKubeconfig(lab.kubeconfig, lab.context);
+  const cluster = user === undefined ? admin : { ...admin, headers: { 'Impersonate-User': user } };
   return createApiClient(cluster, { clock: systemClock, random: Math.random });
+}
+
+/** A client with the rights of the gate's account and no others. The audit log does not take its requests for the gate's. */
+export async function gateAccount(lab: Lab): Promise<ApiClient> {
+  return await connect(lab, `system:serviceaccount:${GATE_NAMESPACE}:${GATE_SERVICE_ACCOUNT}`);
 }

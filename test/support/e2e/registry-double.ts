@@ -9,12 +9,11 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
-import { createAuthority } from '../../../src/certificates/authority.ts';
-import { createServingCertificate } from '../../../src/certificates/serving-certificate.ts';
 import type { JsonObject } from '../../../src/json.ts';
 import { HUB_ADDRESS, nodeAddress, REGISTRY_HOSTS } from '../../cluster/lab/addresses.ts';
 import type { Lab } from '../../cluster/lab/lab.ts';
 import { nodeFolder } from '../../cluster/lab/node.ts';
+import { testTls } from '../tls.ts';
 import type { Scope } from './namespace.ts';
 
 /** A registry of a test's own, with the images of the lab's. It listens where nodes can reach it. */
@@ -58,19 +57,13 @@ export async function secureRegistryDouble(
   scope: Scope,
   lab: Lab,
 ): Promise<RegistryDouble & { tellNodes(): void }> {
-  const now = new Date();
-  const authority = await createAuthority({ now, days: 1 });
-  const { certificatePem, keyPem } = await createServingCertificate(authority, {
-    hosts: [HUB_ADDRESS],
-    now,
-    days: 1,
-  });
+  const tls = await testTls(HUB_ADDRESS);
   const { double, answer } = behaviour();
-  const server = createHttpsServer({ cert: certificatePem, key: keyPem }, answer);
+  const server = createHttpsServer(tls, answer);
   const registry = await listen(scope, server, double);
   return {
     ...registry,
-    tellNodes: () => believe(scope, lab, registry.address, 'https', authority.certificatePem),
+    tellNodes: () => believe(scope, lab, registry.address, 'https', tls.ca),
   };
 }
 

@@ -1,11 +1,10 @@
 import { API_GROUP_PATH } from '../../../src/api/names.ts';
-import { systemClock } from '../../../src/clock.ts';
-import { type ApiClient, type CallOptions, createApiClient } from '../../../src/cluster/api-client.ts';
+import type { CallOptions } from '../../../src/cluster/api-client.ts';
 import { ApiError } from '../../../src/cluster/api-error.ts';
-import { loadKubeconfig } from '../../../src/cluster/kubeconfig.ts';
 import { METADATA_ONLY } from '../../../src/cluster/list-pages.ts';
 import { asArray, asObject, at, type JsonObject } from '../../../src/json.ts';
 import { inParallel } from '../in-parallel.ts';
+import { connect } from './gated-lab.ts';
 import type { Namespace, Scope } from './namespace.ts';
 
 /** A large object takes its time on a busy machine. */
@@ -48,9 +47,7 @@ export async function createStranger(scope: Scope, namespace: Namespace): Promis
     roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'edit' },
     subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: user }],
   });
-  const admin = await loadKubeconfig(lab.kubeconfig, lab.context);
-  const headers = { 'Impersonate-User': user };
-  const own: ApiClient = createApiClient({ ...admin, headers }, { clock: systemClock, random: Math.random });
+  const own = await connect(lab, user);
   scope.after(() => own.close());
   const tally = { done: 0, refused: 0 };
   const collection = (kind: Kind) => `${GROUPS[kind]}/namespaces/${name}/${kind}`;

@@ -161,12 +161,16 @@ export function gateWorld({
   const podsOf = () =>
     [...api.objects].flatMap(([path, raw]) => (path.startsWith(PODS) ? [{ path, raw }] : []));
 
-  /** What the kubelets make of the pods on that node that match. */
-  function kubelet(status: JsonObject, on: (pod: JsonObject) => boolean): void {
-    for (const { path, raw } of podsOf()) {
-      if (on(raw)) api.update(path, (pod) => ({ ...pod, status }));
-    }
+  /** What the kubelet makes of the pods on its node. */
+  function kubelet(node: string, phase: string, container: JsonObject): void {
+    const status = { phase, startTime: time(), containerStatuses: [{ name: 'pull', ...container }] };
+    for (const { path, raw } of podsOf())
+      if (at(raw, 'spec', 'nodeName') === node) api.update(path, (pod) => ({ ...pod, status }));
   }
+  const waitingFor = (reason: string, message?: string): JsonObject => ({
+    state: { waiting: { reason, ...(message !== undefined && { message }) } },
+  });
+
   /** Those whose ImagePreload is gone. */
   function collectGarbage(): void {
     const uids = new Set([...api.objects.values()].map((object) => at(object, 'metadata', 'uid')));
@@ -175,7 +179,6 @@ export function gateWorld({
       if (!owners.some((owner) => uids.has(at(owner, 'uid')))) api.put(path, undefined);
     }
   }
-  const onNode = (node: string) => (pod: JsonObject) => at(pod, 'spec', 'nodeName') === node;
   const time = () => new Date(clock.now()).toISOString().replace(/\.\d+/, '');
 
   async function pass(ms: number): Promise<void> {
@@ -238,48 +241,14 @@ export function gateWorld({
         return `${owner.split('-')[0]} ${asString(at(raw, 'spec', 'nodeName'))} ${asString(annotations[ATTEMPT_ANNOTATION])}`;
       }),
     pulled: (node: string) =>
-      kubelet(
-        {
-          phase: 'Failed',
-          startTime: time(),
-          containerStatuses: [
-            {
-              name: 'pull',
-              imageID: `sha256:${'ab'.repeat(32)}`,
-              state: { terminated: { reason: 'StartError', exitCode: 128, finishedAt: time() } },
-            },
-          ],
-        },
-        onNode(node),
-      ),
-    creating: (node: string) =>
-      kubelet(
-        {
-          phase: 'Pending',
-          startTime: time(),
-          containerStatuses: [{ name: 'pull', state: { waiting: { reason: 'ContainerCreating' } } }],
-        },
-        onNode(node),
-      ),
-    failing: (node: string, message: string) =>
-      kubelet(
-        {
-          phase: 'Pending',
-          startTime: time(),
-          containerStatuses: [{ name: 'pull', state: { waiting: { reason: 'ErrImagePull', message } } }],
-        },
-        onNode(node),
-      ),
+      kubelet(node, 'Failed', {
+        imageID: `sha256:${'ab'.repeat(32)}`,
+        state: { terminated: { reason: 'StartError', exitCode: 128, finishedAt: time() } },
+      }),
+    creating: (node: string) => kubelet(node, 'Pending', waitingFor('ContainerCreating')),
+    failing: (node: string, message: string) => kubelet(node, 'Pending', waitingFor('ErrImagePull', message)),
     /** Its container cannot be created, as CRI-O says of a command that does not exist: the kubelet goes on trying. */
-    endless: (node: string) =>
-      kubelet(
-        {
-          phase: 'Pending',
-          startTime: time(),
-          containerStatuses: [{ name: 'pull', state: { waiting: { reason: 'CreateContainerError' } } }],
-        },
-        onNode(node),
-      ),
+    endless: (node: string) => kubelet(node, 'Pending', waitingFor('CreateContainerError')),
     /** A registry that answers so on these nodes each time: it is asked twice. */
     async refusing(message: string, ...names: string[]): Promise<void> {
       for (let asked = 0; asked < 2; asked += 1) {
