@@ -32,7 +32,9 @@ const { write: writeEvent } = createEventWriter(client, {
   clock,
   log,
 });
-const config = readConfig(['node', 'gate', '--kubeconfig', 'none']);
+/** So few that strangers, some of whose pods can never be deleted, want all of them within some hundred objects. */
+const PULLS = '20';
+const config = readConfig(['node', 'gate', '--kubeconfig', 'none', '--max-concurrent-pulls', PULLS]);
 const controllers = createControllers({
   config,
   client,
