@@ -18,7 +18,7 @@ export class TooDeepObject {
  * `TooDeepObject` takes their place. Returns undefined if the value is itself such an object.
  */
 export function bounded(text: string, value: unknown): unknown {
-  // A walk over the values would take half as long as the parsing. This takes a fiftieth.
+  // Nearly all values end here. The scan takes an eighth of the time of the parsing, whatever shapes the objects have.
   if (!isTextDeeperThan(MAX_DEPTH, text)) return value;
   const items = at(value, 'items');
   if (Array.isArray(items)) return { metadata: at(value, 'metadata'), items: items.map(orTooDeep) };
