@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { asArray, at } from '../../src/json.ts';
+import { up } from '../cluster/lab/lab.ts';
+import { signal } from '../cluster/lab/process-table.ts';
 import { deploy, isHeld } from '../support/e2e/deployment.ts';
 import { gatedLab } from '../support/e2e/gated-lab.ts';
 import { until } from '../support/e2e/until.ts';
@@ -28,6 +30,34 @@ test('a node that joins during a hold gets the image before the release', async 
   assert.equal(preload?.status?.desiredNodes, before + 1);
   await web.rolledOut(60);
 });
+
+test('a node that reboots in the middle of a pull pulls again, and the rollout waits for it', async (t) => {
+  const shop = await world.namespace(t);
+  const image = await shop.pushSlow('v2', 150);
+  const web = await deploy(shop, 'web');
+  const [pod] = await podsOf(shop.name);
+  // The pod of the running version keeps serving: without one, a single ready node would be enough.
+  const node = world.lab.nodes().find((name) => name !== at(pod, 'spec', 'nodeName')) ?? '';
+  await web.setImage(image);
+  const active = () => world.lab.ctr(node, 'content', 'active');
+  await until('the node pulls a layer', 60, active, (downloads) => /layer-sha256/.test(downloads));
+
+  const { init } = world.lab.nodeProcess(node);
+  assert.ok(init !== undefined);
+  // The init process of the PID namespace: everything on the node ends with it.
+  signal(init, 'SIGKILL');
+  await up({ nodes: world.lab.nodes().length });
+  assert.notEqual(world.lab.nodeProcess(node).init, init);
+  assert.ok(isHeld(await web.read()), 'still held when the node is Ready again');
+
+  await web.released(120);
+  assert.ok((await world.lab.nodeImages(node)).includes(image), `${node} has it`);
+  await web.rolledOut(60);
+});
+
+async function podsOf(namespace: string): Promise<readonly unknown[]> {
+  return asArray(at(await world.api.get(`/api/v1/namespaces/${namespace}/pods`), 'items'));
+}
 
 async function nodeNames(): Promise<unknown[]> {
   const list = await world.api.get('/api/v1/nodes');
