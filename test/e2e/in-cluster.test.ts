@@ -143,8 +143,9 @@ test('a hold and a missing image are counted, each pull once, by exactly one lea
   });
 
   assert.deepEqual(failed.values('pullgate_leader').sort(), [0, 1]);
-  assert.deepEqual(failed.values('pullgate_holds'), [1], 'the leader alone shows it');
-  const [age = 0] = failed.values('pullgate_hold_oldest_age_seconds');
+  const forImages = { waiting_for: 'images' };
+  assert.deepEqual(failed.values('pullgate_holds', forImages), [1], 'the leader alone shows it');
+  const [age = 0] = failed.values('pullgate_hold_oldest_age_seconds', forImages);
   assert.ok(age > 0 && age < 60, `${age} s`);
   assert.deepEqual(failed.values('pullgate_pulls_limit'), [200]);
   assert.deepEqual(failed.values('pullgate_pulls_running'), [0]);

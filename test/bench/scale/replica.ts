@@ -103,7 +103,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
   });
   return {
     // Of holds nobody else tells, and not before.
-    leads: () => shows(/^pullgate_holds \d+$/m),
+    leads: () => shows(/^pullgate_holds\{/m),
     cpuSeconds: () => cpuSeconds(pid),
     residentMb: () => residentMb(pid),
     peakMb() {
