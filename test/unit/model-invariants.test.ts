@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BYPASS_ANNOTATION, HELD_LABEL, HOLD_ANNOTATION, REVERT_ANNOTATION } from '../../src/api/names.ts';
+import {
+  BYPASS_ANNOTATION,
+  HELD_LABEL,
+  HOLD_ANNOTATION,
+  KEEP_PAUSED_ANNOTATION,
+  REVERT_ANNOTATION,
+} from '../../src/api/names.ts';
 import type { JsonObject } from '../../src/json.ts';
 import type { Pull } from '../cluster/simulated/kubelet.ts';
 import { generate } from '../stress/model/generate.ts';
@@ -35,7 +41,7 @@ function deployment(
       ...(annotations !== undefined && { annotations }),
       ...(hold !== undefined && {
         labels: { [HELD_LABEL]: 'true' },
-        annotations: { [HOLD_ANNOTATION]: JSON.stringify({ v: 1, uid, userPaused }) },
+        annotations: { ...annotations, [HOLD_ANNOTATION]: JSON.stringify({ v: 1, uid, userPaused }) },
       }),
     },
     spec: {
@@ -231,6 +237,24 @@ test('an undo brings back annotations of others, and none of the gate', () => {
   assert.match(judge(undone(revived)).violations.join(), /undo: stored is .*then.*, not .*now/);
   const none = [{ from: 0, to: Number.POSITIVE_INFINITY, mode: 'none' as const }];
   assert.deepEqual(judge({ ...undone(revived), modes: none }).violations, [], 'where nobody opted in');
+});
+
+test('a resume while held is stored as it was sent where nobody opted in', () => {
+  const annotations = { [KEEP_PAUSED_ANNOTATION]: 'true' };
+  const held = { ...HELD, annotations };
+  const running = { ...RUNNING, annotations };
+  const history = historyOf([running, held, { ...held, paused: false }], EVERYWHERE);
+  const [asked] = history.updates;
+  assert.ok(asked);
+  const update = { verb: 'merge' as const, body: { spec: { paused: false } }, paused: false };
+  const resume = { ...asked, text: 'resume', update, began: 29_990, ended: 30_010, resourceVersion: '3' };
+  const resumed = { ...history, updates: [asked, resume] };
+  assert.match(judge(resumed).violations.join(), /resume: paused is false, not true/);
+  const modes = [
+    { from: 0, to: 25_000, mode: 'pause' as const },
+    { from: 25_000, to: Number.POSITIVE_INFINITY, mode: 'none' as const },
+  ];
+  assert.deepEqual(judge({ ...resumed, modes }).violations, []);
 });
 
 /** A user asks to go back ten seconds after the hold began, and this is what is stored. */

@@ -172,7 +172,7 @@ function afterUser(
   const { update, text } = user;
   const { wish } = believed;
   const sent = asSent(before.object, update);
-  const unasked = isUnasked(history, user);
+  const unasked = isUnasked(history, user) || !isGated(history, user);
   checkOwn(history, believed, user, before, now, book);
   const raw = readStored(sent);
   if (unasked && raw.paused === now.paused && raw.hold?.text === now.hold?.text) {
