@@ -11,7 +11,7 @@ import { OLDEST, RELEASES } from './cluster/lab/prepare.ts';
 import { ON_THE_OLDEST, plan } from './suite/plan.ts';
 import { buildAll, preparedLab } from './suite/prepared-lab.ts';
 import { type SecondLab, secondLab } from './suite/second-lab.ts';
-import { CHECKOUT, endRunning, type Run, runFiles } from './suite/test-files.ts';
+import { CHECKOUT, endRunning, type Run, runFiles, type TestFailure } from './suite/test-files.ts';
 
 const USAGE = `usage: npm test [-- [--kubernetes ${RELEASES.join('|')}] FILE...]
        npm run test:unit
@@ -27,14 +27,14 @@ With files: these alone. Files below test/e2e run on the lab, which starts if it
 const COMPILED = { NODE_COMPILE_CACHE: join(CHECKOUT, 'node_modules/.cache/compiled') };
 
 const total = { passed: 0, failed: 0, skipped: 0 };
-const failed: string[] = [];
+const failed: { readonly title: string; readonly failures: readonly TestFailure[] }[] = [];
 let second: SecondLab | undefined;
 
 /** Adds up what becomes of test files, and remembers where a test failed. */
 async function count(title: string, files: readonly string[], options: Run = {}): Promise<void> {
   const counts = await runFiles(files, options);
   for (const kind of ['passed', 'failed', 'skipped'] as const) total[kind] += counts[kind];
-  if (counts.failed > 0) failed.push(title);
+  if (counts.failed > 0) failed.push({ title, failures: counts.failures });
 }
 
 /** Runs test files, whose reports appear while they run. */
@@ -179,6 +179,11 @@ try {
   await second?.stop();
 }
 
-for (const title of failed) process.stdout.write(`\nfailed: ${title}`);
+// Again, at the end: their reports are thousands of lines above.
+for (const { title, failures } of failed) {
+  process.stdout.write(`\nfailed: ${title}\n`);
+  for (const { name, place, detail } of failures)
+    process.stdout.write(`  ${name} (${place})\n${detail.replace(/^/gm, '    ')}\n`);
+}
 process.stdout.write(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
 process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;

@@ -11,6 +11,14 @@ export interface Counts {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
+  readonly failures: readonly TestFailure[];
+}
+
+export interface TestFailure {
+  readonly name: string;
+  /** File and line. */
+  readonly place: string;
+  readonly detail: string;
 }
 
 export interface Run {
@@ -49,9 +57,10 @@ export async function runFiles(files: readonly string[], run: Run = {}): Promise
   running.add(child);
   try {
     const [status] = (await once(child, 'close')) as [number | null];
-    const { tests, passed, skipped } = readCounts(report);
+    const { tests, passed, skipped, failures = [] } = readCounts(report);
     // A run that ended badly without naming a failed test has failed all the same.
-    return { passed, skipped, failed: status === 0 ? 0 : Math.max(1, tests - passed - skipped) };
+    const failed = status === 0 ? 0 : Math.max(1, tests - passed - skipped);
+    return { passed, skipped, failed, failures };
   } finally {
     running.delete(child);
     rmSync(folder, { recursive: true });
@@ -69,9 +78,17 @@ export async function endRunning(first: () => Promise<void>): Promise<void> {
   for (const child of running) child.kill('SIGTERM');
 }
 
-function readCounts(report: string): { tests: number; passed: number; skipped: number } {
+/** What test/counts-reporter.js has written. */
+interface Report {
+  readonly tests: number;
+  readonly passed: number;
+  readonly skipped: number;
+  readonly failures?: readonly TestFailure[];
+}
+
+function readCounts(report: string): Report {
   try {
-    return JSON.parse(readFileSync(report, 'utf8')) as { tests: number; passed: number; skipped: number };
+    return JSON.parse(readFileSync(report, 'utf8')) as Report;
   } catch {
     return { tests: 0, passed: 0, skipped: 0 };
   }
