@@ -246,7 +246,7 @@ describe('ask two replicas of the gate at once [reject-two-replicas]', () => {
     const old = await stored(shop, 'web');
     const first = await registeredEndpoint(world.api);
     const another = await startGate(world.lab);
-    t.after(() => another.kill9());
+    t.after(() => another.stop());
     const second = await registeredEndpoint(world.api);
     assert.notEqual(first.url, second.url);
 

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { parseAllDocuments } from 'yaml';
+import { REGISTERED_BY_LABEL } from '../../../src/api/names.ts';
 import { asObject, type JsonObject } from '../../../src/json.ts';
 import { buildGateImage } from '../../cluster/lab/gate-image.ts';
 import { CURRENT } from '../../cluster/lab/gate-source.ts';
@@ -48,6 +49,8 @@ export async function inClusterGate(
   return {
     image,
     async install() {
+      // A gate beside the cluster that was killed by a test leaves its webhooks, and an API server refuses two ways to call one.
+      await kubectl(['delete', 'mutatingwebhookconfigurations', '-l', `${REGISTERED_BY_LABEL}=process`]);
       await kubectl(['apply', '-k', base]);
       await kubectl(['-n', 'pullgate', 'rollout', 'status', 'deployment/pullgate', '--timeout=120s']);
     },
