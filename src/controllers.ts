@@ -16,7 +16,13 @@ import {
   createDeploymentController,
   type DeploymentController,
 } from './deployments/deployment-controller.ts';
-import { modeEvent, modeOf, type Namespace, parseNamespace } from './deployments/namespace-mode.ts';
+import {
+  approvalLabelEvent,
+  modeEvent,
+  modeOf,
+  type Namespace,
+  parseNamespace,
+} from './deployments/namespace-mode.ts';
 import type { HoldsOpen } from './deployments/open-holds.ts';
 import type { Logger } from './log.ts';
 import type { Metrics } from './observe/metrics.ts';
@@ -161,8 +167,10 @@ export function createControllers(options: {
         deploymentController.namespaceChanged(name);
         for (const preload of preloads.inNamespace(name))
           preloadController.preloadChanged(`${preload.namespace}/${preload.name}`);
-        const event = now === undefined ? undefined : modeEvent(now);
-        if (event !== undefined) writeEvent(event);
+        for (const eventOf of [modeEvent, approvalLabelEvent]) {
+          const event = now && eventOf(now);
+          if (event !== undefined) writeEvent(event);
+        }
       },
     });
   }

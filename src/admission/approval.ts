@@ -52,14 +52,19 @@ export function approvalOf({ input, old, next, at }: ApprovalUpdate, given: Hold
     annotations: { [APPROVED_ANNOTATION]: annotation ?? null },
   });
   const kept = before?.template === template ? before : undefined;
-  const stored = kept && old.annotations[APPROVED_ANNOTATION];
-  const asked = approvedTemplate(old, next);
-  // Removing the annotation does not take an approval back: a client that replaces the whole object removes it as well.
-  if (asked === undefined) return result(undefined, kept, kept && next.annotations[APPROVED_ANNOTATION]);
-  if (asked !== template) return result('OtherTemplate', kept, stored);
-  if (!input.mayApprove) return result('NotAllowed', kept, stored);
+  const brought = next.annotations[APPROVED_ANNOTATION];
+  const stored = old.annotations[APPROVED_ANNOTATION];
+  // A client that replaces the whole object removes the annotation as well, so that takes no approval back.
+  if (kept !== undefined)
+    return result(brought === stored ? undefined : 'StillApproved', kept, brought && stored);
+  if (!brought) return result(undefined, undefined, undefined);
+  if (brought !== template)
+    return result(brought === stored ? undefined : 'OtherTemplate', undefined, undefined);
+  // Left by a hold that is over, or a replica of a version that knows no approvals has dropped it from this one.
+  if (brought === stored) return result('NotNew', undefined, undefined);
+  if (!input.mayApprove) return result('NotAllowed', undefined, undefined);
   const by = input.username;
-  return result('Approved', kept ?? { template, by, at: firstTime(by, at, old, next) }, asked);
+  return result('Approved', { template, by, at: firstTime(by, at, old, next) }, brought);
 }
 
 /** Returns the time that admission has written when it was called before for this request. */
@@ -70,6 +75,6 @@ function firstTime(by: string, at: string, { uid }: Deployment, { annotations }:
 }
 
 /** Returns whether the rollout has to wait for an approval or a time by what its Deployment says. Only a hold can do that. */
-export function waitsInHold(next: Deployment): boolean {
-  return requiresApproval(next.labels) || settingsOf(next).notBefore !== undefined;
+export function waitsInHold({ next, at }: Pick<ApprovalUpdate, 'next' | 'at'>): boolean {
+  return requiresApproval(next.labels) || (settingsOf(next).notBefore ?? 0) > Date.parse(at);
 }

@@ -1,7 +1,14 @@
 import { exceededBound, exceededMarks, withRoomForRecord } from '../api/bounds.ts';
 import { ownDecisionRecord, type RecordedDecision, writeDecisionRecord } from '../api/decision-record.ts';
 import { type Deployment, parseDeployment } from '../api/deployment.ts';
-import { type Hold, ownHold, parseHold, type RunningTemplate, withMarks } from '../api/hold.ts';
+import {
+  digestToRestore,
+  type Hold,
+  ownHold,
+  parseHold,
+  type RunningTemplate,
+  withMarks,
+} from '../api/hold.ts';
 import { imagesToPull, runningTemplate } from '../api/images-to-pull.ts';
 import {
   APPROVED_ANNOTATION,
@@ -67,7 +74,7 @@ export function asksForApproval(oldObject: unknown, object: unknown, now: number
   return approves(old, next) && originOf(old, next, now) !== 'Restored';
 }
 
-/** Returns the hash of the template that this update goes back to; undefined if it does not. Look the template up then. */
+/** Returns the digest of the template that this update goes back to; undefined if it does not. Look the template up then. */
 export function goesBack(oldObject: unknown, object: unknown, now: number): string | undefined {
   // Few updates have it, and parsing takes longer.
   if (at(object, 'metadata', 'annotations', REVERT_ANNOTATION) === undefined) return undefined;
@@ -75,7 +82,7 @@ export function goesBack(oldObject: unknown, object: unknown, now: number): stri
   const next = parseDeployment(object);
   if (revertReason(old, next) === undefined) return undefined;
   const hold = beganHold(old);
-  return hold === undefined || originOf(old, next, now) === 'Restored' ? undefined : hold.from.template;
+  return hold === undefined || originOf(old, next, now) === 'Restored' ? undefined : digestToRestore(hold);
 }
 
 function reasonToIgnore(input: DecideInput, next: Deployment): string | undefined {
@@ -126,7 +133,7 @@ function decideHeld(update: Update, hold: Hold): Decision {
   const needed = imagesToPull(hold.from, next.template, hash, input.rules);
   if (needed.length === 0) return end('Reverted', whyNotNeeded(update, hold, paused));
 
-  const superseded = hash !== hold.template;
+  const superseded = hash !== hold.template || next.templateDigest !== old.templateDigest;
   const images = needed.map(({ image }) => image);
   const reason = superseded
     ? `another pod template, held until the nodes have ${images.join(', ')}`
@@ -194,7 +201,8 @@ function decideUnheld(update: Update): Decision {
   const record = (decision: RecordedDecision, reason: string): Decision =>
     plain(decision, withMarks(clean, { annotations: decidedMark(update, decision, reason) }), reason);
 
-  if (hash === old.templateHash && !optOut) {
+  // The hash is too short here: a user can make two templates with the same one, and have the first of them approved.
+  if (next.templateDigest === old.templateDigest && !optOut) {
     // What the record says was written while nobody was asked.
     if (isOff(old) && !isOff(next)) return record('NotNeeded', `label ${MODE_LABEL}=${MODE_OFF} removed`);
     const kept = withMarks(clean, { annotations: decidedBefore(old) });
@@ -202,7 +210,7 @@ function decideUnheld(update: Update): Decision {
   }
 
   if (isOff(next)) return record('OptedOut', `label ${MODE_LABEL}=${MODE_OFF}`);
-  const from = runningTemplate(old.template, old.templateHash);
+  const from = runningTemplate(old.template, old.templateDigest);
   const needed = imagesToPull(from, next.template, hash, input.rules);
   if (needed.length === 0) return record('NotNeeded', 'no image to pull');
   if (next.replicas === 0) return record('NotNeeded', 'replicas is 0');
@@ -223,7 +231,7 @@ function decideUnheld(update: Update): Decision {
   const images = needed.map(({ image }) => image);
   const reason = images.join(', ');
   if (input.mode === 'audit') return { ...record('Audited', reason), images };
-  if (input.mode === 'reject' && !waitsInHold(next)) {
+  if (input.mode === 'reject' && !waitsInHold(update)) {
     const asks = { preload: preloadNameOf(update), from, object: update.object };
     const outcome = input.progress?.outcome;
     if (outcome?.kind === 'release') return record('Preloaded', outcome.message);

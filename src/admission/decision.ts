@@ -57,10 +57,14 @@ export const OTHER_DECISIONS = {
 } as const;
 
 /**
- * What becomes of an approval. `OtherTemplate`: it names another pod template than the held one. `NotAllowed`: this user may not
- * approve.
+ * What becomes of the annotation of an approval.
+ * - `Approved`: it counts.
+ * - `OtherTemplate`: it names another pod template than the held one.
+ * - `NotAllowed`: this user may not approve.
+ * - `NotNew`: the update does not set it, and the hold has no approval. It is removed, so that it can be set.
+ * - `StillApproved`: the update changes or removes it, and the approval counts all the same.
  */
-export type ApprovalKind = 'Approved' | 'OtherTemplate' | 'NotAllowed';
+export type ApprovalKind = 'Approved' | 'OtherTemplate' | 'NotAllowed' | 'NotNew' | 'StillApproved';
 
 export type DecisionKind = RecordedDecision | keyof typeof OTHER_DECISIONS;
 

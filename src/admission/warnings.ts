@@ -17,7 +17,8 @@ const LINE_LIMIT = 256;
 const AUDIT_VALUE_LIMIT = 512;
 
 const GO_BACK = 'Go back: ';
-const APPROVAL_REFUSED = 'the approval was refused: this user may not approve';
+const APPROVAL_REFUSED =
+  'the approval was refused: it needs the verb approve on imagepreloads.pullgate.io, which this user does not have';
 const BYPASS_REFUSED = 'the bypass was refused: this user may not bypass';
 
 interface DeploymentName {
@@ -161,16 +162,31 @@ function approvalWarnings(
     hold.approved === undefined && requiresApproval(asStringMap(at(object, 'metadata', 'labels')));
   if (approval === undefined && !isNeeded) return [];
   const { templateDigest } = parseDeployment(object);
+  const id = `${namespace}/${name}`;
   const command = `Approve it: ${approve({ namespace, name, templateDigest })}`;
   switch (approval) {
     case 'Approved':
-      return [line('approved: the rollout starts when its nodes have the images')];
+      return [line(`approved: the rollout of ${id} starts when its nodes have the images`)];
     case 'NotAllowed':
       return [line(APPROVAL_REFUSED)];
     case 'OtherTemplate':
-      return [line('the approval does not count: it names another pod template than the held one'), command];
+      return [
+        line(`the approval of ${id} does not count: it names another pod template than the held one`),
+        command,
+      ];
+    case 'NotNew':
+      return [
+        line(`the approval of ${id} does not count: it was set before. It is removed; set it again`),
+        command,
+      ];
+    case 'StillApproved':
+      return [
+        line(
+          `${id} stays approved by ${hold.approved?.by}. To stop the rollout, go back to the running version`,
+        ),
+      ];
     case undefined:
-      return [line('the rollout then waits for an approval'), command];
+      return [line(`the rollout of ${id} also waits for an approval`), command];
   }
 }
 

@@ -6,6 +6,8 @@ import { HELD_LABEL, HOLD_ANNOTATION, USERNAME_LIMIT } from './names.ts';
 export interface RunningTemplate {
   /** Hash of the running pod template. */
   readonly template: string;
+  /** Its `templateDigest`. Versions that knew no approvals wrote none. */
+  readonly digest?: string;
   /** Its images by place (see `TemplateImage.place`). */
   readonly images: Readonly<Record<string, string>>;
 }
@@ -72,13 +74,18 @@ export function parseHold(annotation: string | undefined): Hold | undefined {
     return undefined;
   // It becomes part of an API path and of a command to paste, and any user who may edit the Deployment could have written it.
   if (!PRELOAD_NAME.test(preload)) return undefined;
+  const digest = asString(at(json, 'from', 'digest'));
   const approved = parseApproval(json['approved']);
   return {
     v: 1,
     uid,
     preload,
     template,
-    from: { template: running, images: asStringMap(at(json, 'from', 'images')) },
+    from: {
+      template: running,
+      ...(digest !== undefined && { digest }),
+      images: asStringMap(at(json, 'from', 'images')),
+    },
     since,
     userPaused: json['userPaused'] === true,
     ...(approved && { approved }),
@@ -147,4 +154,9 @@ function withPaused(spec: JsonObject, paused: boolean): JsonObject {
   if (paused) return { ...spec, paused: true };
   const { paused: _, ...rest } = spec;
   return rest;
+}
+
+/** Returns the digest of the running pod template, or its hash if the hold is of an earlier version. */
+export function digestToRestore({ from }: Hold): string {
+  return from.digest ?? from.template;
 }

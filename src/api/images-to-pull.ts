@@ -1,12 +1,12 @@
 import type { RunningTemplate } from './hold.ts';
 import { normalizeImage } from './template/image-reference.ts';
-import { templateHash } from './template/template-hash.ts';
+import { hashOfDigest, templateDigest } from './template/template-hash.ts';
 import { type ImagePullPolicy, type TemplateImage, templateImages } from './template/template-images.ts';
 
-export function runningTemplate(template: unknown, hash = templateHash(template)): RunningTemplate {
+export function runningTemplate(template: unknown, digest = templateDigest(template)): RunningTemplate {
   const images: Record<string, string> = {};
   for (const { place, image } of templateImages(template)) images[place] = image;
-  return { template: hash, images };
+  return { template: hashOfDigest(digest), digest, images };
 }
 
 /**

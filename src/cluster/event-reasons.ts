@@ -99,7 +99,7 @@ export const EVENT_REASONS = {
   },
   HoldReverted: {
     types: ['Normal', 'Warning'],
-    when: 'The hold ended, and the held version does not roll out. Either the running pod template was restored, or another template that needs no new image was stored and its rollout starts at once. The type is Warning if Pullgate was stopped or uninstalled and the image of the held version is known to be unavailable.',
+    when: 'The hold ended, and the held version does not roll out. Either the running pod template was restored, or another template that needs no new image was stored and its rollout starts at once. The type is Warning if Pullgate was stopped or uninstalled, and the image of the held version is known to be unavailable or its rollout waited for an approval or a time.',
     remedy: 'Nothing. After a Warning, apply the new version again when its image is available.',
   },
   HoldBypassed: {
@@ -148,9 +148,14 @@ export const EVENT_REASONS = {
     when: 'On a Namespace: the value of its label `pullgate.io/mode` is not a mode, so Pullgate holds nothing there.',
     remedy: 'Set `pause`, `reject` or `audit`.',
   },
+  InvalidApproval: {
+    types: ['Warning'],
+    when: 'On a Namespace: its label `pullgate.io/approval` does nothing, because its value is not `required`, or because the namespace is not in mode `pause` or `reject`.',
+    remedy: 'Set the label to `required`, and a mode.',
+  },
   InvalidSetting: {
     types: ['Warning'],
-    when: "The value of an annotation is invalid, or looser than the flag while `--bypass-needs-permission` is set. Pullgate uses the flag's value.",
+    when: "The value of an annotation is invalid, or looser than the flag while `--bypass-needs-permission` is set. Pullgate uses the flag's value. With an invalid `pullgate.io/not-before`, a held rollout waits.",
     remedy: 'Correct the annotation: see [settings](settings.md).',
   },
 } as const satisfies Record<string, EventRow>;

@@ -1,7 +1,7 @@
-import { type Awaited, describeTime } from '../api/approval.ts';
-import { approve } from '../api/commands.ts';
+import { type Awaited, approveCommand, describeAwaited } from '../api/approval.ts';
 import type { Deployment } from '../api/deployment.ts';
 import { type Hold, ownHold } from '../api/hold.ts';
+import { templateImages } from '../api/template/template-images.ts';
 import { noteEnding } from '../cluster/event-note.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import { deploymentReference, preloadReference } from '../cluster/object-reference.ts';
@@ -20,29 +20,25 @@ export function awaitedEvent(
     regarding: deploymentReference(deployment),
     related: preloadReference(deployment, hold.preload),
   } as const;
+  const images = templateImages(deployment.template)
+    .map(({ image }) => image)
+    .join(', ');
+  const { ready = 0, desired = 0 } = assessment?.progress ?? {};
   const nodes =
-    assessment === undefined
-      ? 'the images are on the nodes'
-      : `${assessment.progress.ready} of ${assessment.progress.desired} nodes have the images`;
-  if (awaited.kind === 'Approval')
-    return {
-      ...about,
-      reason: 'WaitingForApproval',
-      note: noteEnding(`${nodes}; the rollout waits for an approval`, `approve: ${approve(deployment)}`),
-      dedupKey: `${hold.template} ${hold.since}`,
-    };
+    desired === 0 ? `no node is eligible for ${images}` : `${ready} of ${desired} nodes have ${images}`;
   return {
     ...about,
-    reason: 'WaitingForTime',
-    note: `${nodes}; ${describeTime(awaited.until)}`,
-    dedupKey: `${hold.template} ${hold.since} ${awaited.until}`,
+    reason: awaited.kind === 'Approval' ? 'WaitingForApproval' : 'WaitingForTime',
+    note: noteEnding(`${nodes}; ${describeAwaited(awaited)}`, approveCommand(awaited, deployment)),
+    // A hold whose approval was lost waits anew.
+    dedupKey: `${hold.template} ${hold.since} ${awaited.kind === 'Approval' ? awaited.template : awaited.until}`,
   };
 }
 
 /** Returns the Event for the approval that a hold records; undefined if it records none. */
 export function approvedEvent(deployment: Deployment): GateEvent | undefined {
   const hold = ownHold(deployment);
-  if (hold?.approved === undefined) return undefined;
+  if (hold?.approved === undefined || hold.approved.template !== deployment.templateDigest) return undefined;
   const { by, at } = hold.approved;
   return {
     type: 'Normal',

@@ -3,7 +3,7 @@ import { type Awaited, allowedAt, lookAgainAt } from '../api/approval.ts';
 import { type Deployment, isMarked, parseDeployment } from '../api/deployment.ts';
 import { ownHold } from '../api/hold.ts';
 import type { ImagePreload } from '../api/image-preload.ts';
-import { DECIDED_ANNOTATION, HELD_LABEL, type Mode } from '../api/names.ts';
+import { DECIDED_ANNOTATION, HELD_LABEL, type Mode, NOT_BEFORE_ANNOTATION } from '../api/names.ts';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
 import { isNotFound } from '../cluster/api-error.ts';
@@ -29,7 +29,7 @@ import {
   preloadFor,
   type ReleaseReason,
 } from './next-step.ts';
-import { createOpenHolds, type HoldsOpen } from './open-holds.ts';
+import { createOpenHolds, type HoldsOpen, waitsSince } from './open-holds.ts';
 import {
   deploymentPath,
   type EndHoldsOptions,
@@ -137,7 +137,9 @@ export function createDeploymentController(options: DeploymentControllerOptions)
     const approved = approvedEvent(deployment);
     // In mode reject, an update that waits for an approval or a time is held as in mode pause.
     const isHeldAnyway =
-      options.awaitedOf(deployment) !== undefined || ownHold(deployment)?.approved !== undefined;
+      options.awaitedOf(deployment) !== undefined ||
+      ownHold(deployment)?.approved !== undefined ||
+      deployment.annotations[NOT_BEFORE_ANNOTATION] !== undefined;
     const events = [
       ...decisionEvents(deployment, isHeldAnyway ? 'pause' : mode, assessment, clock.now()),
       ...recordedEndEvents(deployment, clock.now()),
@@ -169,7 +171,9 @@ export function createDeploymentController(options: DeploymentControllerOptions)
     if (!preload.isTheOne(there, deployment, needed)) return undefined;
     const assessment = options.assessmentOf(key);
     // Once a rollout is approved, the images are looked at again.
-    return assessment?.allowedAt === allowedAt(deployment, clock.now()) ? assessment : undefined;
+    return assessment?.allowedAt === allowedAt(deployment, ownHold(deployment), clock.now())
+      ? assessment
+      : undefined;
   }
 
   async function apply(deployment: Deployment, step: NextStep): Promise<number | undefined> {
@@ -251,7 +255,7 @@ export function createDeploymentController(options: DeploymentControllerOptions)
     unended.ended(deployment);
     const hold = ownHold(deployment);
     // The clock of the replica that made the hold may be ahead.
-    const heldMs = hold && Math.max(0, clock.now() - Date.parse(hold.since));
+    const heldMs = hold && Math.max(0, clock.now() - waitsSince(deployment, hold, clock.now()));
     if (heldMs !== undefined) options.onHoldEnded?.(step.reason, heldMs / 1000);
     logStep(deployment, { reason: step.reason, heldMs }, `hold ${step.step}`);
     for (const event of stepEvents(deployment, step, assessment, clock.now(), rules)) writeEvent(event);

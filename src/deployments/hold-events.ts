@@ -195,7 +195,7 @@ export function stepEvents(
     add({ reason: 'NoEligibleNodes', type: never ? 'Normal' : 'Warning' }, note);
   }
   const released = noteEnding(
-    `released after ${seconds} s (${step.reason})${approvedBy(hold)}${whyReleased(deployment, step, assessment)}`,
+    `released after ${seconds} s (${step.reason})${approvedBy(hold, deployment)}${whyReleased(deployment, step, assessment)}`,
     step.paused ? `it stays paused, as requested; start the rollout: ${resume(deployment)}` : undefined,
   );
   const expected = isExpectedEnd(step.reason) || never;
@@ -210,8 +210,8 @@ export function isExpectedEnd(reason: string): boolean {
 
 const EXPECTED: ReadonlySet<string> = new Set<ReleaseReason>(['Ready', 'Reverted', 'ScaledToZero']);
 
-function approvedBy({ approved }: Hold): string {
-  return approved === undefined ? '' : `, approved by ${approved.by}`;
+function approvedBy({ approved }: Hold, { templateDigest }: Deployment): string {
+  return approved?.template === templateDigest ? `, approved by ${approved?.by}` : '';
 }
 
 function whyReleased(

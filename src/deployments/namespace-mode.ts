@@ -1,5 +1,5 @@
 import { requiresApproval } from '../api/approval.ts';
-import { MODE_LABEL, MODES, type Mode } from '../api/names.ts';
+import { APPROVAL_LABEL, APPROVAL_REQUIRED, MODE_LABEL, MODES, type Mode } from '../api/names.ts';
 import type { GateEvent } from '../cluster/events.ts';
 import { asString, asStringMap, at } from '../json.ts';
 import { elide } from '../text.ts';
@@ -10,6 +10,8 @@ export interface Namespace {
   readonly uid: string;
   /** The mode label as it stands, cut at the length that API servers allow. */
   readonly mode: string | undefined;
+  /** The approval label, cut in the same way. */
+  readonly approval: string | undefined;
   readonly requiresApproval: boolean;
 }
 
@@ -17,13 +19,14 @@ export interface Namespace {
 const LABEL_LIMIT = 63;
 
 export function parseNamespace(raw: unknown): Namespace {
-  const labels = at(raw, 'metadata', 'labels');
-  const mode = asString(at(labels, MODE_LABEL));
+  const labels = asStringMap(at(raw, 'metadata', 'labels'));
+  const text = (name: string) => (labels[name] === undefined ? undefined : elide(labels[name], LABEL_LIMIT));
   return {
     name: asString(at(raw, 'metadata', 'name')) ?? '',
     uid: asString(at(raw, 'metadata', 'uid')) ?? '',
-    mode: mode === undefined ? undefined : elide(mode, LABEL_LIMIT),
-    requiresApproval: requiresApproval(asStringMap(labels)),
+    mode: text(MODE_LABEL),
+    approval: text(APPROVAL_LABEL),
+    requiresApproval: requiresApproval(labels),
   };
 }
 
@@ -43,5 +46,25 @@ export function modeEvent(namespace: Namespace): GateEvent | undefined {
     regarding: { apiVersion: 'v1', kind: 'Namespace', name, uid },
     note: `${MODE_LABEL}=${mode} is not a mode, so Pullgate holds nothing in this namespace; set the label to: ${MODES.join(', ')}`,
     dedupKey: `${uid} ${mode}`,
+  };
+}
+
+/** Returns an Event for an approval label that does nothing, because the user who set it expects rollouts to wait. */
+export function approvalLabelEvent(namespace: Namespace): GateEvent | undefined {
+  const { name, uid, approval } = namespace;
+  if (approval === undefined) return undefined;
+  const mode = modeOf(namespace);
+  const isServed = mode === 'pause' || mode === 'reject';
+  if (namespace.requiresApproval && isServed) return undefined;
+  const why = namespace.requiresApproval
+    ? `nothing is held in a namespace ${mode === undefined ? 'without a mode' : `of mode ${mode}`}; set ${MODE_LABEL}=pause`
+    : `its value does nothing; set it to: ${APPROVAL_REQUIRED}`;
+  return {
+    type: 'Warning',
+    reason: 'InvalidApproval',
+    action: 'OptIn',
+    regarding: { apiVersion: 'v1', kind: 'Namespace', name, uid },
+    note: `${APPROVAL_LABEL}=${approval}: no rollout waits for an approval, because ${why}`,
+    dedupKey: `${uid} ${approval} ${mode}`,
   };
 }

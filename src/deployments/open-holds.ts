@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
-import type { Awaited } from '../api/approval.ts';
+import { type Awaited, allowedAt } from '../api/approval.ts';
 import type { Deployment } from '../api/deployment.ts';
-import { ownHold } from '../api/hold.ts';
+import { type Hold, ownHold } from '../api/hold.ts';
 import type { Clock } from '../clock.ts';
 
 /** What a hold waits for. The values of the label `waiting_for` of its metrics. */
@@ -25,16 +25,13 @@ const REMEMBERED = 10_000;
 
 export function createOpenHolds(clock: Pick<Clock, 'now'>): OpenHolds {
   const awaiting = new LRUCache<string, WaitingFor>({ max: REMEMBERED });
-  /** When a hold began to wait for its images, in ms since the epoch; NaN without a hold. Parsed once: a hold has up to 32 KiB. */
-  const since = new WeakMap<Deployment, number>();
+  /** Parsed once: a hold has up to 32 KiB. */
+  const holdOf = new WeakMap<Deployment, Hold | 'none'>();
 
-  function waitsSince(deployment: Deployment): number {
-    const known = since.get(deployment);
-    if (known !== undefined) return known;
-    const hold = ownHold(deployment);
-    const began = Date.parse(hold?.approved?.at ?? hold?.since ?? '');
-    since.set(deployment, began);
-    return began;
+  function cachedHold(deployment: Deployment): Hold | undefined {
+    const hold = holdOf.get(deployment) ?? ownHold(deployment) ?? 'none';
+    holdOf.set(deployment, hold);
+    return hold === 'none' ? undefined : hold;
   }
 
   return {
@@ -45,8 +42,9 @@ export function createOpenHolds(clock: Pick<Clock, 'now'>): OpenHolds {
     count(deployments) {
       const holds = { images: none(), approval: none(), time: none() };
       for (const deployment of deployments) {
-        const began = waitsSince(deployment);
-        if (Number.isNaN(began)) continue;
+        const hold = cachedHold(deployment);
+        if (hold === undefined) continue;
+        const began = waitsSince(deployment, hold, clock.now());
         const entry = holds[awaiting.get(deployment.uid) ?? 'images'];
         entry.open += 1;
         entry.oldestSeconds = Math.max(entry.oldestSeconds, (clock.now() - began) / 1000);
@@ -58,4 +56,9 @@ export function createOpenHolds(clock: Pick<Clock, 'now'>): OpenHolds {
 
 function none(): { open: number; oldestSeconds: number } {
   return { open: 0, oldestSeconds: 0 };
+}
+
+/** Returns since when a hold has waited for what only Pullgate and the nodes can do, in ms since the epoch. */
+export function waitsSince(deployment: Deployment, hold: Hold, now: number): number {
+  return Math.max(Date.parse(hold.since), allowedAt(deployment, hold, now) ?? 0);
 }

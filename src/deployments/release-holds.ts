@@ -1,6 +1,6 @@
 import { type Awaited, awaitedBeforeRelease } from '../api/approval.ts';
 import { type Deployment, isMarked, parseDeployment } from '../api/deployment.ts';
-import { type Hold, ownHold } from '../api/hold.ts';
+import { digestToRestore, type Hold, ownHold } from '../api/hold.ts';
 import { knownFailure } from '../api/rollout.ts';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
@@ -82,8 +82,14 @@ async function awaitedBy(
   deployment: Deployment,
   { client, clock }: EndHoldsOptions,
 ): Promise<Awaited | undefined> {
-  const namespace = parseNamespace(await client.get(`/api/v1/namespaces/${deployment.namespace}`));
-  return awaitedBeforeRelease(deployment, namespace.requiresApproval, clock.now());
+  try {
+    const namespace = parseNamespace(await client.get(`/api/v1/namespaces/${deployment.namespace}`));
+    return awaitedBeforeRelease(deployment, namespace.requiresApproval, clock.now());
+  } catch (error) {
+    // The Deployment goes with it.
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
 }
 
 /** Returns the template to go back to; undefined for a hold to release. */
@@ -96,7 +102,7 @@ async function templateToRestore(
   const mayStart = awaited === undefined && knownFailure(deployment) === undefined;
   const wanted = end ?? (mayStart ? 'release' : 'revert');
   if (wanted === 'release') return undefined;
-  const running = await runningTemplate(client, deployment, hold.from.template, clock);
+  const running = await runningTemplate(client, deployment, digestToRestore(hold), clock);
   if (running.kind === 'found') return running.template;
   if (running.kind === 'unanswered')
     throw new Error('the API server did not return the ReplicaSets of the Deployment in time');

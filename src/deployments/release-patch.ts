@@ -2,11 +2,13 @@ import { ownDecisionRecord, writeDecisionRecord } from '../api/decision-record.t
 import type { Deployment } from '../api/deployment.ts';
 import { HOLD_CHARACTERS, ownHold, parseHold } from '../api/hold.ts';
 import {
+  APPROVAL_LABEL,
   APPROVED_ANNOTATION,
   DECIDED_ANNOTATION,
   HELD_LABEL,
   HOLD_ANNOTATION,
   KEEP_PAUSED_ANNOTATION,
+  NOT_BEFORE_ANNOTATION,
 } from '../api/names.ts';
 import type { JsonObject } from '../json.ts';
 
@@ -37,23 +39,25 @@ export function releasePatch(
     { op: 'test', path: '/metadata/generation', value: generation },
   ];
   if (hold !== undefined) {
-    const wish = annotations[KEEP_PAUSED_ANNOTATION];
+    const tested = [KEEP_PAUSED_ANNOTATION, NOT_BEFORE_ANNOTATION];
     // Of a hold that is too long only a part may be known.
     if (hold.length <= HOLD_CHARACTERS)
       operations.push({ op: 'test', path: annotationPath(HOLD_ANNOTATION), value: hold });
-    operations.push(
-      // Null is what API servers take an annotation for that is not there (evanphx/json-patch).
-      { op: 'test', path: annotationPath(KEEP_PAUSED_ANNOTATION), value: wish ?? null },
-      { op: 'remove', path: annotationPath(HOLD_ANNOTATION) },
-    );
+    // Changes of these do not change the generation. Null is what API servers take an annotation for that is not there
+    // (evanphx/json-patch).
+    for (const name of tested)
+      operations.push({ op: 'test', path: annotationPath(name), value: annotations[name] ?? null });
+    if (labels[HELD_LABEL] !== undefined)
+      operations.push({ op: 'test', path: labelPath(APPROVAL_LABEL), value: labels[APPROVAL_LABEL] ?? null });
+    operations.push({ op: 'remove', path: annotationPath(HOLD_ANNOTATION) });
   }
-  // What it approved is over. Left there, it could not be set again for the same template.
+  // The approval is over with its hold. An annotation that stays could not be set again for the same template.
   if (annotations[APPROVED_ANNOTATION] !== undefined)
     operations.push({ op: 'remove', path: annotationPath(APPROVED_ANNOTATION) });
   if (decided !== undefined)
     operations.push({ op: 'add', path: annotationPath(DECIDED_ANNOTATION), value: decided });
   if (labels[HELD_LABEL] !== undefined) {
-    operations.push({ op: 'remove', path: `/metadata/labels/${escapePointer(HELD_LABEL)}` });
+    operations.push({ op: 'remove', path: labelPath(HELD_LABEL) });
   }
   if (deployment.paused !== paused) operations.push({ op: 'replace', path: '/spec/paused', value: paused });
   if (template !== undefined) operations.push({ op: 'replace', path: '/spec/template', value: template });
@@ -103,6 +107,10 @@ export function progressCondition(
 
 function annotationPath(name: string): string {
   return `/metadata/annotations/${escapePointer(name)}`;
+}
+
+function labelPath(name: string): string {
+  return `/metadata/labels/${escapePointer(name)}`;
 }
 
 function escapePointer(key: string): string {

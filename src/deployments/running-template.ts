@@ -1,6 +1,6 @@
 import type { Deployment } from '../api/deployment.ts';
 import type { RunningLookup } from '../api/running-lookup.ts';
-import { templateHash } from '../api/template/template-hash.ts';
+import { templateDigest } from '../api/template/template-hash.ts';
 import type { Clock } from '../clock.ts';
 import type { ApiClient } from '../cluster/api-client.ts';
 import { isForbidden, isUnanswered } from '../cluster/api-error.ts';
@@ -15,7 +15,8 @@ const ENOUGH = 500;
 const ADDED_LABEL = 'pod-template-hash';
 
 /**
- * Returns the template with this hash, from the ReplicaSets that the Deployment owns. A forged review gets a template only if it has
+ * Returns the template with this hash or digest, from the ReplicaSets that the Deployment owns. A user who may create ReplicaSets can
+ * make one with another template of the same hash, but not of the same digest. A forged review gets a template only if it has
  * the uid of the Deployment and the hash of that template.
  *
  * @throws what ApiClient throws for other reasons than a missing right, and a time-out
@@ -38,7 +39,7 @@ export async function runningTemplate(
       signal: late.signal,
       onPage(items) {
         const templates = items.flatMap((item) => templateOf(item, uid));
-        template ??= templates.find((one) => templateHash(one) === hash);
+        template ??= templates.find((one) => templateDigest(one).startsWith(hash));
       },
     });
   } catch (error) {

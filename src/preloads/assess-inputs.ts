@@ -1,5 +1,6 @@
 import { type Awaited, allowedAt } from '../api/approval.ts';
 import type { Deployment } from '../api/deployment.ts';
+import { ownHold } from '../api/hold.ts';
 import type { ImagePreload, PreloadImage } from '../api/image-preload.ts';
 import type { Clock } from '../clock.ts';
 import type { Store } from '../cluster/object-cache.ts';
@@ -111,7 +112,7 @@ export function createAssessInputs(options: {
         noNodesSince: noNodesSince(preload),
         servedSince: state.servedSince,
         awaited: options.awaitedOf(owner),
-        allowedAt: owner && allowedAt(owner, clock.now()),
+        allowedAt: owner && allowedAt(owner, ownHold(owner), clock.now()),
         times: pullTimes,
         now: clock.now(),
         judged: state.judged,

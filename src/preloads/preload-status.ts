@@ -1,4 +1,4 @@
-import { describeTime } from '../api/approval.ts';
+import { approveCommand, describeAwaited } from '../api/approval.ts';
 import {
   type Condition,
   DIGESTS_LIMIT,
@@ -33,7 +33,7 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
   const time = rfc3339(now);
   const ended = activity === 'standalone' && isAnswered(assessment);
   const { progress } = assessment;
-  const { phase, reason, message } = withAwaited(summary(assessment), assessment);
+  const { phase, reason, message } = withAwaited(summary(assessment), assessment, preload);
   const condition = (type: string, value: Condition['status'], why: string, text: string): Condition => {
     const same = before?.conditions.find((old) => old.type === type && old.status === value);
     // Kept over a new reason too, as the API conventions ask: it is the time of the status.
@@ -87,19 +87,18 @@ export function preloadStatus({ preload, assessment, activity, now }: StatusInpu
   };
 }
 
-/** Nothing is awaited before the outcome allows a release. */
+/** An approval can be given while the nodes still pull, so the message names it from the start. The phase is that of the pulls until then. */
 function withAwaited(
   words: ReturnType<typeof summary>,
   { awaited, outcome }: Assessment,
+  { namespace, owner }: ImagePreload,
 ): ReturnType<typeof summary> {
-  if (awaited === undefined || outcome.kind !== 'release') return words;
-  return awaited.kind === 'Approval'
-    ? {
-        ...words,
-        phase: 'WaitingForApproval',
-        message: `${words.message}; the rollout waits for an approval`,
-      }
-    : { ...words, phase: 'WaitingForTime', message: `${words.message}; ${describeTime(awaited.until)}` };
+  if (awaited === undefined || owner === undefined || outcome.kind === 'fail') return words;
+  const command = approveCommand(awaited, { namespace, name: owner.name });
+  const parts = [words.message, describeAwaited(awaited), command];
+  const message = parts.filter((part) => part !== undefined).join('; ');
+  if (outcome.kind === 'wait') return { ...words, message };
+  return { ...words, phase: awaited.kind === 'Approval' ? 'WaitingForApproval' : 'WaitingForTime', message };
 }
 
 /** The condition that carries the outcome: `True` allows the release, `False` rules it out for now, and `Unknown` means wait. */

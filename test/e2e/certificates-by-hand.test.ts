@@ -158,7 +158,7 @@ describe('the gate as its manifests install it', options, () => {
     const [, end = ''] = /^Served:\n.*valid from .* to (.* GMT)\n/.exec(printed) ?? [];
     const days = (Date.parse(end) - Date.now()) / DAY_MS;
     assert.ok(days > 89 && days <= 90, printed);
-    assert.equal(printed.match(/\.pullgate\.io trusts the served certificate/g)?.length, 3);
+    assert.equal(printed.match(/\.pullgate\.io trusts the served certificate/g)?.length, 4);
   });
 
   test('renew: all replicas serve another certificate within seconds', async (t) => {

@@ -70,7 +70,7 @@ for (const { what, fail } of FAILURES) {
     await fail(shop);
     await until('it has failed', 30, web.read, isFailed);
 
-    await shop.kubectl('patch', 'deployment', 'web', '-p', JSON.stringify(changedTo(null, image)));
+    await shop.kubectl('patch', 'deployment', 'web', '-p', JSON.stringify(changedTo(null, image, 60)));
     assert.ok(isHeld(await web.read()));
     const waiting = shop.tryKubectl('rollout', 'status', 'deployment/web', '--timeout=60s');
     await until('it has not failed any more', 5, web.read, (stored) => !isFailed(stored));
@@ -81,8 +81,12 @@ for (const { what, fail } of FAILURES) {
   });
 }
 
-/** A short time for the rollout, and this probe for its pods. */
-function changedTo(readinessProbe: JsonObject | null, image = PAUSE_IMAGE): JsonObject {
+/** A time for the rollout, and this probe for its pods. */
+function changedTo(
+  readinessProbe: JsonObject | null,
+  image = PAUSE_IMAGE,
+  progressDeadlineSeconds = 3,
+): JsonObject {
   const containers = [{ name: 'app', image, readinessProbe }];
-  return { spec: { progressDeadlineSeconds: 3, template: { spec: { containers } } } };
+  return { spec: { progressDeadlineSeconds, template: { spec: { containers } } } };
 }

@@ -548,7 +548,7 @@ describe('many requests at once', () => {
     await gate.close();
   });
 
-  test('a revert is answered with the running template, looked up by its hash', async () => {
+  test('a revert is answered with the running template, looked up by its digest', async () => {
     const hashes: string[] = [];
     const template = asObject(at(web.object, 'spec', 'template'));
     const gate = await start(
@@ -566,7 +566,7 @@ describe('many requests at once', () => {
     const annotations = { ...asObject(metadata['annotations']), 'pullgate.io/revert': 'v2 is broken' };
     const asked = { ...held, metadata: { ...metadata, annotations } };
     const back = patched(asked, await ask(gate, review(held, asked)));
-    assert.deepEqual(hashes, [parseDeployment(web.object).templateHash]);
+    assert.deepEqual(hashes, [parseDeployment(web.object).templateDigest]);
     assert.deepEqual(at(back, 'spec', 'template'), template);
     assert.equal(at(back, 'metadata', 'annotations', 'pullgate.io/revert'), undefined);
     await gate.close();

@@ -11,7 +11,7 @@ import {
   DECIDED_ANNOTATION,
   NOT_BEFORE_ANNOTATION,
 } from '../../src/api/names.ts';
-import { templateDigest } from '../../src/api/template/template-hash.ts';
+import { templateDigest, templateHash } from '../../src/api/template/template-hash.ts';
 import { asObject, at, type JsonObject } from '../../src/json.ts';
 import { decideUpdate, NOW } from '../support/unit/decide-update.ts';
 import { deployment } from '../support/unit/deployment-builder.ts';
@@ -45,7 +45,7 @@ describe('an approval of the held template', () => {
     assert.equal(parseDeployment(decision.object).paused, true);
     assert.match(
       warningsOf(decision)[0] ?? '',
-      /^pullgate: approved: the rollout starts when its nodes have the images$/,
+      /^pullgate: approved: the rollout of shop\/web starts when its nodes have the images$/,
     );
   });
 
@@ -56,7 +56,7 @@ describe('an approval of the held template', () => {
     assert.equal(annotationOf(decision), undefined);
     assert.match(
       warningsOf(decision)[0] ?? '',
-      /^pullgate: the approval was refused: this user may not approve$/,
+      /^pullgate: the approval was refused: it needs the verb approve on imagepreloads.pullgate.io, which this user does not have$/,
     );
     assert.ok(approvedOf(decideUpdate(decision.object, annotated(decision.object, HASH))));
   });
@@ -112,7 +112,10 @@ describe('an approval that does not count', () => {
 
   test('for another template: a warning has the command to approve the held one', () => {
     const [first, command] = warningsOf(decideUpdate(held, annotated(held, 'of-another-template')));
-    assert.match(first ?? '', /the approval does not count: it names another pod template than the held one/);
+    assert.match(
+      first ?? '',
+      /the approval of shop\/web does not count: it names another pod template than the held one/,
+    );
     assert.equal(
       command,
       `Approve it: kubectl -n shop annotate deployment web pullgate.io/approved=${HASH} --overwrite`,
@@ -159,8 +162,45 @@ test('in mode reject, an update that waits for an approval or a time is held', (
 test('a user who changes a Deployment that requires approvals reads how to approve', () => {
   const decision = decideUpdate(web.object, updated.label(APPROVAL_LABEL, 'required').object);
   const lines = warningsOf(decision);
-  assert.ok(lines.includes('pullgate: the rollout then waits for an approval'), lines.join('\n'));
+  assert.ok(lines.includes('pullgate: the rollout of shop/web also waits for an approval'), lines.join('\n'));
   assert.ok(lines.some((line) => line.startsWith('Approve it: kubectl -n shop annotate deployment web ')));
+});
+
+test('an approval that is removed or overwritten counts all the same, and a warning says how to stop the rollout', () => {
+  const stored = decideUpdate(held, annotated(held, HASH)).object;
+  for (const value of [undefined, 'no']) {
+    const decision = decideUpdate(stored, annotated(stored, value), { username: 'another' });
+    assert.equal(approvedOf(decision)?.by, 'a-developer');
+    assert.match(
+      warningsOf(decision)[0] ?? '',
+      /^pullgate: shop\/web stays approved by a-developer. To stop the rollout, go back to the running version$/,
+    );
+  }
+});
+
+test('an approval that an earlier version dropped from the hold has to be set again, and a warning says so', () => {
+  const stored = annotated(held, HASH);
+  const decision = decideUpdate(stored, stored);
+  assert.equal(approvedOf(decision), undefined);
+  assert.equal(annotationOf(decision), undefined);
+  assert.match(
+    warningsOf(decision)[0] ?? '',
+    /does not count: it was set before. It is removed; set it again$/,
+  );
+});
+
+test('a time in the past does not turn mode reject into holds', () => {
+  const next = updated.annotate(NOT_BEFORE_ANNOTATION, '2020-01-01T00:00:00Z');
+  assert.equal(decideUpdate(web.object, next.object, { mode: 'reject' }).kind, 'Rejected');
+});
+
+test('a template with the same short hash as the running one is another template', () => {
+  const [first, second] = sameShortHash();
+  assert.equal(templateHash(at(first, 'spec', 'template')), templateHash(at(second, 'spec', 'template')));
+  assert.equal(decideUpdate(first, second).kind, 'Held');
+  const stored = decideUpdate(web.object, first).object;
+  const swapped = { ...stored, spec: { ...asObject(second['spec']), paused: true } };
+  assert.equal(decideUpdate(stored, swapped).kind, 'Superseded');
 });
 
 test('an approval is for its template alone, also if another one has the same short hash', () => {
@@ -175,3 +215,9 @@ test('going back needs no approval', () => {
   const next = annotated(required, 'not now', 'pullgate.io/revert');
   assert.equal(decideUpdate(required, next, { mayApprove: false, running }).kind, 'Reverted');
 });
+
+/** Two Deployments whose templates have the same short hash: 20 million tries found these numbers within a minute. */
+function sameShortHash(): [JsonObject, JsonObject] {
+  const other = updated.image('registry.test/app:3');
+  return [updated.restartedAt('14271227').object, other.restartedAt('6050641').object];
+}

@@ -58,7 +58,7 @@ describe('a hold whose images are ready, where approvals are required', () => {
     assert.match(
       [...notes].join(),
       new RegExp(
-        `: 2 of 2 nodes have the images; the rollout waits for an approval; approve: kubectl -n shop annotate deployment web pullgate.io/approved=${DIGEST} --overwrite$`,
+        `: 2 of 2 nodes have registry.test/app:2; the rollout waits for an approval; approve: kubectl -n shop annotate deployment web pullgate.io/approved=${DIGEST} --overwrite$`,
       ),
     );
     assert.ok(!reasons(world).includes('HoldDeadlineExceeded'));
@@ -168,7 +168,7 @@ describe('a hold with a time', () => {
     assert.equal(phase(world), 'WaitingForTime');
     assert.match(
       eventsOf(world, 'WaitingForTime')[0]?.note ?? '',
-      /^2 of 2 nodes have the images; the rollout waits until 2026-01-01T03:00:00.000Z \(pullgate.io\/not-before\)$/,
+      /^2 of 2 nodes have registry.test\/app:2; the rollout waits until 2026-01-01T03:00:00.000Z \(pullgate.io\/not-before\)$/,
     );
     await world.pass(Date.UTC(2026, 0, 1, 3) - world.clock.now() - 1000);
     assert.equal(world.web().paused, true);

@@ -61,7 +61,7 @@ for (const mode of MODES) {
   test(`a revert restores the running template, whole, in mode ${mode}`, () => {
     const held = heldAs();
     const next = asked(held);
-    assert.equal(goesBack(held, next, NOW), parseDeployment(web.object).templateHash);
+    assert.equal(goesBack(held, next, NOW), parseDeployment(web.object).templateDigest);
     const { kind, object } = decideUpdate(held, next, { mode, running: found });
     assert.equal(kind, 'Reverted');
     assertBack(object, /^back to the running template, whole: v2 is broken$/);

@@ -6,7 +6,7 @@ import type { Decision } from '../../src/admission/decision.ts';
 import { ownDecisionRecord } from '../../src/api/decision-record.ts';
 import { parseDeployment } from '../../src/api/deployment.ts';
 import { ownHold } from '../../src/api/hold.ts';
-import { templateHash } from '../../src/api/template/template-hash.ts';
+import { templateDigest } from '../../src/api/template/template-hash.ts';
 import { asObject, type JsonObject } from '../../src/json.ts';
 import { deployment } from '../support/unit/deployment-builder.ts';
 
@@ -92,7 +92,7 @@ function cluster() {
     } as const;
     const before = stored;
     const back = goesBack(before, object, now);
-    const template = templates.find((one) => templateHash(one) === back);
+    const template = templates.find((one) => templateDigest(one) === back);
     const running = template === undefined ? undefined : ({ kind: 'found', template } as const);
     const decision = decide({
       ...input,

@@ -160,7 +160,9 @@ export function assess(input: AssessInput): Assessment {
     if (ready >= Math.max(1, required)) return { kind: 'release', reason: 'Ready' };
     const definitive = failures.find((failure) => failure.definitive && refusals.final.has(failure.image));
     if (definitive !== undefined) return { kind: 'fail', reason: definitive.reason, failure: definitive };
-    if (now < deadline) return { kind: 'wait', reason: 'Preloading' };
+    // While an approval or a time is awaited, nothing is late.
+    if (now < deadline || (input.awaited !== undefined && ready === 0))
+      return { kind: 'wait', reason: 'Preloading' };
     if (ready > 0) return { kind: 'release', reason: 'DeadlineExceeded' };
     return { kind: 'fail', reason: 'DeadlineExceeded', failure: failures[0] };
   })();

@@ -4,7 +4,7 @@ import type { Node } from '../nodes/node.ts';
 import { NO_PODS } from '../pods/pod-index.ts';
 import type { Failure } from '../pods/pull-failure.ts';
 import type { PullerPod } from '../pods/puller-pod-status.ts';
-import { type ImageAbsences, lists } from './image-absence.ts';
+import type { ImageAbsences } from './image-absence.ts';
 import { type ImageFilter, imageFilter, nameBits } from './image-filter.ts';
 import type { PullTimes } from './pull-times.ts';
 import { judgeSlot, overtaken, type Slot } from './slot.ts';
@@ -89,11 +89,10 @@ export function judgeNode(
     const slot = judgeSlot(mine, () => input.knownFailure(image.image, node.name), input.times);
     if (slot.state === 'pulled') {
       const { imageID } = slot;
-      const [first] = mine;
-      if (first !== undefined && isOutdated(input, first) && !lists(node, image.image, imageID)) {
-        remove.push(...found);
-        return MISSING;
-      }
+      if (
+        absences?.isOutdated({ node, image: image.image, imageID, pods: mine, now }, input.allowedAt) === true
+      )
+        return judge(image, found);
       const voidFrom = absences?.voidFrom({ node, image: image.image, imageID, pods: mine, now });
       if (voidFrom !== undefined && voidFrom <= now) return judge(image, found);
       if (voidFrom !== undefined) againAt = Math.min(againAt ?? voidFrom, voidFrom);
@@ -127,17 +126,6 @@ export function judgeNode(
 export function isOfThisBoot({ createdAt, bootId }: PullerPod, node: Node): boolean {
   const isOtherBoot = bootId !== '' && node.bootId !== '' && bootId !== node.bootId;
   return createdAt >= node.createdAt && !isOtherBoot;
-}
-
-/**
- * A pull that is older than this when its rollout is approved may no longer be there: the kubelet removes images that no container uses
- * when a disk fills up (--image-gc-high-threshold), and its list names 50 images at most.
- */
-const OUTDATED_MS = 600_000;
-
-function isOutdated({ allowedAt, now }: JudgeInput, { createdAt }: PullerPod): boolean {
-  // Not with a clock that is ahead: no pull could be new enough.
-  return allowedAt !== undefined && allowedAt <= now && createdAt < allowedAt - OUTDATED_MS;
 }
 
 const PRESENT: Slot = { state: 'present' };

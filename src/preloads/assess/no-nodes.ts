@@ -8,6 +8,8 @@ export interface NoNodes {
   /** Since when no node has been eligible, in ms since the epoch. */
   readonly since: number;
   readonly noNodesMs: number;
+  /** See `AssessInput`. */
+  readonly allowedAt?: number | undefined;
 }
 
 /** A node that the pods select, and that may take pods again without anybody changing the Deployment. */
@@ -36,9 +38,9 @@ export function canNeverPreload({ preload, excluded }: Pick<NoNodes, 'preload' |
  * unavailable, for example because it reboots, and otherwise for as long as nodes that restart one by one may take. A node pool that
  * is scaled from zero would wait for ever, because its autoscaler adds a node only for pods that wait for one.
  */
-export function noNodesUntil({ preload, excluded, since, noNodesMs }: NoNodes): number {
+export function noNodesUntil({ preload, excluded, since, noNodesMs, allowedAt = 0 }: NoNodes): number {
   if (canNeverPreload({ preload, excluded })) return since;
   const soonest = since + noNodesMs;
   if (!excluded.some(({ reason }) => PASSING.has(reason))) return soonest;
-  return Math.max(soonest, preload.createdAt + preload.spec.deadlineSeconds * 1000);
+  return Math.max(soonest, Math.max(preload.createdAt, allowedAt) + preload.spec.deadlineSeconds * 1000);
 }

@@ -47,7 +47,8 @@ const rejected = (name: string, errorType: string) =>
   `apiserver_admission_webhook_rejection_count{${API_SERVER},name="${name}",error_type="${errorType}",operation="UPDATE"}`;
 
 const DAY_SECONDS = 86_400;
-const ONE_CALL_FAILED = '1 calls failed in 15 minutes. With failurePolicy Fail they were refused.';
+const ONE_CALL_FAILED =
+  '1 calls failed in 15 minutes. With failurePolicy Ignore these updates went ahead ungated, with Fail they were refused.';
 
 /** For each alert at least one case in which it fires, and one near miss. */
 export const ALERT_CASES: readonly AlertCase[] = [
@@ -73,7 +74,7 @@ export const ALERT_CASES: readonly AlertCase[] = [
       from: 15,
       to: 34,
       labels: { reason: 'NotFound' },
-      description: '2 pulls failed in 30 minutes, with NotFound.',
+      description: '2 pulls failed in 30 minutes with the reason NotFound.',
     },
   },
   {
@@ -90,14 +91,14 @@ export const ALERT_CASES: readonly AlertCase[] = [
       [leads('b')]: then(steady(0, 10), steady(1, 5)),
     },
     minutes: 15,
-    fires: { from: 7, to: 9.5, description: 'What is held is neither preloaded nor released.' },
+    fires: { from: 7, to: 9.5, description: 'Held rollouts are neither preloaded nor released.' },
   },
   {
     alert: 'PullgateNoLeader',
     when: 'no replica exists from minute 5 on',
     series: { [leads('a')]: then(steady(1, 5), 'stale') },
     minutes: 10,
-    fires: { from: 7, to: 10, description: 'What is held is neither preloaded nor released.' },
+    fires: { from: 7, to: 10, description: 'Held rollouts are neither preloaded nor released.' },
   },
   {
     alert: 'PullgateNoLeader',
@@ -119,7 +120,7 @@ export const ALERT_CASES: readonly AlertCase[] = [
     fires: {
       from: 10,
       to: 11.5,
-      description: 'API servers do not reach the gate, or do not call it, so nothing new is held.',
+      description: 'API servers do not reach Pullgate, or do not call it, so no new update is held.',
     },
   },
   {
@@ -144,7 +145,7 @@ export const ALERT_CASES: readonly AlertCase[] = [
       from: 25.5,
       to: 40,
       labels: { certificate: 'serving' },
-      description: 'serving ends in 13d 23h 44m 30s.',
+      description: 'The certificate serving expires in 13d 23h 44m 30s.',
     },
   },
   {
@@ -222,7 +223,7 @@ export const ALERT_CASES: readonly AlertCase[] = [
       from: 20.5,
       to: 21.5,
       labels: { resource: 'pods' },
-      description: 'Nothing about pods for 20m 30s.',
+      description: 'The leader has heard nothing about pods for 20m 30s.',
     },
   },
   {
@@ -230,7 +231,12 @@ export const ALERT_CASES: readonly AlertCase[] = [
     when: 'a new leader cannot list the pods for 6 minutes',
     series: { [WATCH]: then(none(2), infinite(6), steady(0, 7)) },
     minutes: 15,
-    fires: { from: 7, to: 7.5, labels: { resource: 'pods' }, description: 'Nothing about pods for +Inf.' },
+    fires: {
+      from: 7,
+      to: 7.5,
+      labels: { resource: 'pods' },
+      description: 'The leader has heard nothing about pods for +Inf.',
+    },
   },
   {
     alert: 'PullgateWatchSilent',
