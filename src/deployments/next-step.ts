@@ -137,8 +137,8 @@ function isFailedBefore(deployment: Deployment, hold: Hold, { name }: NeededPrel
   if (progressing === undefined || !isFailed(deployment)) return false;
   // A refusal of this very preload belongs to this hold, even if the clocks of two replicas differ.
   if (progressing.message.includes(name)) return false;
-  const began = Math.floor(Date.parse(hold.since) / 1000) * 1000;
-  return Date.parse(progressing.updatedAt) < began;
+  // Times of conditions are in whole seconds. Within the second in which it begins, a hold fails only by that refusal.
+  return Date.parse(progressing.updatedAt) <= Date.parse(hold.since);
 }
 
 /** Makes a waiting `kubectl rollout status` fail with these words, unless it already has. */

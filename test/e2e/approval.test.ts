@@ -44,7 +44,7 @@ describe('require approvals by the label `pullgate.io/approval`, and approve [ap
     assert.ok(isHeld(await web.read()));
 
     const { stderr } = await paste(world.lab, command);
-    assert.match(stderr, /approved: the rollout starts when its nodes have the images/);
+    assert.match(stderr, /approved: the rollout of .* starts when its nodes have the images/);
     await web.released(10);
     await web.rolledOut(60);
     assert.match((await told(shop, 'web', 'RolloutApproved')).note, /^approved by /);
@@ -59,7 +59,7 @@ describe('require approvals by the label `pullgate.io/approval`, and approve [ap
     const shop = await world.namespace(t);
     const web = await deploy(shop, 'web');
     await shop.kubectl('label', 'deployment', 'web', `${APPROVAL_LABEL}=required`);
-    assert.match((await web.setImage(await shop.push('v2'))).stderr, /then waits for an approval/);
+    assert.match((await web.setImage(await shop.push('v2'))).stderr, /also waits for an approval/);
     const command = await approveCommand(shop);
     await web.setImage(await shop.push('v3'));
     assert.match((await paste(world.lab, command)).stderr, /it names another pod template than the held one/);

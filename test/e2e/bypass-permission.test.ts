@@ -251,7 +251,7 @@ describe('approve another pod template, or without the verb `approve` [approval-
     );
     assert.match(
       (await approve('deployer', value)).stderr,
-      /the approval was refused: this user may not approve/,
+      /the approval was refused: it needs the verb approve/,
     );
     const removed = await shop.tryKubectl(
       '--as=deployer',
@@ -262,7 +262,7 @@ describe('approve another pod template, or without the verb `approve` [approval-
     );
     assert.match(removed.stderr, /ValidatingAdmissionPolicy 'pullgate-approval-permission' .* verb approve/);
     assert.ok(isHeld(await web.read()));
-    assert.match((await approve('lead', value)).stderr, /approved: the rollout starts/);
+    assert.match((await approve('lead', value)).stderr, /approved: the rollout of .* starts/);
     await web.released(10);
     assert.match((await told(shop, 'web', 'RolloutApproved')).note, /^approved by lead$/);
     const ended = await shop.tryKubectl('--as=lead', 'label', 'deployment', 'web', `${APPROVAL_LABEL}-`);

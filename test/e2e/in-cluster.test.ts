@@ -164,7 +164,7 @@ test('a hold and a missing image are counted, each pull once, by exactly one lea
   assert.ok(told.size > 20);
   for (const name of [...nodes, shop.name, 'web', 'typo', lab.registry, 'app']) {
     assert.deepEqual(
-      [...told].filter((value) => value.includes(name)),
+      [...told].filter((value) => new RegExp(`\\b${name.replaceAll('.', '[.]')}\\b`).test(value)),
       [],
       name,
     );

@@ -33,7 +33,9 @@ async function walk(
     if (!isCommand) continue;
     const named = Object.entries(names).reduce((all, [from, to]) => all.replaceAll(from, to), text);
     const command = await prepare(named);
-    const [, phase] = /\b(WaitingFor[A-Z][a-z]+)\b/.exec(blocks[index + 1]?.text ?? '') ?? [];
+    const shown = blocks[index + 1];
+    const seen = shown?.isCommand === false ? shown.text : '';
+    const [, phase] = /\b(WaitingFor[A-Z][a-z]+)\b/.exec(seen) ?? [];
     const isSeen = ({ stdout }: { stdout: string }) => phase === undefined || stdout.includes(phase);
     // What is to be seen takes as long as the pulls.
     await until(`\`${command.trim()}\` shows ${phase}`, 90, () => paste(world.lab, command), isSeen);
