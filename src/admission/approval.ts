@@ -36,8 +36,8 @@ function approvedTemplate(old: Deployment, next: Deployment): string | undefined
 }
 
 /**
- * Decides about the approval of a hold, which is given as it is without this update's. The annotation of an approval that does not
- * count is not stored: else a user who may approve could not set the same value.
+ * Decides whether a hold is approved. `given` is the hold before this update's approval. The annotation of an approval that does not
+ * count is not stored, so that a user who may approve can set the same value.
  */
 export function approvalOf({ input, old, next, at }: ApprovalUpdate, given: Hold): ApprovalResult {
   const { templateDigest: template } = next;

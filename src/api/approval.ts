@@ -21,7 +21,7 @@ export function requiresApproval(labels: Readonly<Record<string, string>>): bool
 }
 
 /**
- * Returns what the hold of this Deployment waits for besides its images; undefined also without a hold.
+ * Returns what the hold of this Deployment waits for besides its images; undefined if nothing, or if there is no hold.
  * @param inNamespace whether the namespace requires approvals
  * @param now ms since the epoch
  */

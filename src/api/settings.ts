@@ -132,7 +132,7 @@ export function settingsOf(
   floor?: Floor,
 ): {
   readonly settings: Settings;
-  /** In ms since the epoch. One that cannot be read is infinitely far away: a rollout that starts too early may do harm. */
+  /** In ms since the epoch. Infinite if the annotation cannot be read, because a rollout that starts too early may do harm. */
   readonly notBefore: number | undefined;
   readonly invalid: readonly InvalidSetting[];
 } {

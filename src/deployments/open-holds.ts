@@ -15,12 +15,12 @@ export type HoldsOpen = Readonly<
 
 /** Counts the holds of the Deployments. */
 export interface OpenHolds {
-  /** The Deployment's hold waits for this besides its images, which are ready; undefined if it does not. */
+  /** Records what the hold of the Deployment waits for after its images are ready; undefined if nothing. */
   awaits(deployment: Pick<Deployment, 'uid'>, awaited: Awaited | undefined): void;
   count(deployments: Iterable<Deployment>): HoldsOpen;
 }
 
-/** One that is forgotten is counted as waiting for its images until its next reconcile. */
+/** A hold that is forgotten counts as waiting for its images until its next reconcile. */
 const REMEMBERED = 10_000;
 
 export function createOpenHolds(clock: Pick<Clock, 'now'>): OpenHolds {

@@ -55,7 +55,7 @@ export function createPreloadWriter({
     await client.jsonPatch(`${preloadPath(preload)}/status`, patch, {}, { ignoreAnswer: true });
   }
 
-  /** The CRD of the version before knows no approvals. */
+  /** The CustomResourceDefinition of an earlier version does not have these phases. */
   async function putKnown(preload: ImagePreload, status: ImagePreloadStatus): Promise<void> {
     try {
       await put(preload, status);

@@ -44,7 +44,7 @@ test('in a machine within this one there is no lab, and the lab here goes on', a
   assert.equal(await say(machine, 'printenv', 'PULLGATE_LAB_CGROUP'), CGROUP);
   assert.deepEqual((await status()).problems, []);
 
-  // As a component of a lab: whoever started it does not wait for it.
+  // As a component of a lab: the process that starts it does not wait for it.
   await say(machine, 'sh', '-c', `setsid ${SLEEP.join(' ')} >/dev/null 2>&1 &`);
   assert.equal(sleepers().length, 1);
   createCgroups(CGROUP);
@@ -54,7 +54,7 @@ test('in a machine within this one there is no lab, and the lab here goes on', a
   assert.deepEqual([existsSync(dirname(machine.state)), cgroupFolders(CGROUP)], [false, []]);
 });
 
-test('a machine ends with whoever started it, and the next one finds nothing of it', async (t) => {
+test('a machine ends with the process that started it, and the next one finds nothing of it', async (t) => {
   const program = `import { spawn } from 'node:child_process';
     const { startMachine } = await import(${JSON.stringify(join(LAB, 'machine.ts'))});
     const { enter } = await startMachine(${JSON.stringify(NAME)}, process.env);

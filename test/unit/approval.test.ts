@@ -135,7 +135,7 @@ describe('a hold whose images are ready, where approvals are required', () => {
     assert.ok(!reasons(world).includes('HoldDeadlineExceeded'));
   });
 
-  test('a failure is told as ever, and no approval is asked for', async () => {
+  test('a failure is reported as without approvals, and no approval is asked for', async () => {
     const world = gateWorld();
     world.start();
     world.hold(heldObject(required));

@@ -33,7 +33,7 @@ test('a label that no API server would store is cut before anybody is told of it
   assert.ok(told !== undefined && told.note.length < 300 && told.dedupKey.length < 100);
 });
 
-test('an approval label that does nothing is told of', () => {
+test('an approval label that does nothing causes an Event', () => {
   const noteOf = (approval: string, mode?: string) =>
     approvalLabelEvent(
       parseNamespace({

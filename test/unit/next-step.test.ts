@@ -233,7 +233,11 @@ const table: readonly (readonly [string, NextStepInput, object])[] = [
     at(timedOut('2026-01-01T00:00:01Z')),
     { step: 'preload' },
   ],
-  ['one of the second in which it began is from before', at(timedOut(SINCE)), { step: 'recover' }],
+  [
+    'a failure of the same second as the beginning of the hold is from before the hold',
+    at(timedOut(SINCE)),
+    { step: 'recover' },
+  ],
   [
     'a refusal of its preload stays, even if the clocks of two replicas differ',
     at(timedOut('2025-12-31T23:59:50Z', `pullgate: ImagePreload ${holdOf().preload} was refused: quota`)),

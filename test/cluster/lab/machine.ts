@@ -61,7 +61,7 @@ export async function startMachine(name: string, env: Readonly<Record<string, st
   const first = spawn('unshare', [...unshare, 'sh', '-c', FIRST_PROCESS, folder], {
     env,
     stdio: ['pipe', 'pipe', 'pipe'],
-    // A Ctrl-C at the terminal is for whoever works in there.
+    // A Ctrl-C at the terminal is for the program that runs in there.
     detached: true,
   });
   const ended = once(first, 'close').catch((error: unknown) => error);
